@@ -1,0 +1,52 @@
+# make demo    the tutorial: stop, resume and destroy a running enclave
+# make test    every test;  make test ARGS="tests/monitor -k stop" for some
+# make lint    formatting, types, and the rules of the rooms
+# make bench   how fast it is
+# make soak    the long forms of the tests: hours of stops in a few minutes
+# make docs    the API reference, into build/docs
+# make clean   removes what these made, .venv included
+#
+# Each sets up .venv by itself the first time.  PYTHON chooses the interpreter, ARGS adds arguments.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test lint bench soak docs clean
+.DELETE_ON_ERROR:
+
+demo: $(STAMP)
+	$(BIN)/penglai test-stop loop $(ARGS)
+
+test: $(STAMP)
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(STAMP)
+	PENGLAI_SOAK=1 $(BIN)/pytest -m soak --timeout=3600 $(ARGS)
+
+docs: $(STAMP)
+	$(BIN)/pdoc penglai -o build/docs
+
+clean:
+	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pypenglai needs Python 3.11 or later: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@

@@ -1,0 +1,109 @@
+"""Driver to monitor: S-mode ecall, a7 = EXTENSION, a6 = function; structs in physical memory.
+
+The monitor answers with a negative ErrorCode in a0, or 0 in a0 and the value in a1.
+"""
+
+import ctypes
+from enum import IntEnum
+from typing import NamedTuple
+
+from penglai.abi.layout import NAME_BYTES
+
+EXTENSION = 0x100100
+"""Value of a7 in every SBI call to the monitor."""
+
+
+class HostCall(IntEnum):
+    """Function numbers (a6)."""
+
+    CREATE = 99
+    RUN = 97
+    STOP = 96
+    RESUME = 95
+    DESTROY = 94
+    MEMORY_EXTEND = 92
+    INFO = 1
+    """Not of Penglai-TVM: eid, pa of EnclaveInfo, pa of a second one or 0.
+
+    Fills in the first now; fills in the second once more when the enclave ends."""
+
+
+class ResumeReason(IntEnum):
+    """a1 of RESUME."""
+
+    TIMER = 0
+    STOP = 1
+    OCALL = 2
+
+
+class RunValue(IntEnum):
+    """Value after RUN and RESUME: why the hart is back in the host."""
+
+    ENDED = 0
+    TIMER = 1
+    OCALL = 2
+    YIELD = 3
+    FAULTED = 6
+    """Not of Penglai-TVM: the enclave did what it may not and is destroyed.
+    ocall arg0 holds the cause, arg1 the address."""
+
+
+class EnclaveType(IntEnum):
+    """Kinds of enclaves, in create_param and user_param."""
+
+    NORMAL = 0
+    SERVER = 1
+    SHADOW = 2
+
+
+class SbiResult(NamedTuple):
+    """What an SBI call returns: error (a0, 0 or a negative ErrorCode) and value (a1).
+
+    With NO_MEMORY, value is the number of pages that are missing."""
+
+    error: int
+    value: int
+
+
+class CreateParam(ctypes.LittleEndianStructure):
+    """Argument of CREATE, 136 bytes.  Fields that end in _pa name u64 words of the host's memory that
+    the monitor writes (eid_pa: a u32)."""
+
+    _fields_ = (
+        ("eid_pa", ctypes.c_uint64),
+        ("name", ctypes.c_char * NAME_BYTES),
+        ("type", ctypes.c_uint32),
+        ("paddr", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("entry", ctypes.c_uint64),
+        ("free_mem", ctypes.c_uint64),
+        ("kbuffer", ctypes.c_uint64),
+        ("kbuffer_size", ctypes.c_uint64),
+        ("shm_paddr", ctypes.c_uint64),
+        ("shm_size", ctypes.c_uint64),
+        ("ocall_id_pa", ctypes.c_uint64),
+        ("ocall_arg0_pa", ctypes.c_uint64),
+        ("ocall_arg1_pa", ctypes.c_uint64),
+        ("syscall_pa", ctypes.c_uint64),
+        ("retval_pa", ctypes.c_uint64),
+    )
+
+
+class RunParam(ctypes.LittleEndianStructure):
+    """Argument of RUN, 16 bytes: a relay region for the enclave, or zeros."""
+
+    _fields_ = (("relay_pa", ctypes.c_uint64), ("relay_size", ctypes.c_uint64))
+
+
+class EnclaveInfo(ctypes.LittleEndianStructure):
+    """Answer of INFO, 80 bytes.  Not of Penglai-TVM."""
+
+    _fields_ = (
+        ("state", ctypes.c_uint64),
+        ("pages", ctypes.c_uint64),
+        ("run_ns", ctypes.c_uint64),
+        ("stops", ctypes.c_uint64),
+        ("preemptions", ctypes.c_uint64),
+        ("entry", ctypes.c_uint64),
+        ("measurement", ctypes.c_uint8 * 32),
+    )

@@ -1,0 +1,25 @@
+"""The states of an enclave, as the monitor reports them."""
+
+from enum import IntEnum
+
+
+class State(IntEnum):
+    """Where an enclave is in its life."""
+
+    FRESH = 0
+    """Created and measured; not one instruction has run."""
+    RUNNING = 1
+    """On a hart."""
+    RUNNABLE = 2
+    """Preempted: the host will enter it again."""
+    OCALL = 3
+    """Waits for the host to serve a request."""
+    STOPPED = 4
+    """Stopped by the host; only resume and destroy go on from here."""
+    EXITED = 5
+    """Ended by itself.  Its eid no longer exists."""
+    DESTROYED = 6
+    """Ended by the host or by a fault.  Its eid no longer exists."""
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,56 @@
+"""Options that several commands share, and how commands end."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+
+from penglai.abi.errors import PenglaiError
+
+P = ParamSpec("P")
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+Eapp = Annotated[str, typer.Argument(help="An enclave ELF, or the name of a shipped demo.", metavar="EAPP")]
+Memory = Annotated[str, typer.Option(help="Memory of the machine, such as 256M or 1G.")]
+Harts = Annotated[int, typer.Option(help="Harts of the machine: how many enclaves run at once.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to standard output.")]
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def command(body: Callable[P, None]) -> Callable[P, None]:
+    """Wrap a command: errors become one line on standard error and status 1, Ctrl-C status 130."""
+
+    @functools.wraps(body)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            body(*args, **kwargs)
+        except PenglaiError as error:
+            fail(str(error))
+        except KeyboardInterrupt:
+            err.print("penglai: interrupted", style="yellow")
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            sys.stderr.close()  # nobody reads any more: say nothing, also not at exit
+            raise typer.Exit(1) from None
+
+    return wrapped
+
+
+def write_json(value: object) -> None:
+    """Write a value as one JSON document on standard output."""
+    typer.echo(json.dumps(value))
+
+
+def fail(message: str) -> None:
+    """Say what is wrong and end with status 1."""
+    err.print("penglai: ", style="bold red", end="")
+    err.print(message, markup=False)
+    raise typer.Exit(1)

@@ -1,0 +1,40 @@
+"""Ctrl-C must not cut a system call in half.
+
+Python runs signal handlers in the main thread, between any two instructions, and the handler of SIGINT
+raises there.  While the main thread is inside the driver the signal is noted, and delivered on the way
+out.  Other threads never run handlers and need nothing.
+"""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+_MAIN_THREAD = threading.main_thread()
+
+
+class Shield:
+    """with Shield(): SIGINT waits until the end of the block."""
+
+    __slots__ = ("_handler", "_noted")
+
+    def __enter__(self) -> None:
+        self._handler = None
+        if threading.current_thread() is not _MAIN_THREAD:
+            return
+        handler = signal.getsignal(signal.SIGINT)
+        if callable(handler):
+            self._noted: list[FrameType | None] = []
+            signal.signal(signal.SIGINT, self._note)
+            self._handler = handler
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handler is None:
+            return
+        signal.signal(signal.SIGINT, self._handler)
+        if self._noted:
+            self._handler(signal.SIGINT, self._noted[0])
+
+    def _note(self, _number: int, frame: FrameType | None) -> None:
+        self._noted.append(frame)

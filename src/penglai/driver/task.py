@@ -1,0 +1,159 @@
+"""What the driver knows of an enclave, and how a run ends."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from penglai.abi.errors import WaitTimeoutError
+from penglai.abi.state import State
+from penglai.machine.context import cause_name
+
+
+class Reason(Enum):
+    """Why a run ended."""
+
+    EXITED = "exited"
+    DESTROYED = "destroyed"
+    FAULTED = "faulted"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What an enclave did wrong: the RISC-V cause, and the address it concerns.
+
+    For memory faults the address is the one accessed; for the others, that of the instruction.
+    """
+
+    cause: int
+    address: int
+
+    def __str__(self) -> str:
+        return f"{cause_name(self.cause)} at {self.address:#x}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The end of a run.  value: what the enclave returned, an unsigned 64-bit number (EXITED only)."""
+
+    reason: Reason
+    value: int | None = None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True)
+class Info:
+    """What the monitor tells of an enclave.
+
+    measurement: 32 bytes.  pages: of secure memory, page tables not counted.  run_time: ns on harts.
+    preemptions: how often the timer took it off a hart.
+    """
+
+    state: State
+    measurement: bytes
+    pages: int
+    run_time: int
+    stops: int
+    preemptions: int
+    entry: int
+
+
+class Run:
+    """A run under way: `wait` for its result from any thread."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._done = threading.Event()
+        self._outcome: Result | Exception | None = None
+
+    @property
+    def done(self) -> bool:
+        """True once there is a result."""
+        return self._done.is_set()
+
+    def wait(self, timeout: float | None = None) -> Result:
+        """Wait for the end, at most timeout seconds.  Raises WaitTimeoutError; the run then goes on."""
+        if not self._done.wait(timeout):
+            raise WaitTimeoutError(f"{self._name} is still alive after {timeout} seconds; it goes on")
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
+
+    def finish(self, outcome: Result | Exception) -> None:
+        """For the driver: the run is over, or, with an exception, the machine cannot go on."""
+        self._outcome = outcome
+        self._done.set()
+
+    def __repr__(self) -> str:
+        reason = self._outcome.reason if isinstance(self._outcome, Result) else self._outcome
+        return f"<Run of {self._name}: {reason or 'under way'}>"
+
+
+class Turn(Enum):
+    """Where a task is on its way to a hart."""
+
+    PARKED = "parked"
+    QUEUED = "queued"
+    ON_HART = "on hart"
+
+
+@dataclass(eq=False)
+class Task:
+    """The driver's record of an enclave.
+
+    page: physical address of a page of the host's, for parameters and messages.  kernel_buffer: of the
+    page that the enclave shares.  `turn` and `woken` belong to the scheduler; the rest is guarded by
+    `lock`.  ended: the monitor knows the enclave no more.  released: the two pages are given back.
+    """
+
+    name: str
+    page: int
+    kernel_buffer: int
+    on_end: Callable[["Task"], None] = field(repr=False)
+    eid: int = 0
+    run: Run | None = None
+    in_callback: bool = False
+    ended: bool = False
+    released: bool = False
+    last_info: Info | None = None
+    turn: Turn = Turn.PARKED
+    woken: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"enclave {self.eid}" + (f" {self.name!r}" if self.name else "")
+
+    @property
+    def create_param(self) -> int:
+        """Physical address, in the page, of the CreateParam."""
+        return self.page
+
+    @property
+    def run_param(self) -> int:
+        """Of the RunParam, all zeros."""
+        return self.page + 256
+
+    @property
+    def eid_word(self) -> int:
+        """Of the u32 into which the monitor writes the eid."""
+        return self.page + 512
+
+    def word(self, index: int) -> int:
+        """Of a u64 of the mailbox: 0 ocall id, 1 and 2 its arguments, 3 system call, 4 return value."""
+        return self.page + 768 + 8 * index
+
+    @property
+    def info(self) -> int:
+        """Of the EnclaveInfo that is filled in when the driver asks."""
+        return self.page + 1024
+
+    @property
+    def final_info(self) -> int:
+        """Of the EnclaveInfo that the monitor fills in at the end."""
+        return self.page + 1280

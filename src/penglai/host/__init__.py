@@ -1,0 +1,1 @@
+"""What a user's Python program uses of the host: programs, enclaves, the console."""

@@ -1,0 +1,123 @@
+"""The board: memory, clock and harts, with a socket for firmware (M-mode) and one for a host (S-mode)."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from operator import index
+
+from penglai.abi import riscv
+from penglai.abi.errors import BadArgumentError, MachineError
+from penglai.abi.sbi import SbiResult
+from penglai.machine.clock import Clock
+from penglai.machine.hart import Hart
+from penglai.machine.memory import HostMemory, PhysicalMemory
+
+log = logging.getLogger(__name__)
+
+MAX_HARTS = 64
+REGISTER = (1 << 64) - 1
+SBI_NOT_SUPPORTED = -2
+"""SBI specification: the extension is not there."""
+
+
+Firmware = Callable[["Hart | None", int, int, tuple[int, ...]], SbiResult]
+"""M-mode's answer to an SBI call: (hart, extension, function, arguments) -> result.
+
+hart: the one that called, None for a host thread without one.
+"""
+
+
+class HostPort:
+    """The host's side of a hart: it makes SBI calls and reads the time, and that is all it can do.
+
+    A port of a hart enters enclaves on it.  A port without one belongs to a host thread: its calls that
+    would enter an enclave return as if a timer interrupt had come first.
+    """
+
+    __slots__ = ("ecall", "time")
+
+    def __init__(self, ecall: Callable[..., SbiResult], time: Callable[[], int]) -> None:
+        self.ecall = ecall
+        """ecall(extension, function, *arguments) -> SbiResult"""
+        self.time = time
+        """time() -> the time CSR, in units of 100 ns"""
+
+
+class Board:
+    """A machine without software.
+
+    memory: bytes of RAM.  harts: how many (1 to 64), each with a thread of its own once switched on.
+    """
+
+    def __init__(self, memory: int, harts: int, clock: Clock | None = None) -> None:
+        if not 1 <= harts <= MAX_HARTS:
+            raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
+        self.memory = PhysicalMemory(memory)
+        self.clock = clock or Clock()
+        self.harts = tuple(Hart(number, self.memory, self.clock) for number in range(harts))
+        self._firmware: Firmware | None = None
+        self._threads: list[threading.Thread] = []
+        self._open = True
+        self._pid = os.getpid()
+
+    def install(self, firmware: Firmware) -> None:
+        """Put the M-mode software in: from now on it answers SBI calls that are not the machine's own."""
+        self._firmware = firmware
+
+    def host_memory(self) -> HostMemory:
+        """RAM as the host's bus shows it."""
+        return HostMemory(self.memory)
+
+    def host_port(self, hart: Hart | None = None) -> HostPort:
+        """A port of a hart, or of a host thread without one."""
+
+        def ecall(extension: int, function: int, *arguments: int) -> SbiResult:
+            return self._ecall(hart, extension, function, arguments)
+
+        return HostPort(ecall, self.clock.ticks)
+
+    def power_on(self, host_main: Callable[[HostPort], None]) -> None:
+        """Start each hart's thread in the host: host_main(port of the hart) runs there until it returns."""
+        for hart in self.harts:
+            thread = threading.Thread(
+                target=host_main,
+                args=(self.host_port(hart),),
+                name=f"penglai-hart-{hart.id}",
+                daemon=True,
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def power_off(self, timeout: float = 10.0) -> None:
+        """Wait until the harts have left the host's main, and give the memory back.
+
+        The host must have told its mains to return.  timeout: seconds for each hart; if one does not
+        come, the memory stays and a message is logged.
+        """
+        if not self._open:
+            return
+        self._open = False
+        for hart, thread in zip(self.harts, self._threads, strict=False):
+            thread.join(timeout)
+            if thread.is_alive():
+                log.error("%r did not come to an end; its memory is not given back", hart)
+                return
+        self.harts = ()
+        self.memory.close()
+
+    def _ecall(
+        self, hart: Hart | None, extension: int, function: int, arguments: tuple[int, ...]
+    ) -> SbiResult:
+        if not self._open:
+            raise MachineError("the machine is switched off")
+        if os.getpid() != self._pid:
+            raise MachineError("the machine lives in the process that made it, not in its forks")
+        extension, function = index(extension) & REGISTER, index(function) & REGISTER
+        arguments = tuple(index(argument) & REGISTER for argument in arguments)
+        if extension == riscv.SBI_TIME and function == 0 and hart is not None and len(arguments) == 1:
+            hart.deadline = min(arguments[0] * riscv.NS_PER_TICK, (1 << 64) - 1)
+            return SbiResult(0, 0)
+        if self._firmware is None:
+            return SbiResult(SBI_NOT_SUPPORTED, 0)
+        return self._firmware(hart, extension, function, arguments)

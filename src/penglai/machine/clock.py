@@ -1,0 +1,41 @@
+"""The machine's clock: nanoseconds since it was made, the same for Python and for hart.c."""
+
+import ctypes
+import threading
+import time
+
+from penglai.abi.riscv import NS_PER_TICK
+from penglai.machine.engine import ClockRecord, engine
+
+
+class Clock:
+    """Follows CLOCK_MONOTONIC."""
+
+    def __init__(self) -> None:
+        self.record = ClockRecord(origin=time.monotonic_ns(), manual=0)
+        self._pointer = ctypes.byref(self.record)
+        self._clock_ns = engine().quick.clock_ns
+
+    def now(self) -> int:
+        """Nanoseconds since the clock was made."""
+        return int(self._clock_ns(self._pointer))
+
+    def ticks(self) -> int:
+        """The time CSR: units of 100 ns."""
+        return self.now() // NS_PER_TICK
+
+
+class ManualClock(Clock):
+    """Stands still until it is told to advance: for tests, which then depend on no real time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self.record.manual = 1
+
+    def advance(self, ns: int) -> None:
+        """Move the time on by ns nanoseconds (not negative)."""
+        if ns < 0:
+            raise ValueError("time does not go backwards")
+        with self._lock:
+            self.record.manual += ns

@@ -1,0 +1,63 @@
+"""The contract between a hart and the software above it: a context in, a trap out."""
+
+import ctypes
+from typing import NamedTuple
+
+from penglai.abi.riscv import INTERRUPT, PAGE_SHIFT, SV39_MODE, Cause
+
+NEVER = (1 << 64) - 1
+"""A deadline that never comes."""
+
+
+class Context(ctypes.Structure):
+    """Everything of a program that a hart holds while it runs it.
+
+    x[0] is ignored.  f: the raw bits of f0..f31.  priv: 0 U, 1 S, 3 M.  satp: 0 or an Sv39 root.
+    """
+
+    _fields_ = (
+        ("x", ctypes.c_uint64 * 32),
+        ("f", ctypes.c_uint64 * 32),
+        ("fcsr", ctypes.c_uint64),
+        ("pc", ctypes.c_uint64),
+        ("priv", ctypes.c_uint64),
+        ("satp", ctypes.c_uint64),
+    )
+
+
+class TrapRecord(ctypes.Structure):
+    """Where hart.c leaves the trap."""
+
+    _fields_ = (("cause", ctypes.c_uint64), ("epc", ctypes.c_uint64), ("tval", ctypes.c_uint64))
+
+
+class Trap(NamedTuple):
+    """Why a hart left its context: mcause, mepc and mtval of the RISC-V privileged specification.
+
+    epc is the instruction that did not complete (exceptions) or comes next (interrupts).
+    """
+
+    cause: int
+    epc: int
+    tval: int
+
+    @property
+    def is_interrupt(self) -> bool:
+        """True for timer and software interrupts, False for exceptions."""
+        return bool(self.cause & INTERRUPT)
+
+    def __str__(self) -> str:
+        return f"{cause_name(self.cause)} at pc {self.epc:#x}, tval {self.tval:#x}"
+
+
+def cause_name(cause: int) -> str:
+    """The cause in words, such as "load page fault"."""
+    try:
+        return Cause(cause).name.replace("_", " ").lower()
+    except ValueError:
+        return f"cause {cause:#x}"
+
+
+def make_satp(root: int) -> int:
+    """satp for Sv39 translation through the page table whose root page has this physical address."""
+    return SV39_MODE << 60 | root >> PAGE_SHIFT

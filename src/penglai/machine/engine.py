@@ -1,0 +1,87 @@
+"""hart.c, built and bound.  The only module that knows Unicorn.
+
+The engine is what a hart runs on; another one could stand here (docs/decisions/0003-engine.md): nothing
+above this module knows more than open, run, interrupt, acknowledge, flush and invalidate.
+"""
+
+import ctypes
+import functools
+import platform
+from pathlib import Path
+from typing import Any
+
+from penglai.abi.errors import ToolchainError
+from penglai.machine.context import Context, TrapRecord
+from penglai.toolchain import compile_cached, package_dir, package_version
+
+
+class ClockRecord(ctypes.Structure):
+    """Memory that a clock shares with hart.c.  manual: 0, or 1 + the time in ns."""
+
+    _fields_ = (("origin", ctypes.c_uint64), ("manual", ctypes.c_uint64))
+
+
+class Engine:
+    """The functions of hart.c.
+
+    Those of `calls` may take long: they are called without Python's lock.  Those of `quick` take less
+    than a microsecond and keep it.
+    """
+
+    def __init__(self, library: Path) -> None:
+        self.calls: Any = ctypes.CDLL(str(library))
+        self.quick: Any = ctypes.PyDLL(str(library))
+        pointer, word = ctypes.c_void_p, ctypes.c_uint64
+        clock = ctypes.POINTER(ClockRecord)
+        for loaded in (self.calls, self.quick):
+            _declare(loaded.clock_ns, word, clock)
+            _declare(loaded.hart_open, pointer, pointer, word, word, clock)
+            _declare(loaded.hart_close, None, pointer)
+            _declare(
+                loaded.hart_run,
+                ctypes.c_int,
+                pointer,
+                ctypes.POINTER(Context),
+                word,
+                word,
+                ctypes.POINTER(TrapRecord),
+            )
+            _declare(loaded.hart_interrupt, None, pointer)
+            _declare(loaded.hart_acknowledge, None, pointer)
+            _declare(loaded.hart_flush_tlb, None, pointer)
+            _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
+
+
+def _declare(function: Any, result: Any, *arguments: Any) -> None:
+    function.restype = result
+    function.argtypes = arguments
+
+
+def unicorn_library() -> Path:
+    """The shared library of the installed unicorn package.  Raises ToolchainError if it is missing."""
+    path = package_dir("unicorn") / "lib" / "libunicorn.so.2"
+    if not path.exists():
+        raise ToolchainError(f"unicorn is installed without its library: {path} is missing")
+    return path
+
+
+def build() -> Path:
+    """Compile hart.c for this machine, or find it in the cache.  Takes a second or two the first time."""
+    source = Path(__file__).with_name("hart.c")
+    unicorn = unicorn_library()
+    libc, _ = platform.libc_ver()
+    target = f"{platform.machine()}-linux-{'gnu.2.28' if libc == 'glibc' else 'musl'}"
+    arguments: list[str | Path] = [
+        *("-target", target, "-std=c11", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra"),
+        *("-I", unicorn.parent.parent / "include"),
+        *(source, unicorn),
+        f"-DUNICORN_PACKAGE={package_version('unicorn')}",
+    ]
+    return compile_cached("hart.so", arguments, [source])
+
+
+@functools.cache
+def engine() -> Engine:
+    """The engine of this process, built on first use.  Raises ToolchainError."""
+    ctypes.CDLL(str(unicorn_library()), mode=ctypes.RTLD_GLOBAL)
+    return Engine(build())

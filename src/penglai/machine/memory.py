@@ -1,0 +1,153 @@
+"""Physical memory, and what the host's bus shows of it."""
+
+import mmap
+import os
+import re
+import threading
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penglai.abi.errors import AccessFault, BadArgumentError
+from penglai.abi.riscv import CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE, RAM_BASE
+
+Pages = NDArray[np.int64]
+"""Page numbers: 0 is the first page of RAM."""
+
+MIN_MEMORY = 2 * CHUNK_SIZE
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def parse_size(size: int | str) -> int:
+    """Bytes of a size such as 268435456, "256M", "256 MiB" or "1G" (powers of 1024).
+
+    Raises BadArgumentError if it is no size.
+    """
+    if isinstance(size, int) and not isinstance(size, bool):
+        return size
+    match = re.fullmatch(r"\s*(\d+)\s*([kmg]?)(?:i?b)?\s*", str(size), re.IGNORECASE)
+    if not match:
+        raise BadArgumentError(f"{size!r} is not a size; write it like 256M or 1G")
+    return int(match[1]) * _UNITS[match[2].lower()]
+
+
+class PhysicalMemory:
+    """RAM: one shared mapping of a memfd, from RAM_BASE on.
+
+    size: bytes, a multiple of 2 MiB.  Raises BadArgumentError for another size.
+
+    `lock` orders what the bus does with what the bus shows: whoever changes the ownership of pages holds
+    it, and so does every access of the host while it checks and copies.
+    """
+
+    def __init__(self, size: int) -> None:
+        if size < MIN_MEMORY or size % CHUNK_SIZE:
+            raise BadArgumentError(
+                f"memory of {size:#x} bytes: it must be a multiple of 2 MiB and at least 4 MiB"
+            )
+        self.base = RAM_BASE
+        self.size = size
+        self.page_count = size >> PAGE_SHIFT
+        self.fd = os.memfd_create("penglai-ram", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(self.fd, size)
+            self._mapping = mmap.mmap(self.fd, size)
+        except (OSError, OverflowError, ValueError) as error:
+            os.close(self.fd)
+            raise BadArgumentError(f"the system gives no memory of {size:#x} bytes: {error}") from error
+        self.bytes: NDArray[np.uint8] = np.frombuffer(self._mapping, dtype=np.uint8)
+        self.pages: NDArray[np.uint8] = self.bytes.reshape(self.page_count, PAGE_SIZE)
+        self.words: NDArray[np.uint64] = self.bytes.view("<u8").reshape(self.page_count, -1)
+        self.lock = threading.Lock()
+        self.host_visible: NDArray[np.bool_] = np.ones(self.page_count, dtype=np.bool_)
+
+    @property
+    def address(self) -> int:
+        """Where RAM lies in this process: for the engine."""
+        return int(self.bytes.ctypes.data)
+
+    def close(self) -> None:
+        """Give the memory back to the system.
+
+        The mapping itself goes when the last array that shows it does; until then it reads as zeros.
+        """
+        if self.fd >= 0:
+            self._mapping.madvise(mmap.MADV_REMOVE)
+            os.close(self.fd)
+            self.fd = -1
+
+    def contains(self, pa: int, size: int) -> bool:
+        """True if [pa, pa + size) is RAM.  Never wraps: Python's integers do not."""
+        return self.base <= pa and size >= 0 and pa + size <= self.base + self.size
+
+    def page_of(self, pa: int) -> int:
+        """Number of the page that holds pa.  pa must be in RAM."""
+        return (pa - self.base) >> PAGE_SHIFT
+
+    def address_of(self, page: int) -> int:
+        """Physical address of a page."""
+        return self.base + (page << PAGE_SHIFT)
+
+    def read(self, pa: int, size: int) -> bytes:
+        """Copy of size bytes at pa, which must be RAM."""
+        start = pa - self.base
+        return self.bytes[start : start + size].tobytes()
+
+    def write(self, pa: int, data: bytes) -> None:
+        """Write data at pa, which must be RAM."""
+        start = pa - self.base
+        self.bytes[start : start + len(data)] = np.frombuffer(data, dtype=np.uint8)
+
+    def first_hidden(self, pa: int, size: int) -> int | None:
+        """The first address of [pa, pa + size) that the host may not touch, or None.
+
+        The caller holds `lock` for as long as the answer has to stay true.
+        """
+        if not self.contains(pa, max(size, 1)):
+            return pa if not self.contains(pa, 1) else self.base + self.size
+        first, last = self.page_of(pa), self.page_of(pa + max(size, 1) - 1)
+        visible = self.host_visible[first : last + 1]
+        if visible.all():
+            return None
+        return max(pa, self.address_of(first + int(np.argmin(visible))))
+
+
+class HostMemory:
+    """RAM as the untrusted host's bus shows it: pages of the host, and pages shared with it.
+
+    Every access to another page raises AccessFault and does nothing.  This is all that the driver ever
+    holds of the memory: the object has no way to the rest.
+    """
+
+    __slots__ = ("_access", "base", "size")
+
+    def __init__(self, memory: PhysicalMemory) -> None:
+        self.base = memory.base
+        self.size = memory.size
+        self._access = _bus(memory)
+
+    def read(self, pa: int, size: int) -> bytes:
+        """Copy of size bytes at physical address pa."""
+        found = self._access(pa, size, None)
+        assert found is not None
+        return found
+
+    def write(self, pa: int, data: bytes) -> None:
+        """Write data at physical address pa."""
+        self._access(pa, len(data), data)
+
+
+def _bus(memory: PhysicalMemory) -> Callable[[int, int, bytes | None], bytes | None]:
+    def access(pa: int, size: int, data: bytes | None) -> bytes | None:
+        with memory.lock:
+            hidden = memory.first_hidden(pa, size)
+            if hidden is not None:
+                raise AccessFault(hidden)
+            if data is None:
+                return memory.read(pa, size)
+            memory.write(pa, data)
+            return None
+
+    return access

@@ -1,0 +1,112 @@
+"""Execution: an enclave on a hart, from the entry to the way back to the host.
+
+The hart's thread holds the enclave's lock whenever it looks at the enclave, and never while the enclave
+executes.  Whoever takes an enclave off its hart meanwhile (stop, destroy) does it under the same lock:
+
+    interrupter                               hart
+    -----------                               ----
+    takes the lock: enclave.hart is set       executes
+    hart.interrupt(): returns when the        leaves the guest, context saved;
+      hart is out of the guest                  waits for the lock
+    sets the state, clears enclave.hart
+    releases the lock                         takes the lock: the enclave is not its own any more;
+                                                acknowledges; drops its trap; returns to the host
+
+A trap that is dropped has not happened: the context still stands at the instruction that trapped, which
+is executed again after a resume.  So a stop or destroy never waits for the enclave or for the hart's
+thread, only for the hart to leave the guest.  docs/concurrency.md numbers the races.
+"""
+
+import logging
+
+from penglai.abi import ecall
+from penglai.abi.errors import ErrorCode
+from penglai.abi.riscv import REG_A6, REG_A7, Cause
+from penglai.abi.sbi import RunValue, SbiResult
+from penglai.abi.state import State
+from penglai.machine.context import Trap
+from penglai.machine.hart import Hart
+from penglai.monitor import calls
+from penglai.monitor.enclave import Enclave
+from penglai.monitor.ending import dissolve, tell_host
+from penglai.monitor.lifecycle import Call, next_state
+from penglai.monitor.platform import Platform
+
+log = logging.getLogger(__name__)
+
+ADDRESS_FAULTS = {
+    Cause.FETCH_ACCESS,
+    Cause.FETCH_PAGE_FAULT,
+    Cause.LOAD_MISALIGNED,
+    Cause.LOAD_ACCESS,
+    Cause.LOAD_PAGE_FAULT,
+    Cause.STORE_MISALIGNED,
+    Cause.STORE_ACCESS,
+    Cause.STORE_PAGE_FAULT,
+}
+"""Causes whose tval is an address.  Of the others the host learns where they happened."""
+
+
+def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
+    """Run a RUNNABLE enclave on this hart until something is for the host; the answer to its SBI call.
+
+    The caller holds the enclave's lock, which is released while the enclave executes and held again on
+    return.
+    """
+    enclave.state = next_state(Call.ENTER, enclave.state)
+    enclave.hart = hart
+    enclave.entered_ns = platform.clock.now()
+    while True:
+        enclave.lock.release()
+        try:
+            trap = hart.run(enclave.context)
+        finally:
+            enclave.lock.acquire()
+        if enclave.hart is not hart:
+            hart.acknowledge()
+            return _taken_away(enclave)
+        value = _handle(platform, enclave, trap)
+        if value is not None:
+            if enclave.hart is not None:
+                enclave.leave_hart(platform.clock.now())
+            return SbiResult(ErrorCode.OK, value)
+
+
+def take_off(platform: Platform, enclave: Enclave) -> None:
+    """Make sure that the enclave executes nothing from here on; its context is exact.
+
+    The caller holds the enclave's lock.
+    """
+    if enclave.hart is not None:
+        enclave.hart.interrupt()
+        enclave.leave_hart(platform.clock.now())
+
+
+def _taken_away(enclave: Enclave) -> SbiResult:
+    if enclave.state is State.DESTROYED:
+        return SbiResult(ErrorCode.NO_SUCH_ENCLAVE, 0)
+    return SbiResult(ErrorCode.OK, RunValue.TIMER)
+
+
+def _handle(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
+    """Deal with a trap of the enclave; None if it goes on at once."""
+    if trap.cause == Cause.ECALL_U and enclave.context.x[REG_A6] == ecall.EXTENSION:
+        return calls.handle(platform, enclave, enclave.context.x[REG_A7])
+    if trap.cause == Cause.M_TIMER_INTERRUPT:
+        enclave.account.preemptions += 1
+        enclave.state = State.RUNNABLE
+        return RunValue.TIMER
+    if trap.cause == Cause.M_SOFTWARE_INTERRUPT and enclave.hart is not None:
+        enclave.hart.acknowledge()  # nobody took the enclave away: a stale request
+        return None
+    return _fault(platform, enclave, trap)
+
+
+def _fault(platform: Platform, enclave: Enclave, trap: Trap) -> RunValue:
+    """The enclave did what it may not: the host learns the cause and the address, and nothing else."""
+    address = trap.tval if trap.cause in ADDRESS_FAULTS else trap.epc
+    log.info("%r: %s", enclave, trap)
+    tell_host(platform, enclave.mailbox.ocall_arg0, trap.cause)
+    tell_host(platform, enclave.mailbox.ocall_arg1, address)
+    dissolve(platform, enclave, State.DESTROYED)
+    return RunValue.FAULTED

@@ -1,0 +1,1 @@
+"""The SDK: the compiler driver, the enclave library in C, and demos."""

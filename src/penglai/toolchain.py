@@ -1,0 +1,97 @@
+"""The compiler and the cache: everything that is built on the user's machine is built here.
+
+The compiler is Zig's C front end from the `ziglang` package: it needs nothing else on the machine and
+brings the headers of every target.  What it makes is kept in a cache directory under a key that covers
+all inputs, so each thing is built once; two processes that build the same thing at once both succeed.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import platformdirs
+
+from penglai.abi.errors import ToolchainError
+
+log = logging.getLogger(__name__)
+
+CACHE_VARIABLE = "PENGLAI_CACHE"
+"""Environment variable that names another cache directory."""
+
+
+def cache_dir() -> Path:
+    """The directory that holds what was built: $PENGLAI_CACHE, or the user's cache directory."""
+    override = os.environ.get(CACHE_VARIABLE)
+    return Path(override) if override else platformdirs.user_cache_path("penglai")
+
+
+def package_dir(name: str) -> Path:
+    """Where an installed package lies, without importing it.  Raises ToolchainError if it is missing."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ToolchainError(f"the Python package {name!r} is not installed; run: pip install {name}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def package_version(name: str) -> str:
+    """Version of an installed distribution.  Raises ToolchainError if it is missing."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        raise ToolchainError(
+            f"the Python package {name!r} is not installed; run: pip install {name}"
+        ) from None
+
+
+def zig_path() -> Path:
+    """The `zig` program of the ziglang package."""
+    return package_dir("ziglang") / "zig"
+
+
+def compile_c(arguments: Sequence[str | Path], output: Path) -> None:
+    """Run `zig cc ARGUMENTS -o OUTPUT`; OUTPUT appears whole or not at all.
+
+    Raises ToolchainError with the compiler's own messages.
+    """
+    log.info("compiling %s", output.name)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    os.close(handle)
+    fresh = Path(name)
+    command = [str(zig_path()), "cc", *map(str, arguments), "-o", str(fresh)]
+    zig_cache = str(cache_dir() / "zig")
+    environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": zig_cache, "ZIG_LOCAL_CACHE_DIR": zig_cache}
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ToolchainError(f"{shlex.join(command)}\n{done.stderr.strip()}")
+        fresh.chmod(0o755)
+        fresh.replace(output)
+    except OSError as error:
+        raise ToolchainError(f"cannot run the compiler {command[0]}: {error}") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def compile_cached(name: str, arguments: Sequence[str | Path], inputs: Sequence[Path]) -> Path:
+    """Compile into the cache and return the path; later calls with the same inputs return at once.
+
+    name: file name of the result.  inputs: every file whose content decides the result; with the
+    arguments and the compiler's version they make the key.
+    """
+    key = hashlib.sha256(package_version("ziglang").encode())
+    for argument in arguments:
+        key.update(f"\0{argument}".encode())
+    for path in inputs:
+        key.update(hashlib.sha256(path.read_bytes()).digest())
+    output = cache_dir() / key.hexdigest()[:24] / name
+    if not output.exists():
+        compile_c(arguments, output)
+    return output
