@@ -11,7 +11,6 @@ class EnclaveCall(IntEnum):
 
     EXIT = 99
     OCALL = 98
-    CALLER_ID = 91
     OWN_ID = 90
     YIELD = 89
 

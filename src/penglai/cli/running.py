@@ -2,7 +2,6 @@
 
 import os
 import sys
-import threading
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -17,19 +16,19 @@ from penglai.machine.memory import parse_size
 
 
 class Stdout:
-    """Writes an enclave's output to standard output as it comes; notes when nobody reads it any more."""
+    """Writes an enclave's output to standard output as it comes; nobody reads it any more: destroys it."""
 
-    def __init__(self) -> None:
-        self.closed = threading.Event()
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
 
-    def __call__(self, _eid: int, text: bytes) -> None:
-        """Write text; a reader that is gone is noted, once."""
+    def __call__(self, eid: int, text: bytes) -> None:
+        """Write the text of an enclave."""
         try:
             sys.stdout.buffer.write(text)
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            self.closed.set()
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._machine.enclave(eid).destroy()
 
 
 @command
@@ -48,8 +47,9 @@ def run(
 
     The exit status is 0 if it ended by itself, 1 if it faulted or the time was over.
     """
-    stdout = Stdout()
-    with Machine(memory, harts, on_output=None if as_json else stdout) as machine:
+    with Machine(memory, harts) as machine:
+        if not as_json:
+            machine.on_output = Stdout(machine)
         enclave = machine.create(eapp, stack_size=parse_size(stack_size))
         try:
             result = enclave.run(timeout)
@@ -59,6 +59,8 @@ def run(
         info = enclave.info()
         if as_json:
             write_json(_as_dict(enclave.eid, result, info, machine.console.text))
+    if result.reason is Reason.DESTROYED:
+        raise typer.Exit(1)
     if result.reason is Reason.FAULTED:
         fail(f"{eapp} was destroyed: {result.fault}")
     if not as_json:

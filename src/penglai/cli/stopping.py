@@ -135,9 +135,7 @@ def stop_tutorial(
     """
     with Machine(memory, harts) as machine:
         if not as_json:
-            out.print(
-                f"A RISC-V machine, {memory} of memory, {harts} harts, its monitor, and the enclave {eapp}:"
-            )
+            out.print(f"A RISC-V machine ({memory} of memory, {harts} harts), its monitor, and {eapp}:")
         enclave = machine.create(eapp)
         tutorial = Tutorial(machine, enclave, seconds, quiet=as_json)
         ok = tutorial.play()

@@ -75,6 +75,7 @@ class Driver:
 
     def close(self, harts: int) -> None:
         """Destroy every enclave and send the harts home."""
+        self._failure = MachineError("it is switched off")
         with self._tasks_lock:
             tasks = list(self._tasks)
         try:
@@ -311,7 +312,7 @@ class Driver:
 
     def _check_failure(self) -> None:
         if self._failure is not None:
-            raise MachineError(f"the machine has failed: {self._failure}") from self._failure
+            raise MachineError(f"the machine is out of use: {self._failure}") from self._failure
 
     def _fail(self, error: Exception) -> None:
         """A hart failed: every run ends with the error, every later create and run raises it."""

@@ -95,14 +95,13 @@ class Board:
         The host must have told its mains to return.  timeout: seconds for each hart; if one does not
         come, the memory stays and a message is logged.
         """
-        if not self._open:
-            return
-        self._open = False
         for hart, thread in zip(self.harts, self._threads, strict=False):
             thread.join(timeout)
             if thread.is_alive():
                 log.error("%r did not come to an end; its memory is not given back", hart)
+                self._open = False
                 return
+        self._open = False
         self.harts = ()
         self.memory.close()
 

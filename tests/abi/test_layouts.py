@@ -1,0 +1,115 @@
+"""The numbers and layouts of the ABI, pinned: a change here breaks binaries."""
+
+import ctypes
+
+import pytest
+
+import penglai
+from penglai.abi import ecall, ioctl, layout, sbi
+from penglai.abi.errors import ErrorCode, PenglaiError, error_class
+
+
+def offsets(struct: type[ctypes.Structure]) -> dict[str, int]:
+    return {name: getattr(struct, name).offset for name, *_ in struct._fields_}
+
+
+def test_create_param_is_the_abis():
+    assert ctypes.sizeof(sbi.CreateParam) == 136
+    assert offsets(sbi.CreateParam) == {
+        "eid_pa": 0,
+        "name": 8,
+        "type": 24,
+        "paddr": 32,
+        "size": 40,
+        "entry": 48,
+        "free_mem": 56,
+        "kbuffer": 64,
+        "kbuffer_size": 72,
+        "shm_paddr": 80,
+        "shm_size": 88,
+        "ocall_id_pa": 96,
+        "ocall_arg0_pa": 104,
+        "ocall_arg1_pa": 112,
+        "syscall_pa": 120,
+        "retval_pa": 128,
+    }
+
+
+def test_run_param_is_the_abis():
+    assert ctypes.sizeof(sbi.RunParam) == 16
+    assert offsets(sbi.RunParam) == {"relay_pa": 0, "relay_size": 8}
+
+
+def test_user_param_is_the_abis():
+    assert ctypes.sizeof(ioctl.UserParam) == 112
+    assert offsets(ioctl.UserParam) == {
+        "eid": 0,
+        "name": 8,
+        "type": 24,
+        "elf_ptr": 32,
+        "elf_size": 40,
+        "stack_size": 48,
+        "shmid": 56,
+        "isShadow": 60,
+        "shm_offset": 64,
+        "shm_size": 72,
+        "schrodinger_id": 80,
+        "rerun_reason": 84,
+        "schrodinger_offset": 88,
+        "schrodinger_size": 96,
+        "retval": 104,
+    }
+
+
+def test_call_numbers_are_the_abis():
+    assert sbi.EXTENSION == 0x100100
+    calls = {call.name: int(call) for call in sbi.HostCall if call is not sbi.HostCall.INFO}
+    assert calls == {"CREATE": 99, "RUN": 97, "STOP": 96, "RESUME": 95, "DESTROY": 94, "MEMORY_EXTEND": 92}
+    assert [int(reason) for reason in sbi.ResumeReason] == [0, 1, 2]
+    assert [int(value) for value in sbi.RunValue if value is not sbi.RunValue.FAULTED] == [0, 1, 2, 3]
+    assert ecall.EXTENSION == 0x100101
+    assert {call.name: int(call) for call in ecall.EnclaveCall} == {
+        "EXIT": 99,
+        "OCALL": 98,
+        "OWN_ID": 90,
+        "YIELD": 89,
+    }
+    assert {ocall.name: int(ocall) for ocall in ecall.Ocall} == {"WRITE": 3, "SBRK": 4}
+
+
+def test_address_space_is_the_abis():
+    assert layout.TEXT_BASE == 0x1000
+    assert layout.HEAP_BASE == 0x10_0000_0000
+    assert layout.MMAP_TOP == 0x30_0000_0000
+    assert layout.STACK_TOP == layout.RELAY_BASE == 0x38_0000_0000
+    assert layout.SHARED_BASE == 0x39_0000_0000
+    assert layout.KERNEL_BUFFER == 0xFFFF_FFE0_0000_0000
+    assert layout.DEFAULT_STACK_SIZE == 16 * 4096
+
+
+def test_error_codes_are_the_abis():
+    assert {code.name: int(code) for code in ErrorCode} == {
+        "OK": 0,
+        "GENERIC": -1,
+        "NO_MEMORY": -2,
+        "NO_SUCH_ENCLAVE": -3,
+        "EXISTS": -4,
+        "ALLOCATION_FAILED": -5,
+        "BAD_ARGUMENT": -6,
+        "ATTESTATION_FAILED": -7,
+        "SECURITY": -8,
+        "IPI_FAILED": -9,
+    }
+
+
+@pytest.mark.parametrize("code", [code for code in ErrorCode if code])
+def test_every_error_of_the_abi_has_an_exception_of_its_own(code: ErrorCode):
+    cls = error_class(code)
+    assert cls.code == code
+    assert issubclass(cls, penglai.PenglaiError)
+    assert cls is not PenglaiError
+    assert cls.__name__ in penglai.__all__
+
+
+def test_an_unknown_code_is_still_a_penglai_error():
+    assert error_class(-77) is PenglaiError

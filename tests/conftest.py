@@ -1,0 +1,30 @@
+"""Fixtures that every room's tests may use."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import penglai
+from penglai.machine import Board
+from tests.support.rawhost import RawHost
+
+
+@pytest.fixture
+def board() -> Iterator[Board]:
+    """A board of 16 MiB and two harts, without software."""
+    board = Board(16 << 20, 2)
+    yield board
+    board.power_off()
+
+
+@pytest.fixture
+def raw(board: Board) -> RawHost:
+    """A host that makes SBI calls by hand, with 4 MiB given to the monitor."""
+    return RawHost(board)
+
+
+@pytest.fixture
+def machine() -> Iterator[penglai.Machine]:
+    """A whole embedded machine."""
+    with penglai.Machine("64M") as machine:
+        yield machine

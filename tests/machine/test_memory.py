@@ -1,0 +1,99 @@
+"""Physical memory and the host's view of it."""
+
+import gc
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penglai.abi.errors import AccessFault, BadArgumentError
+from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
+from penglai.machine import HostMemory, PhysicalMemory, parse_size
+
+MEMORY = PhysicalMemory(4 << 20)
+HOST = HostMemory(MEMORY)
+
+
+@given(
+    st.integers(0, 1 << 40),
+    st.sampled_from(["", "k", "K", "M", "g", "G"]),
+    st.sampled_from(["", "iB", "B", "b"]),
+)
+def test_sizes_are_powers_of_1024(number: int, unit: str, suffix: str):
+    scale = {"": 0, "k": 10, "m": 20, "g": 30}[unit.lower()]
+    assert parse_size(f" {number} {unit}{suffix} ") == number << scale
+    assert parse_size(number) == number
+
+
+@pytest.mark.parametrize("text", ["", "M", "-1M", "1.5G", "1T", "256 megabytes", "0x10", None, True, 3.0])
+def test_what_is_no_size_is_refused(text: object):
+    with pytest.raises(BadArgumentError, match="is not a size"):
+        parse_size(text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [0, -(2 << 20), 1, 2 << 20, (4 << 20) + 4096, 1 << 62])
+def test_memory_that_cannot_be_is_refused(size: int):
+    with pytest.raises(BadArgumentError):
+        PhysicalMemory(size)
+
+
+@settings(max_examples=300)
+@given(
+    hidden=st.sets(st.integers(0, 11)),
+    pa=st.integers(RAM_BASE - 2 * PAGE_SIZE, RAM_BASE + 12 * PAGE_SIZE),
+    size=st.integers(0, 3 * PAGE_SIZE),
+)
+def test_the_host_reaches_its_own_pages_and_no_byte_more(hidden: set[int], pa: int, size: int):
+    MEMORY.host_visible[:] = True
+    for page in hidden:
+        MEMORY.host_visible[page] = False
+    touched = range(pa, pa + max(size, 1))
+    bad = next(
+        (
+            address
+            for address in (pa, *range((pa // PAGE_SIZE + 1) * PAGE_SIZE, touched.stop, PAGE_SIZE))
+            if address < RAM_BASE or (address - RAM_BASE) // PAGE_SIZE in hidden
+        ),
+        None,
+    )
+    before = MEMORY.bytes.copy()
+    if bad is None:
+        HOST.write(pa, b"\xa5" * size)
+        assert HOST.read(pa, size) == b"\xa5" * size
+        HOST.write(pa, bytes(size))
+    else:
+        with pytest.raises(AccessFault) as read:
+            HOST.read(pa, size)
+        with pytest.raises(AccessFault) as written:
+            HOST.write(pa, b"\xa5" * size)
+        assert read.value.address == written.value.address == bad
+        assert (MEMORY.bytes == before).all()
+    MEMORY.bytes[:] = 0
+
+
+@pytest.mark.parametrize(("pa", "size"), [(RAM_BASE + (4 << 20) - 8, 16), (1 << 64, 8), (-8, 16), (0, 1)])
+def test_the_edges_of_memory_are_faults(pa: int, size: int):
+    MEMORY.host_visible[:] = True
+    with pytest.raises(AccessFault, match="access fault"):
+        HOST.read(pa, size)
+
+
+def test_the_hosts_memory_has_no_way_to_the_rest():
+    """Its attributes lead to numbers and to one function, not to RAM."""
+    names = {name for name in dir(HOST) if not name.startswith("__")}
+    assert names == {"_access", "base", "read", "size", "write"}
+    assert not hasattr(HOST, "__dict__")
+
+
+def test_closed_memory_is_given_back():
+    memory = PhysicalMemory(64 << 20)
+    memory.bytes[:] = 1
+    used = os.fstat(memory.fd).st_blocks
+    assert used * 512 >= 64 << 20
+    duplicate = os.dup(memory.fd)
+    memory.close()
+    assert os.fstat(duplicate).st_blocks == 0
+    os.close(duplicate)
+    del memory
+    gc.collect()

@@ -1,0 +1,1 @@
+"""What tests share: bare programs for harts, a host without a driver, generators."""

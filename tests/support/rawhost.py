@@ -1,0 +1,158 @@
+"""A host without a driver: it makes SBI calls with whatever parameters it likes."""
+
+from dataclasses import dataclass, field
+from itertools import count
+
+from penglai.abi import layout, sbi
+from penglai.abi.ecall import Ocall
+from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, PTE_PPN_SHIFT, RAM_BASE, Pte
+from penglai.abi.sbi import CreateParam, EnclaveInfo, HostCall, ResumeReason, SbiResult
+from penglai.abi.state import State
+from penglai.machine import Board, HostPort
+from penglai.monitor import Monitor
+from penglai.monitor.invariants import check
+from tests.support.bare import assemble
+
+RX, RW = Pte.R | Pte.X, Pte.R | Pte.W
+
+EXIT = "li a6, 0x100101\nli a7, 99\necall\n"
+FOREVER = "1: addi s0, s0, 1\nj 1b\n"
+
+
+@dataclass
+class ImageSpec:
+    """An image to be: pages by address, and everything that a hostile host might want otherwise."""
+
+    pages: dict[int, tuple[Pte, bytes]]
+    entry: int = layout.TEXT_BASE
+    stack_pages: int = 2
+    entries: dict[int, int] = field(default_factory=dict)
+    """Overrides: virtual address -> whole leaf PTE (relative to physical address 0)."""
+
+
+def program(text: str, **extra: object) -> ImageSpec:
+    """An image of one page of code."""
+    return ImageSpec({layout.TEXT_BASE: (RX, assemble(text))}, **extra)  # type: ignore[arg-type]
+
+
+class RawHost:
+    """A board, its monitor, and one host thread.  Memory below 4 MiB is for parameters and images."""
+
+    def __init__(self, board: Board, chunks: int = 2) -> None:
+        self.board = board
+        self.monitor = Monitor(board)
+        self.memory = board.host_memory()
+        self.port = board.host_port()
+        self._page = count(RAM_BASE + PAGE_SIZE, PAGE_SIZE)
+        self._chunk = RAM_BASE + board.memory.size
+        for _ in range(chunks):
+            self.give_chunk()
+        self.words = self.page()
+        """Five words of mailbox at the start of this page."""
+
+    def page(self) -> int:
+        """Physical address of a fresh page of the host's."""
+        return next(self._page)
+
+    def give_chunk(self) -> int:
+        self._chunk -= CHUNK_SIZE
+        assert self.call(HostCall.MEMORY_EXTEND, self._chunk, CHUNK_SIZE) == (0, 0)
+        return self._chunk
+
+    def call(self, function: int, *arguments: int, port: HostPort | None = None) -> SbiResult:
+        return (port or self.port).ecall(sbi.EXTENSION, function, *arguments)
+
+    def stage(self, spec: ImageSpec) -> tuple[int, int]:
+        """Lay an image out in the host's memory: (paddr, size)."""
+        zero, root = self.page(), self.page()
+        tables = {(): root}
+        content: dict[int, int] = {}
+        stack = range(layout.STACK_TOP - spec.stack_pages * PAGE_SIZE, layout.STACK_TOP, PAGE_SIZE)
+        pages = {**dict.fromkeys(stack, (RW, b"")), **spec.pages}
+        for va, (_, data) in pages.items():
+            content[va] = self.page() if data else zero
+            if data:
+                self.memory.write(content[va], data.ljust(PAGE_SIZE, b"\0"))
+        for va in (*pages, *spec.entries):
+            for path in ((va >> 30 & 511,), (va >> 30 & 511, va >> 21 & 511)):
+                if path not in tables:
+                    tables[path] = self.page()
+                    self.put(tables[path[:-1]], path[-1], tables[path] >> 12 << PTE_PPN_SHIFT | Pte.V)
+        for va, (permissions, _) in pages.items():
+            leaf = tables[va >> 30 & 511, va >> 21 & 511]
+            self.put(leaf, va >> 12 & 511, content[va] >> 12 << PTE_PPN_SHIFT | permissions | Pte.U | Pte.V)
+        for va, entry in spec.entries.items():
+            self.put(tables[va >> 30 & 511, va >> 21 & 511], va >> 12 & 511, entry)
+        self.tables = tables
+        return zero, next(self._page) - zero
+
+    def put(self, table: int, slot: int, entry: int) -> None:
+        self.memory.write(table + 8 * slot, entry.to_bytes(8, "little"))
+
+    def param(self, paddr: int, size: int, entry: int = layout.TEXT_BASE, **fields: object) -> int:
+        """Physical address of a create_param; fields override."""
+        page = self.page()
+        values: dict[str, object] = {
+            "eid_pa": page + 512,
+            "name": b"raw",
+            "paddr": paddr,
+            "size": size,
+            "entry": entry,
+            "kbuffer": self.page(),
+            "kbuffer_size": PAGE_SIZE,
+            "ocall_id_pa": self.words,
+            "ocall_arg0_pa": self.words + 8,
+            "ocall_arg1_pa": self.words + 16,
+            "syscall_pa": self.words + 24,
+            "retval_pa": self.words + 32,
+            **fields,
+        }
+        self.kernel_buffer = values["kbuffer"]
+        self.memory.write(page, bytes(CreateParam(**values)))
+        return page
+
+    def create(self, spec: ImageSpec | str, **fields: object) -> SbiResult:
+        """CREATE; the value is the eid."""
+        image = program(spec) if isinstance(spec, str) else spec
+        paddr, size = self.stage(image)
+        return self.call(HostCall.CREATE, self.param(paddr, size, image.entry, **fields))
+
+    def make(self, spec: ImageSpec | str) -> int:
+        """The eid of a new enclave, which must not be refused."""
+        result = self.create(spec)
+        assert result.error == 0, result
+        return result.value
+
+    def run_param(self) -> int:
+        page = self.page()
+        self.memory.write(page, bytes(PAGE_SIZE))
+        return page
+
+    def start(self, eid: int) -> None:
+        assert self.call(HostCall.RUN, eid, self.run_param()) == (0, 1)
+
+    def enter(self, eid: int, port: HostPort) -> SbiResult:
+        return self.call(HostCall.RESUME, eid, ResumeReason.TIMER, port=port)
+
+    def answer(
+        self, eid: int, ocall: int = Ocall.WRITE, size: int = 0, port: HostPort | None = None
+    ) -> SbiResult:
+        return self.call(HostCall.RESUME, eid, ResumeReason.OCALL, ocall, 0, size, port=port)
+
+    def info(self, eid: int) -> EnclaveInfo:
+        page = self.page()
+        result = self.call(HostCall.INFO, eid, page, 0)
+        assert result.error == 0, result
+        return EnclaveInfo.from_buffer_copy(self.memory.read(page, 80))
+
+    def state(self, eid: int) -> State:
+        return State(self.info(eid).state)
+
+    def word(self, index: int) -> int:
+        return int.from_bytes(self.memory.read(self.words + 8 * index, 8), "little")
+
+    def snapshot(self) -> tuple[bytes, int, int]:
+        """Owners of all pages, free pages, live enclaves; the invariants hold."""
+        check(self.monitor)
+        ownership = self.monitor.platform.ownership
+        return ownership.snapshot().tobytes(), ownership.free_pages, len(self.monitor.enclaves())

@@ -1,0 +1,16 @@
+"""Waiting for something that will be true, without a time of its own."""
+
+import os
+import time
+from collections.abc import Callable
+
+PATIENCE = 120.0
+"""Seconds after which a test gives up on something that should have happened long ago."""
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Return when condition() is true; let other threads run meanwhile."""
+    give_up = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < give_up, "it never happened"
+        os.sched_yield()
