@@ -2,7 +2,11 @@
 
 import functools
 import tempfile
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
+from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 from elftools.elf.elffile import ELFFile
 
@@ -35,17 +39,16 @@ def assemble(text: str) -> bytes:
 class AddressSpace:
     """A page table and pages on a board, built by hand from a region of RAM that is used nowhere else."""
 
-    _next: dict[int, int] = {}
+    _pages: ClassVar[WeakKeyDictionary[Board, Iterator[int]]] = WeakKeyDictionary()
 
     def __init__(self, board: Board) -> None:
         self.memory = board.memory
-        self._board = id(board)
+        self._fresh = self._pages.setdefault(board, count(16))
         self.root = self.page()
 
     def page(self) -> int:
         """Physical address of a fresh, zeroed page."""
-        number = self._next.setdefault(self._board, 16)
-        self._next[self._board] = number + 1
+        number = next(self._fresh)
         self.memory.pages[number] = 0
         return self.memory.address_of(number)
 

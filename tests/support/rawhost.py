@@ -54,6 +54,13 @@ class RawHost:
         """Physical address of a fresh page of the host's."""
         return next(self._page)
 
+    def rewind(self) -> None:
+        """Begin again to hand out pages from the first one, zeroed: what is on them must not be in use."""
+        used = next(self._page) - RAM_BASE
+        self.memory.write(RAM_BASE, bytes(used))
+        self._page = count(RAM_BASE + PAGE_SIZE, PAGE_SIZE)
+        self.words = self.page()
+
     def give_chunk(self) -> int:
         self._chunk -= CHUNK_SIZE
         assert self.call(HostCall.MEMORY_EXTEND, self._chunk, CHUNK_SIZE) == (0, 0)
@@ -89,7 +96,7 @@ class RawHost:
     def put(self, table: int, slot: int, entry: int) -> None:
         self.memory.write(table + 8 * slot, entry.to_bytes(8, "little"))
 
-    def param(self, paddr: int, size: int, entry: int = layout.TEXT_BASE, **fields: object) -> int:
+    def param(self, paddr: int, size: int, **fields: object) -> int:
         """Physical address of a create_param; fields override."""
         page = self.page()
         values: dict[str, object] = {
@@ -97,7 +104,7 @@ class RawHost:
             "name": b"raw",
             "paddr": paddr,
             "size": size,
-            "entry": entry,
+            "entry": layout.TEXT_BASE,
             "kbuffer": self.page(),
             "kbuffer_size": PAGE_SIZE,
             "ocall_id_pa": self.words,
@@ -115,7 +122,7 @@ class RawHost:
         """CREATE; the value is the eid."""
         image = program(spec) if isinstance(spec, str) else spec
         paddr, size = self.stage(image)
-        return self.call(HostCall.CREATE, self.param(paddr, size, image.entry, **fields))
+        return self.call(HostCall.CREATE, self.param(paddr, size, **{"entry": image.entry, **fields}))
 
     def make(self, spec: ImageSpec | str) -> int:
         """The eid of a new enclave, which must not be refused."""

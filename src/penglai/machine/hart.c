@@ -65,6 +65,7 @@ enum {
 #define FUEL_MIN 64
 #define FUEL_MAX (1 << 20)
 #define SPINS 2000
+#define DEAD_PAGES_MAX 256
 
 struct context {
     uint64_t x[32], f[32], fcsr, pc, priv, satp;
@@ -95,6 +96,7 @@ struct hart {
     int64_t fuel, refill;
     bool counting; /* the deadline is a number of blocks, not a time */
     uint64_t interrupt, exception, hook_pc;
+    uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 };
 
 uint64_t clock_ns(struct clock *clock)
@@ -579,9 +581,17 @@ void hart_flush_tlb(struct hart *h)
     atomic_store(&h->tlb_stale, 1);
 }
 
-/* Forgets what was translated from [start, end), physical.  On the hart's own thread, between runs. */
+/*
+ * Forgets what was translated from [start, end), physical.  On the hart's own thread, between runs.
+ * Unicorn's buffer gets room again only when all of it is flushed: so now and then all of it is.
+ */
 int hart_invalidate(struct hart *h, uint64_t start, uint64_t end)
 {
+    h->dead_pages += (end - start) / PAGE_BYTES;
+    if (h->dead_pages >= DEAD_PAGES_MAX) {
+        h->dead_pages = 0;
+        return uc_ctl_flush_tb(h->uc);
+    }
     write_reg(h, UC_RISCV_REG_PRIV, PRIV_M); /* without translation: addresses are physical */
     return uc_ctl_remove_cache(h->uc, start, end);
 }

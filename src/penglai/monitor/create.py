@@ -49,6 +49,7 @@ def decode(ownership: Ownership, param_pa: int) -> CreateRequest:
         raise bad_argument("the kernel buffer is one page")
     if param.paddr % PAGE_SIZE or param.size % PAGE_SIZE or param.size < 2 * PAGE_SIZE:
         raise bad_argument("the image region is not made of whole pages")
+    ownership.check_host(param.paddr, param.size, align=PAGE_SIZE)
     if not layout.TEXT_BASE <= param.entry < layout.HEAP_BASE or param.entry % 2:
         raise bad_argument(f"entry point {param.entry:#x} lies outside the text region")
     mailbox = Mailbox(

@@ -102,7 +102,7 @@ class PageTable:
         """(table page, slots in it, which of the addresses) for each leaf table they lie in."""
         prefixes = _field(addresses, TABLE_SHIFT)
         cuts = np.flatnonzero(prefixes[1:] != prefixes[:-1]) + 1
-        for start, end in pairwise([0, *cuts.tolist(), len(prefixes)]):
+        for start, end in pairwise([0, *cuts.tolist(), len(prefixes)] if len(prefixes) else []):
             slots = (addresses[start:end] >> np.uint64(12)).astype(np.intp) % TABLE_ENTRIES
             yield self._leaf[int(prefixes[start])], slots, slice(start, end)
 

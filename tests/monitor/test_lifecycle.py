@@ -1,0 +1,185 @@
+"""The life-cycle table, cell by cell, at the monitor's own door; and that refusals change nothing."""
+
+import itertools
+import threading
+
+import pytest
+from tests.support.rawhost import EXIT, FOREVER, RawHost
+from tests.support.waiting import until
+
+from penglai.abi.ecall import Ocall
+from penglai.abi.errors import ErrorCode
+from penglai.abi.sbi import HostCall, ResumeReason, RunValue
+from penglai.abi.state import State
+from penglai.monitor.lifecycle import LIVE, TABLE, Call, next_state
+from penglai.monitor.refusal import Refusal
+
+WRITE = "li a6, 0x100101\nli a7, 98\nli a0, 3\necall\n"
+STATE_ERROR, GONE = ErrorCode.GENERIC, ErrorCode.NO_SUCH_ENCLAVE
+
+# The table of the specification, for normal enclaves: state after the call, or the error.
+CELLS = {
+    "run": {"FRESH": "started"},
+    "stop": {"RUNNING": "STOPPED", "RUNNABLE": "STOPPED", "OCALL": "STOPPED", "STOPPED": "STOPPED"},
+    "resume": {"STOPPED": "RUNNABLE"},
+    "destroy": dict.fromkeys(("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED"), "DESTROYED"),
+}
+STATES = ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "EXITED", "DESTROYED", "UNKNOWN")
+
+
+class Bench:
+    """Brings an enclave into a state.  RUNNING: it really executes, on another thread's hart."""
+
+    def __init__(self, raw: RawHost) -> None:
+        self.raw = raw
+        self.threads: list[threading.Thread] = []
+        self.ports = [raw.board.host_port(hart) for hart in raw.board.harts]
+
+    def bring(self, state: str) -> int:
+        raw = self.raw
+        if state == "UNKNOWN":
+            return 12345
+        text = {"OCALL": WRITE, "EXITED": EXIT}.get(state, FOREVER)
+        eid = raw.make(text)
+        if state == "FRESH":
+            return eid
+        if state == "DESTROYED":
+            assert raw.call(HostCall.DESTROY, eid).error == 0
+            return eid
+        raw.start(eid)
+        if state in ("OCALL", "EXITED"):
+            expected = RunValue.OCALL if state == "OCALL" else RunValue.ENDED
+            assert raw.enter(eid, self.ports[0]) == (0, expected)
+        elif state == "RUNNING":
+            self.threads.append(threading.Thread(target=raw.enter, args=(eid, self.ports[0])))
+            self.threads[-1].start()
+            until(lambda: raw.state(eid) is State.RUNNING)
+        elif state == "STOPPED":
+            assert raw.call(HostCall.STOP, eid).error == 0
+        return eid
+
+    def call(self, call: str, eid: int) -> int:
+        if call == "run":
+            return self.raw.call(HostCall.RUN, eid, self.raw.run_param()).error
+        if call == "resume":
+            return self.raw.call(HostCall.RESUME, eid, ResumeReason.STOP).error
+        return self.raw.call(HostCall[call.upper()], eid).error
+
+    def end(self, eid: int) -> None:
+        self.raw.call(HostCall.DESTROY, eid)
+        for thread in self.threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize(("call", "state"), [*itertools.product(CELLS, STATES)])
+def test_every_call_in_every_state(raw: RawHost, call: str, state: str):
+    before = raw.snapshot()
+    bench = Bench(raw)
+    eid = bench.bring(state)
+    error = bench.call(call, eid)
+    after = CELLS[call].get(state)
+    if state in ("EXITED", "DESTROYED", "UNKNOWN"):
+        assert error == GONE
+    elif after is None:
+        assert error == STATE_ERROR
+        assert raw.state(eid).name == state, "an error leaves the state as it was"
+    else:
+        assert error == 0
+        if after == "DESTROYED":
+            assert bench.call("stop", eid) == GONE
+        elif after != "started":
+            assert raw.state(eid).name == after
+    bench.end(eid)
+    assert raw.snapshot() == before, "all memory is back, and every page has its owner"
+
+
+def test_the_table_in_the_code_is_the_table_of_the_specification():
+    """`started` is RUNNABLE for the monitor until a hart enters it."""
+    for call, state in itertools.product(CELLS, LIVE):
+        following = TABLE[Call(call)].get(state)
+        expected = CELLS[call].get(state.name)
+        assert (following.name if following else None) == {"started": "RUNNABLE"}.get(expected, expected)
+    for call in Call:
+        for ended in (State.EXITED, State.DESTROYED):
+            with pytest.raises(Refusal) as refusal:
+                next_state(call, ended)
+            assert refusal.value.code == GONE
+
+
+def test_stop_twice_needs_one_resume(raw: RawHost):
+    bench = Bench(raw)
+    eid = bench.bring("STOPPED")
+    assert bench.call("stop", eid) == 0
+    assert raw.info(eid).stops == 1
+    assert bench.call("resume", eid) == 0
+    assert bench.call("resume", eid) == STATE_ERROR
+    assert raw.state(eid) is State.RUNNABLE
+
+
+def test_a_stopped_enclave_cannot_be_entered(raw: RawHost):
+    bench = Bench(raw)
+    eid = bench.bring("STOPPED")
+    assert raw.enter(eid, bench.ports[0]).error == STATE_ERROR
+    assert raw.info(eid).run_ns == 0
+
+
+def test_an_ocalls_answer_is_kept_over_a_stop(raw: RawHost):
+    bench = Bench(raw)
+    eid = raw.make("li a6, 0x100101\nli a7, 98\nli a0, 3\necall\nmv s0, a0\n" + EXIT)
+    raw.start(eid)
+    assert raw.enter(eid, bench.ports[0]) == (0, RunValue.OCALL)
+    assert bench.call("stop", eid) == 0
+    assert raw.answer(eid, port=bench.ports[0]) == (0, RunValue.TIMER), "taken, but the enclave stays stopped"
+    assert raw.state(eid) is State.STOPPED
+    assert raw.answer(eid).error == STATE_ERROR, "an answer counts once"
+    assert bench.call("resume", eid) == 0
+    assert raw.state(eid) is State.RUNNABLE
+    assert raw.enter(eid, bench.ports[0]) == (0, RunValue.ENDED)
+    assert raw.word(4) == 0
+
+
+def test_a_resume_before_the_answer_waits_for_it(raw: RawHost):
+    bench = Bench(raw)
+    eid = bench.bring("OCALL")
+    assert bench.call("stop", eid) == 0
+    assert bench.call("resume", eid) == 0
+    assert raw.state(eid) is State.OCALL
+    assert raw.enter(eid, bench.ports[0]).error == STATE_ERROR
+    assert raw.answer(eid).error == 0
+    assert raw.state(eid) is State.RUNNABLE
+
+
+@pytest.mark.parametrize("ocall", [0, 1, Ocall.SBRK, 99, 1 << 63])
+def test_an_answer_to_another_ocall_is_refused(raw: RawHost, ocall: int):
+    eid = Bench(raw).bring("OCALL")
+    assert raw.answer(eid, ocall).error == STATE_ERROR
+    assert raw.state(eid) is State.OCALL
+
+
+def test_an_unknown_resume_reason_is_refused(raw: RawHost):
+    eid = Bench(raw).bring("STOPPED")
+    assert raw.call(HostCall.RESUME, eid, 3).error == ErrorCode.BAD_ARGUMENT
+    assert raw.state(eid) is State.STOPPED
+
+
+def test_ids_are_never_used_again(raw: RawHost):
+    seen = set()
+    for _ in range(20):
+        eid = raw.make(EXIT)
+        assert eid not in seen
+        seen.add(eid)
+        raw.call(HostCall.DESTROY, eid)
+
+
+@pytest.mark.parametrize("eid", [0, 1 << 31, 1 << 32, (1 << 32) + 1, (1 << 64) - 1])
+@pytest.mark.parametrize("call", [HostCall.STOP, HostCall.RESUME, HostCall.DESTROY, HostCall.INFO])
+def test_a_forged_id_names_nobody(raw: RawHost, eid: int, call: HostCall):
+    raw.make(EXIT)
+    assert raw.call(call, eid, 1 if call is HostCall.RESUME else 0).error == GONE
+
+
+@pytest.mark.parametrize("function", [0, 2, 98, 100, 101, 1 << 63])
+def test_an_unknown_function_is_not_supported(raw: RawHost, function: int):
+    assert raw.call(function).error == -2
+    assert raw.port.ecall(0x100102, HostCall.STOP, 1).error == -2
