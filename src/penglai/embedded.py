@@ -80,7 +80,5 @@ class Machine(HostProgram):
 def _switch_off(driver: Driver, board: Board, harts: int, pid: int) -> None:
     if os.getpid() != pid:
         return  # a fork of the process has the objects, but none of the harts
-    try:
-        driver.close(harts)
-    finally:
-        board.power_off()
+    driver.close(harts)
+    board.power_off()

@@ -61,8 +61,11 @@ def compile_c(arguments: Sequence[str | Path], output: Path) -> None:
     Raises ToolchainError with the compiler's own messages.
     """
     log.info("compiling %s", output.name)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    except OSError as error:
+        raise ToolchainError(f"cannot write {output}: {error.strerror}") from error
     os.close(handle)
     fresh = Path(name)
     command = [str(zig_path()), "cc", *map(str, arguments), "-o", str(fresh)]

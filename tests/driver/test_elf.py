@@ -86,7 +86,7 @@ def test_a_broken_file_is_refused_with_the_reason(make: Callable[[], bytes], mes
 def test_code_and_data_on_one_page_are_refused():
     """Two segments may share a page only if that makes it not writable and executable."""
     moved = in_segment(1, P_VADDR, 0x1800)
-    with pytest.raises(ImageError, match="share the page 0x1000|writable"):
+    with pytest.raises(ImageError, match=r"share the page 0x1000|writable"):
         make_template(in_segment(1, P_FLAGS, 6, moved), 4096, "this file", 1000)
 
 

@@ -150,10 +150,10 @@ class TestErrors:
         label = f"enclave {enclave.eid} 'loop'"
         with pytest.raises(penglai.StateError, match=f"cannot stop {label}: it is FRESH; start it first"):
             enclave.stop()
-        with pytest.raises(penglai.StateError, match="cannot resume .*FRESH; only a stopped enclave"):
+        with pytest.raises(penglai.StateError, match=r"cannot resume .*FRESH; only a stopped enclave"):
             enclave.resume()
         enclave.start()
-        with pytest.raises(penglai.StateError, match="cannot run .*; an enclave runs once"):
+        with pytest.raises(penglai.StateError, match=r"cannot run .*; an enclave runs once"):
             enclave.start()
         enclave.destroy()
         for call in (enclave.stop, enclave.resume, enclave.destroy, enclave.start):

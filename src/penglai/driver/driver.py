@@ -12,7 +12,7 @@ from typing import NoReturn, Protocol
 
 from penglai.abi import sbi
 from penglai.abi.ecall import Ocall
-from penglai.abi.errors import ErrorCode, MachineError, NoMemoryError, error_class
+from penglai.abi.errors import ErrorCode, MachineError, NoMemoryError, PenglaiError, error_class
 from penglai.abi.layout import NAME_BYTES
 from penglai.abi.riscv import CHUNK_SIZE, NS_PER_TICK, PAGE_SIZE, SBI_TIME
 from penglai.abi.sbi import CreateParam, EnclaveInfo, HostCall, ResumeReason, RunValue, SbiResult
@@ -78,11 +78,9 @@ class Driver:
         self._failure = MachineError("it is switched off")
         with self._tasks_lock:
             tasks = list(self._tasks)
-        try:
-            for task in tasks:
-                self.destroy_if_alive(task)
-        finally:
-            self._scheduler.stop(harts)
+        for task in tasks:
+            self.destroy_if_alive(task)
+        self._scheduler.stop(harts)
 
     # ---- system calls --------------------------------------------------------------------------
 
@@ -141,9 +139,14 @@ class Driver:
             self._release_if_over(task)
 
     def destroy_if_alive(self, task: Task) -> None:
-        """Destroy an enclave unless it has ended already."""
+        """Destroy an enclave unless it has ended already, or the machine has failed."""
         with Shield():
-            if self._ecall(HostCall.DESTROY, task.eid).error == ErrorCode.OK:
+            try:
+                destroyed = self._ecall(HostCall.DESTROY, task.eid).error == ErrorCode.OK
+            except PenglaiError as error:
+                self._fail(error)
+                return
+            if destroyed:
                 self._end(task, Result(Reason.DESTROYED))
             self._release_if_over(task)
 

@@ -4,6 +4,7 @@ from penglai.abi.errors import BadArgumentError, MachineError, NoSuchEnclaveErro
 from penglai.abi.layout import NAME_BYTES
 from penglai.driver.driver import Driver
 from penglai.driver.image import make_template
+from penglai.driver.shield import Shield
 from penglai.driver.task import Task
 
 
@@ -28,8 +29,9 @@ class Process:
         if len(name.encode()) >= NAME_BYTES or "\0" in name:
             raise BadArgumentError(f"the name {name!r} is too long: at most {NAME_BYTES - 1} bytes")
         template = make_template(data, stack_size, what, self.driver.memory_pages)
-        task = self.driver.create(template, name, self._forget)
-        self._tasks[task.eid] = task
+        with Shield():  # an enclave that exists is in the table, also when Ctrl-C loses its handle
+            task = self.driver.create(template, name, self._forget)
+            self._tasks[task.eid] = task
         return task
 
     def task(self, eid: int) -> Task:

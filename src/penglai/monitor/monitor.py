@@ -47,7 +47,7 @@ class Monitor:
         self.platform = Platform(board.memory, ownership, board.harts, board.clock)
         self._enclaves: dict[int, Enclave] = {}
         self._eids = itertools.count(1)
-        self._bug: MonitorBug | None = None
+        self._bug: str | None = None
         board.install(self.handle)
 
     def handle(
@@ -58,7 +58,7 @@ class Monitor:
         Raises MonitorBug, then and at every later call, if an invariant was found broken.
         """
         if self._bug is not None:
-            raise self._bug
+            raise MonitorBug(self._bug)
         if extension != sbi.EXTENSION or function not in _CALLS:
             return SbiResult(NOT_SUPPORTED, 0)
         name, arity, handler = _CALLS[function]
@@ -69,9 +69,9 @@ class Monitor:
             log.debug("%s%r refused: %s", name, arguments, refusal.reason)
             return SbiResult(refusal.code, refusal.value)
         except Exception as error:
-            self._bug = MonitorBug(f"{name} failed inside the monitor: {error!r}; the machine is stopped")
+            self._bug = f"{name} failed inside the monitor: {error!r}; the machine is stopped"
             log.critical("%s", self._bug, exc_info=True)
-            raise self._bug from error
+            raise MonitorBug(self._bug) from error
 
     # ---- the host's calls ----------------------------------------------------------------------
 

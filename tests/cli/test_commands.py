@@ -1,0 +1,208 @@
+"""The penglai command, as a user types it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+from tests.support.programs import eapp
+from tests.support.waiting import PATIENCE
+
+PENGLAI = str(Path(sys.executable).with_name("penglai"))
+
+
+def penglai(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PENGLAI, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(Path.home()), "COLUMNS": "110"},
+    )
+
+
+def one_line(text: str) -> bool:
+    return len(text.strip().splitlines()) == 1
+
+
+class TestRun:
+    def test_output_goes_to_stdout_and_the_rest_to_stderr(self):
+        done = penglai("run", "hello-world")
+        assert (done.returncode, done.stdout) == (0, "hello world!\n")
+        assert done.stderr == "enclave 1 exited with value 0\n"
+
+    def test_the_status_is_0_whatever_the_value_unless_it_is_wanted(self):
+        program = eapp("EAPP_RETURN(7);")
+        assert penglai("run", program).returncode == 0
+        assert penglai("run", program, "--exit-value").returncode == 7
+
+    def test_json(self):
+        done = penglai("run", "prime", "--json", "--memory", "16M", "--harts", "1")
+        assert done.stderr == ""
+        answer = json.loads(done.stdout)
+        assert answer["reason"] == "EXITED"
+        assert answer["value"] == 78498
+        assert answer["output"] == "prime: 78498 primes below 1000000\n"
+        assert len(answer["measurement"]) == 64
+        assert answer["run_time_ns"] > 0
+        assert answer["fault"] is None
+
+    def test_a_fault(self):
+        done = penglai("run", eapp("*(volatile int *)0x123000 = 1;"))
+        assert done.returncode == 1
+        assert "was destroyed: store page fault at 0x123000" in done.stderr
+        assert one_line(done.stderr)
+        answer = penglai("run", eapp("*(volatile int *)0x123000 = 1;"), "--json")
+        assert json.loads(answer.stdout)["fault"] == {"cause": 15, "address": 0x123000}
+        assert answer.returncode == 1
+
+    def test_a_timeout(self):
+        done = penglai("run", "loop", "--timeout", "0.2")
+        assert done.returncode == 1
+        assert "was destroyed: it was still alive after 0.2 seconds" in done.stderr
+
+    def test_nobody_reads_any_more(self):
+        with subprocess.Popen(
+            [PENGLAI, "run", "loop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"loop: enclave 1 begins\n"
+            process.stdout.close()
+            assert process.wait(PATIENCE) == 1
+            assert process.stderr is not None
+            assert process.stderr.read() == b""
+
+    def test_ctrl_c(self):
+        child = pexpect.spawn(PENGLAI, ["run", "loop"], timeout=PATIENCE)
+        child.expect("round 1")
+        child.sendintr()
+        child.expect("interrupted")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["run", "nothing"], 1, "no such file: nothing"),
+        (["run", __file__], 1, "is not an ELF file"),
+        (["run", "/bin/sh"], 1, "is an ELF for x64"),
+        (["run", "loop", "--memory", "3M"], 1, "must be a multiple of 2 MiB"),
+        (["run", "loop", "--memory", "lots"], 1, "'lots' is not a size"),
+        (["run", "loop", "--harts", "0"], 1, "must have 1 to 64"),
+        (["run", "loop", "--stack-size", "0"], 1, "a stack of 0 bytes"),
+        (["run", "loop", "--stack-size", "1G"], 1, "start it with more memory"),
+        (["build", "nothing.c"], 1, "no such file: nothing.c"),
+        (["test-stop", "hello-world"], 1, "ended by itself"),
+        (["run"], 2, "Missing argument"),
+        (["run", "loop", "--harts", "two"], 2, "Invalid value"),
+        (["frobnicate"], 2, "No such command"),
+        (["run", "loop", "--frobnicate"], 2, "No such option"),
+        (["build"], 2, "Missing argument"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said_in_a_line(arguments: list[str], status: int, message: str):
+    done = penglai(*arguments)
+    assert done.returncode == status
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    if status == 1:
+        assert one_line(done.stderr)
+
+
+class TestTutorial:
+    def test_every_step_shows_what_it_should(self):
+        done = penglai("test-stop", "loop", "--seconds", "0.2")
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert [line.split()[1] for line in lines[1:]] == ["create", "run", "stop", "resume", "destroy"]
+        assert all(line.startswith("✓") for line in lines[1:])
+        assert re.search(r"stop .* STOPPED .* ran 0 ms of 200 ms", done.stdout)
+        assert "run() returned DESTROYED" in done.stdout
+
+    def test_json(self):
+        answer = json.loads(penglai("test-stop", "loop", "--json", "--seconds", "0.1", "--harts", "1").stdout)
+        assert answer["ok"] is True
+        states = [step["state"] for step in answer["steps"]]
+        assert (states[0], states[2], states[4]) == ("FRESH", "STOPPED", "DESTROYED")
+        assert states[1] in ("RUNNING", "RUNNABLE", "OCALL")
+        times = [step["run_time_ns"] for step in answer["steps"]]
+        assert times == sorted(times)
+
+
+class TestTools:
+    def test_build_passes_flags_on(self, tmp_path: Path):
+        (tmp_path / "p.c").write_text('#include "eapp.h"\nint EAPP_ENTRY main(void) { return NUMBER; }\n')
+        done = penglai("build", "p.c", "-o", "p.elf", "-O1", "-DNUMBER=9", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert penglai("run", tmp_path / "p.elf", "--exit-value").returncode == 9
+        done = penglai("build", "-DNUMBER=8", "p.c", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert penglai("run", "./p", "--exit-value", cwd=tmp_path).returncode == 8
+
+    def test_a_failed_build_shows_the_compilers_message(self, tmp_path: Path):
+        (tmp_path / "p.c").write_text("int main( {\n")
+        done = penglai("build", "p.c", cwd=tmp_path)
+        assert done.returncode == 1
+        assert "p.c:1:11: error" in done.stderr
+        assert not (tmp_path / "p").exists()
+
+    def test_demos(self):
+        done = penglai("demos")
+        assert done.returncode == 0
+        assert [line.split()[0] for line in done.stdout.splitlines()[:-1]] == [
+            "float",
+            "hello-world",
+            "loop",
+            "prime",
+        ]
+        rows = json.loads(penglai("demos", "--json").stdout)
+        assert all(Path(row["source"]).is_file() for row in rows)
+
+    def test_doctor_finds_everything_well(self):
+        done = penglai("doctor")
+        assert done.returncode == 0, done.stdout
+        assert "✗" not in done.stdout
+        answer = json.loads(penglai("doctor", "--json").stdout)
+        assert answer["ok"] is True
+        assert {"unicorn", "ziglang", "engine", "compiler", "machine"} <= {
+            row["what"] for row in answer["findings"]
+        }
+
+    def test_doctor_says_what_is_wrong_and_what_would_help(self, tmp_path: Path):
+        (tmp_path / "file").write_text("")
+        done = subprocess.run(
+            [PENGLAI, "doctor"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": "/usr/bin:/bin", "PENGLAI_CACHE": str(tmp_path / "file" / "cache")},
+        )
+        assert done.returncode == 1
+        assert re.search(r"✗ cache .*\n  to mend it: make it writable, or set PENGLAI_CACHE", done.stdout)
+
+    def test_version(self):
+        assert penglai("version").stdout.startswith("pypenglai 0.1.0  python 3.")
+        assert set(json.loads(penglai("version", "--json").stdout)) == {
+            "pypenglai",
+            "python",
+            "unicorn",
+            "ziglang",
+        }
+
+    def test_help_is_there_for_every_command(self):
+        overview = penglai("--help").stdout
+        for command in ("run", "test-stop", "build", "demos", "doctor", "version"):
+            assert command in overview
+            assert penglai(command, "--help").returncode == 0
+        bare = penglai()
+        assert bare.returncode in (0, 2)
+        assert "Usage" in bare.stdout + bare.stderr

@@ -1,0 +1,63 @@
+"""Is interrupted at random moments while it creates, stops, resumes and destroys; the machine stays sound.
+
+Run by test_failures.py.  Prints how many interrupts came and how many enclaves were created.
+"""
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+import penglai
+from penglai.monitor.invariants import check
+
+INTERRUPTS = 200
+
+
+def work(machine: penglai.Machine, created: list[int]) -> None:
+    while True:
+        enclave = machine.create("loop")
+        created.append(enclave.eid)
+        run = enclave.start()
+        enclave.stop()
+        enclave.resume()
+        enclave.destroy()
+        run.wait(60)
+
+
+def interrupter(done: threading.Event) -> None:
+    pause = random.Random(1)
+    while not done.is_set():
+        time.sleep(pause.uniform(0.001, 0.01))
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def main() -> None:
+    interrupts, created = 0, []
+    done = threading.Event()
+    with penglai.Machine("64M", 2) as machine:
+        machine.create("loop").destroy()
+        thread = threading.Thread(target=interrupter, args=(done,), daemon=True)
+        thread.start()
+        while interrupts < INTERRUPTS:
+            try:
+                work(machine, created)
+            except KeyboardInterrupt:
+                interrupts += 1
+        while thread.is_alive():
+            try:
+                done.set()
+                thread.join()
+            except KeyboardInterrupt:
+                interrupts += 1
+        for enclave in machine.enclaves:
+            enclave.destroy()
+        check(machine._monitor)
+        ownership = machine._monitor.platform.ownership
+        assert (ownership.snapshot() > 0).sum() == 0, "no page is left with an enclave"
+    sys.stdout.write(f"{interrupts} {len(created)}\n")
+
+
+main()

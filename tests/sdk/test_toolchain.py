@@ -1,0 +1,54 @@
+"""The cache: what is built once is built once, also by two at a time."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from penglai import toolchain
+from penglai.abi.errors import ToolchainError
+
+BUILD = "from penglai.sdk.build import build_demo; print(build_demo('hello-world'))"
+
+
+def test_two_processes_may_build_the_same_at_once(tmp_path: Path):
+    environment = {toolchain.CACHE_VARIABLE: str(tmp_path), "PATH": "/usr/bin:/bin"}
+    both = [
+        subprocess.Popen([sys.executable, "-c", BUILD], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    paths = {process.communicate(timeout=250)[0].strip() for process in both}
+    assert [process.returncode for process in both] == [0, 0]
+    (path,) = paths
+    assert Path(path).is_relative_to(tmp_path)
+    assert not list(Path(path).parent.glob(".*")), "no half-made file is left"
+
+
+def test_the_key_covers_arguments_and_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(toolchain.CACHE_VARIABLE, str(tmp_path / "cache"))
+    made = []
+    monkeypatch.setattr(toolchain, "compile_c", lambda _, output: made.append(output))
+    source = tmp_path / "a.c"
+    source.write_text("1")
+    first = toolchain.compile_cached("a", [source], [source])
+    assert toolchain.compile_cached("a", [source], [source]) == first
+    assert toolchain.compile_cached("a", ["-O1", source], [source]) != first
+    source.write_text("2")
+    assert toolchain.compile_cached("a", [source], [source]) != first
+    assert len(made) == 4
+
+
+def test_a_missing_package_is_named_with_its_remedy():
+    with pytest.raises(ToolchainError, match="pip install no-such-package"):
+        toolchain.package_dir("no-such-package")
+    with pytest.raises(ToolchainError, match="pip install no-such-package"):
+        toolchain.package_version("no-such-package")
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    source = tmp_path / "a.c"
+    source.write_text("int x;")
+    with pytest.raises(ToolchainError, match="cannot write"):
+        toolchain.compile_c(["-c", source], tmp_path / "file" / "out")
