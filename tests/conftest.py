@@ -6,7 +6,16 @@ import pytest
 
 import penglai
 from penglai.machine import Board
+from penglai.sdk.build import build_demo
 from tests.support.rawhost import RawHost
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _built() -> None:
+    """Compile once what is compiled on first use, so that no test meets the compiler's messages."""
+    for name in penglai.demos():
+        build_demo(name)
+    Board(16 << 20, 1).power_off()
 
 
 @pytest.fixture

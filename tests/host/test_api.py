@@ -338,8 +338,13 @@ class TestOutput:
             machine.console.wait_for("hello", timeout=0.001)
         machine.create("hello-world").start()
         machine.console.wait_for("hello", PATIENCE)
+        assert machine.console.read() == b"hello world!\n"
+        assert machine.console.read() == b""
+        machine.create("hello-world").run(PATIENCE)
+        assert machine.console.read() == b"hello world!\n"
+        assert machine.console.getvalue() == b"hello world!\n" * 2
         machine.console.clear()
-        assert machine.console.getvalue() == b""
+        assert machine.console.getvalue() == machine.console.read() == b""
 
 
 def test_the_sources_of_the_demos_are_shipped():

@@ -284,8 +284,8 @@ class Driver:
             log.exception("on_output raised for %s", task.label)
         try:
             self._ecall(HostCall.RESUME, task.eid, ResumeReason.OCALL, Ocall.WRITE, 0, 0)
-        except MachineError:
-            return  # switched off meanwhile
+        except PenglaiError:
+            return  # the machine was switched off meanwhile, or has failed
         task.in_callback = False
         self._scheduler.wake(task)
 

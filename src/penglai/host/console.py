@@ -20,6 +20,7 @@ class Console:
         self.listener = listener
         self._changed = threading.Condition()
         self._data = bytearray()
+        self._read = 0
         self._dropped = 0
 
     def write(self, eid: int, text: bytes) -> None:  # noqa: ARG002 - the driver tells who wrote
@@ -28,9 +29,18 @@ class Console:
             self._data += text
             excess = len(self._data) - KEPT_BYTES
             if excess > 0:
-                del self._data[: excess + KEPT_BYTES // 4]
-                self._dropped += excess + KEPT_BYTES // 4
+                excess += KEPT_BYTES // 4
+                del self._data[:excess]
+                self._dropped += excess
+                self._read = max(0, self._read - excess)
             self._changed.notify_all()
+
+    def read(self) -> bytes:
+        """What was written since the last read (of the latest 16 MiB)."""
+        with self._changed:
+            unread = self._data[self._read :]
+            self._read = len(self._data)
+            return bytes(unread)
 
     def getvalue(self) -> bytes:
         """Everything written so far (the latest 16 MiB of it)."""
@@ -51,6 +61,7 @@ class Console:
         """Forget what was written."""
         with self._changed:
             self._data.clear()
+            self._read = 0
 
     def wait_for(self, text: bytes | str, timeout: float | None = None) -> None:
         """Wait until text was written.  Raises WaitTimeoutError after timeout seconds."""
