@@ -45,14 +45,16 @@ def test_the_enclaves_pages_are_copies(raw: RawHost):
 
 
 def test_the_kernel_buffer_is_the_only_page_that_both_see(raw: RawHost):
-    eid = raw.make(program(EXIT))
+    buffer = raw.page()
+    raw.memory.write(buffer, b"what the host left there" * 100)
+    eid = raw.create(program(EXIT), kbuffer=buffer).value
     (enclave,) = raw.monitor.enclaves()
     owner = raw.monitor.platform.ownership.snapshot()
     visible = [page for _, page, _ in enclave.table.mappings() if raw.board.memory.host_visible[page]]
     assert visible == [enclave.kernel_buffer]
     assert owner[enclave.kernel_buffer] == SHARED
-    assert raw.board.memory.address_of(enclave.kernel_buffer) == raw.kernel_buffer
-    assert raw.memory.read(raw.kernel_buffer, PAGE_SIZE) == bytes(PAGE_SIZE)
+    assert raw.board.memory.address_of(enclave.kernel_buffer) == buffer
+    assert raw.memory.read(buffer, PAGE_SIZE) == bytes(PAGE_SIZE), "it begins as it was measured"
     assert raw.call(HostCall.DESTROY, eid).error == 0
 
 
@@ -87,8 +89,14 @@ def test_one_host_page_may_stand_for_many(raw: RawHost):
     ],
 )
 def test_a_bad_leaf_is_refused(raw: RawHost, what: str, bits: int):
-    spec = program(EXIT, entries={VA: ppn(RAM_BASE) | bits})
-    assert refused(raw, spec) == SECURITY
+    assert refused(raw, program(EXIT, bits={VA: bits})) == SECURITY
+
+
+@pytest.mark.parametrize("bits", [RX, RW, Pte.R, Pte.X, RX | Pte.A | Pte.D, RW | Pte.G, RX | 3 << 8])
+def test_a_good_leaf_is_taken(raw: RawHost, bits: int):
+    """So that the test above is refused for its bits and for nothing else."""
+    raw.make(program(EXIT, bits={VA: bits | U | V}))
+    raw.snapshot()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,9 @@ class ImageSpec:
     entry: int = layout.TEXT_BASE
     stack_pages: int = 2
     entries: dict[int, int] = field(default_factory=dict)
-    """Overrides: virtual address -> whole leaf PTE (relative to physical address 0)."""
+    """Overrides: virtual address -> whole leaf PTE."""
+    bits: dict[int, int] = field(default_factory=dict)
+    """Overrides: virtual address -> bits of a leaf PTE that maps a good page."""
 
 
 def program(text: str, **extra: object) -> ImageSpec:
@@ -80,7 +82,8 @@ class RawHost:
             content[va] = self.page() if data else zero
             if data:
                 self.memory.write(content[va], data.ljust(PAGE_SIZE, b"\0"))
-        for va in (*pages, *spec.entries):
+        entries = spec.entries | {va: zero >> 12 << PTE_PPN_SHIFT | bits for va, bits in spec.bits.items()}
+        for va in (*pages, *entries):
             for path in ((va >> 30 & 511,), (va >> 30 & 511, va >> 21 & 511)):
                 if path not in tables:
                     tables[path] = self.page()
@@ -88,7 +91,7 @@ class RawHost:
         for va, (permissions, _) in pages.items():
             leaf = tables[va >> 30 & 511, va >> 21 & 511]
             self.put(leaf, va >> 12 & 511, content[va] >> 12 << PTE_PPN_SHIFT | permissions | Pte.U | Pte.V)
-        for va, entry in spec.entries.items():
+        for va, entry in entries.items():
             self.put(tables[va >> 30 & 511, va >> 21 & 511], va >> 12 & 511, entry)
         self.tables = tables
         return zero, next(self._page) - zero

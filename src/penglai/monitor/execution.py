@@ -62,8 +62,9 @@ def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
             trap = hart.run(enclave.context)
         finally:
             enclave.lock.acquire()
-        if enclave.hart is not hart:
+        if enclave.hart is not hart or trap.cause == Cause.M_SOFTWARE_INTERRUPT:
             hart.acknowledge()
+        if enclave.hart is not hart:
             return _taken_away(enclave)
         value = _handle(platform, enclave, trap)
         if value is not None:
@@ -96,9 +97,8 @@ def _handle(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
         enclave.account.preemptions += 1
         enclave.state = State.RUNNABLE
         return RunValue.TIMER
-    if trap.cause == Cause.M_SOFTWARE_INTERRUPT and enclave.hart is not None:
-        enclave.hart.acknowledge()  # nobody took the enclave away: a stale request
-        return None
+    if trap.cause == Cause.M_SOFTWARE_INTERRUPT:
+        return None  # nobody took the enclave away: a stale request
     return _fault(platform, enclave, trap)
 
 
