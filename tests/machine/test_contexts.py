@@ -1,4 +1,4 @@
-"""A context goes into a hart and comes back with every bit, on whatever hart (engine-facts 10, 21)."""
+"""A context goes into a hart and comes back with every bit, on whatever hart."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st

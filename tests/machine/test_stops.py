@@ -1,7 +1,7 @@
 """A hart can be taken out of the guest at any moment, and not one instruction is lost or done twice.
 
-Engine-facts 3 and 4: a stop from outside would execute stores and atomics twice, and a pc written inside a
-hook would be lost.
+A stop from outside would execute stores and atomics twice, and a pc written inside a hook would be lost:
+docs/engine.md.
 """
 
 import random
@@ -100,7 +100,7 @@ def test_every_block_boundary_is_a_place_to_stop(board: Board, kind: str):
 
 
 def test_traps_and_stops_at_once_lose_nothing(board: Board):
-    """Engine-fact 3: a trap is handled after the engine has returned, also with a stop in flight."""
+    """A trap is handled after the engine has returned, also with a stop in flight."""
     _, context = load(board, "1: addi s0, s0, 1\necall\naddi s1, s1, 1\nj 1b")
     hart = board.harts[0]
     ecalls = 0

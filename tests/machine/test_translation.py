@@ -1,4 +1,4 @@
-"""Translated code and addresses are forgotten when memory changes hands (engine-fact 12)."""
+"""Translated code and addresses are forgotten when memory changes hands."""
 
 import pytest
 from tests.support.bare import CODE, DATA, AddressSpace, R, U, W, assemble, load

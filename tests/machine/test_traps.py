@@ -1,4 +1,4 @@
-"""A trap tells exactly what happened: cause, epc, tval, and registers as they were (engine-facts 1, 5, 6)."""
+"""A trap tells exactly what happened: cause, epc, tval, and registers as they were."""
 
 import pytest
 from tests.support.bare import CODE, DATA, READ_ONLY, UNMAPPED, AddressSpace, R, U, W, assemble, load

@@ -96,7 +96,8 @@ class Driver:
             try:
                 self._memory.write(pages, bytes(PAGE_SIZE))
                 with self._pages.borrow(template.size) as region:
-                    self._memory.write(region, template.place(region))
+                    self._memory.write(region, template.head(region))
+                    self._memory.write(region + template.head_size, template.content)
                     task.eid = self._create(task, template, region)
             except BaseException:
                 self._pages.free(pages, 2 * PAGE_SIZE)

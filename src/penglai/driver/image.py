@@ -1,4 +1,4 @@
-"""Laying out an image: pages, and the page table that describes them to the monitor (abi.md, section 2).
+"""Laying out an image: pages, and the page table that describes them to the monitor (docs/abi.md, section 2).
 
 paddr            one page of zeros: every page without content is this one
 paddr + 4096     root of the table, then its other pages
@@ -14,19 +14,20 @@ from numpy.typing import NDArray
 from penglai.abi import layout
 from penglai.abi.errors import BadArgumentError, ImageError, NoMemoryError
 from penglai.abi.riscv import PAGE_SIZE, PTE_PPN_SHIFT, TABLE_ENTRIES, Pte
-from penglai.driver.elf import Program, parse
+from penglai.driver.elf import Program, Segment, parse
 
 MAX_STACK_SIZE = layout.STACK_TOP - layout.MMAP_TOP
-TEMPLATES_KEPT = 32
-TEMPLATE_LIMIT = 4 << 20
-"""Images up to this many bytes stay parsed, so that creating the same one again is fast."""
+SMALL_IMAGE = 4 << 20
+SMALL_TEMPLATES_KEPT = 16
+"""So many images of up to 4 MiB, and the latest larger one, stay laid out: creating one again is fast."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """An image laid out at physical address 0: `place` moves it.
+    """An image laid out at physical address 0: `head` moves it.
 
-    pages: how many pages the enclave gets, stack included.
+    pages: how many pages the enclave gets, stack included.  content: the pages with content, one after
+    the other; they lie behind the head.
     """
 
     entry: int
@@ -35,15 +36,29 @@ class Template:
     content: bytes
 
     @property
+    def head_size(self) -> int:
+        """Bytes before the content."""
+        return PAGE_SIZE * (1 + len(self.tables))
+
+    @property
     def size(self) -> int:
         """Bytes of the region that the image needs in the host's memory."""
-        return PAGE_SIZE * (1 + len(self.tables)) + len(self.content)
+        return self.head_size + len(self.content)
 
-    def place(self, paddr: int) -> bytes:
-        """The region's bytes when it begins at physical address paddr."""
+    def head(self, paddr: int) -> bytes:
+        """The page of zeros and the tables, for a region that begins at physical address paddr."""
         base = np.uint64(paddr >> 12 << PTE_PPN_SHIFT)
         moved = np.where(self.tables != 0, self.tables + base, np.uint64(0))
-        return bytes(PAGE_SIZE) + moved.tobytes() + self.content
+        return bytes(PAGE_SIZE) + moved.tobytes()
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Consecutive pages from address on, with the permissions of each; the first of them have content."""
+
+    address: int
+    permissions: NDArray[np.uint8]
+    content: bytes
 
 
 def make_template(data: bytes, stack_size: int, what: str, memory_pages: int) -> Template:
@@ -56,7 +71,7 @@ def make_template(data: bytes, stack_size: int, what: str, memory_pages: int) ->
         raise BadArgumentError(
             f"a stack of {stack_size} bytes: it must have 1 to {MAX_STACK_SIZE:#x} bytes; 65536 is usual"
         )
-    build = _build_kept if len(data) <= TEMPLATE_LIMIT else _build
+    build = _build_small if len(data) <= SMALL_IMAGE else _build_large
     return build(data, stack_size, what, memory_pages)
 
 
@@ -69,50 +84,72 @@ def _build(data: bytes, stack_size: int, what: str, memory_pages: int) -> Templa
             f"{what} needs {count * PAGE_SIZE >> 20} MiB with its stack, and the machine has "
             f"{memory_pages * PAGE_SIZE >> 20} MiB; start it with more memory"
         )
-    permissions, content = _pages_of(program, what)
-    stack_bottom = layout.STACK_TOP - stack_pages * PAGE_SIZE
-    addresses = np.array(
-        [*sorted(permissions), *range(stack_bottom, layout.STACK_TOP, PAGE_SIZE)], dtype=np.uint64
+    stack = np.full(stack_pages, Pte.R | Pte.W, dtype=np.uint8)
+    stretches = [
+        *_stretches(program, what),
+        Stretch(layout.STACK_TOP - stack_pages * PAGE_SIZE, stack, b""),
+    ]
+    pages = np.concatenate(
+        [(stretch.address >> 12) + np.arange(len(stretch.permissions)) for stretch in stretches]
     )
-    flags = np.full(len(addresses), Pte.R | Pte.W, dtype=np.uint64)
-    flags[:-stack_pages] = [permissions[page] for page in sorted(permissions)]
-    filled = sorted(content)
-    sources = np.zeros(len(addresses), dtype=np.uint64)
-    sources[np.searchsorted(addresses, np.array(filled, dtype=np.uint64))] = np.arange(1, len(filled) + 1)
-    tables = _make_tables(addresses, flags, sources)
-    return Template(program.entry, len(addresses), tables, b"".join(content[page] for page in filled))
+    flags = np.concatenate([stretch.permissions for stretch in stretches]).astype(np.uint64)
+    tables = _make_tables(pages, flags, _sources(stretches))
+    return Template(program.entry, len(pages), tables, b"".join(stretch.content for stretch in stretches))
 
 
-_build_kept = functools.lru_cache(maxsize=TEMPLATES_KEPT)(_build)
+_build_small = functools.lru_cache(maxsize=SMALL_TEMPLATES_KEPT)(_build)
+_build_large = functools.lru_cache(maxsize=1)(_build)
 
 
-def _pages_of(program: Program, what: str) -> tuple[dict[int, int], dict[int, bytearray]]:
-    """Permissions of every page, and the content of those that have some, by address."""
-    permissions: dict[int, int] = {}
-    content: dict[int, bytearray] = {}
-    for segment in program.segments:
-        for page in range(segment.address & -PAGE_SIZE, segment.end, PAGE_SIZE):
-            merged = permissions.get(page, 0) | segment.permissions
-            if merged & Pte.W and merged & Pte.X:
-                raise ImageError(f"{what}: code and data share the page {page:#x}; align segments to 4096")
-            permissions[page] = int(merged)
-        first = segment.address & -PAGE_SIZE
-        for page in range(first, segment.address + len(segment.data), PAGE_SIZE):
-            start = max(page, segment.address)
-            end = min(page + PAGE_SIZE, segment.address + len(segment.data))
-            target = content.setdefault(page, bytearray(PAGE_SIZE))
-            target[start - page : end - page] = segment.data[start - segment.address : end - segment.address]
-    return permissions, content
+def _stretches(program: Program, what: str) -> list[Stretch]:
+    """The program's segments as stretches of pages; those that share pages become one."""
+    groups: list[list[Segment]] = []
+    for segment in sorted(program.segments, key=lambda segment: segment.address):
+        if groups and segment.address & -PAGE_SIZE < max(other.end for other in groups[-1]):
+            groups[-1].append(segment)
+        else:
+            groups.append([segment])
+    return [_stretch(group, what) for group in groups]
+
+
+def _stretch(segments: list[Segment], what: str) -> Stretch:
+    start = segments[0].address & -PAGE_SIZE
+    page_count = -(-(max(segment.end for segment in segments) - start) // PAGE_SIZE)
+    ends = [segment.address + len(segment.data) - start for segment in segments if len(segment.data)]
+    permissions = np.zeros(page_count, dtype=np.uint8)
+    content = bytearray(-(-max(ends, default=0) // PAGE_SIZE) * PAGE_SIZE)
+    for segment in segments:
+        offset = segment.address - start
+        last = -(-(segment.end - start) // PAGE_SIZE)
+        permissions[offset // PAGE_SIZE : last] |= np.uint8(segment.permissions)
+        content[offset : offset + len(segment.data)] = segment.data
+    both = np.flatnonzero((permissions & (Pte.W | Pte.X)) == (Pte.W | Pte.X))
+    if len(both):
+        page = start + int(both[0]) * PAGE_SIZE
+        raise ImageError(f"{what}: code and data share the page {page:#x}; align segments to 4096")
+    return Stretch(start, permissions, bytes(content))
+
+
+def _sources(stretches: list[Stretch]) -> NDArray[np.int64]:
+    """For each page, its number among the pages with content, from 1; 0 if it has none."""
+    sources = []
+    used = 0
+    for stretch in stretches:
+        filled = len(stretch.content) // PAGE_SIZE
+        own = np.zeros(len(stretch.permissions), dtype=np.int64)
+        own[:filled] = used + 1 + np.arange(filled)
+        sources.append(own)
+        used += filled
+    return np.concatenate(sources)
 
 
 def _make_tables(
-    addresses: NDArray[np.uint64], flags: NDArray[np.uint64], sources: NDArray[np.uint64]
+    pages: NDArray[np.int64], flags: NDArray[np.uint64], sources: NDArray[np.int64]
 ) -> NDArray[np.uint64]:
     """The Sv39 table, root first, for a region at physical address 0.
 
-    sources: 0 for the page of zeros, n for the n-th page of content.
+    pages: virtual page numbers, ascending.  sources: 0 for the page of zeros, n for the n-th of content.
     """
-    pages = (addresses >> np.uint64(12)).astype(np.int64)
     leaves, leaf_of = np.unique(pages >> 9, return_inverse=True)
     middles, middle_of = np.unique(leaves >> 9, return_inverse=True)
     first_leaf = 1 + len(middles)
@@ -120,7 +157,7 @@ def _make_tables(
     first_content = 1 + len(tables)
     tables[0, middles] = _pointers(1 + np.arange(len(middles)))
     tables[1 + middle_of, leaves % TABLE_ENTRIES] = _pointers(first_leaf + np.arange(len(leaves)))
-    ppns = np.where(sources == 0, 0, sources.astype(np.int64) + first_content - 1).astype(np.uint64)
+    ppns = np.where(sources == 0, 0, sources + first_content - 1).astype(np.uint64)
     bits = flags | np.uint64(Pte.V | Pte.U)
     tables[first_leaf + leaf_of, pages % TABLE_ENTRIES] = ppns << np.uint64(PTE_PPN_SHIFT) | bits
     return tables

@@ -80,9 +80,9 @@ def build(platform: Platform, request: CreateRequest, next_eid: Callable[[], int
     addresses = np.append(image.addresses, np.uint64(layout.KERNEL_BUFFER))
     permissions = np.append(image.permissions, np.uint8(BUFFER_PERMISSIONS))
 
-    def read(which: slice) -> bytes:
+    def read(which: slice) -> bytes | memoryview:
         """The kernel buffer, which comes last, is measured as the page of zeros that it will be."""
-        return memory.pages[own[which]].tobytes() if which.start < len(own) else bytes(PAGE_SIZE)
+        return memory.pages[own[which]].reshape(-1).data if which.start < len(own) else bytes(PAGE_SIZE)
 
     tables = 1 + PageTable(memory, 0).missing_tables(addresses)
     taken = ownership.take(len(image.sources) + tables, MONITOR)
@@ -118,14 +118,14 @@ def build(platform: Platform, request: CreateRequest, next_eid: Callable[[], int
 
 
 def first_context(entry: int, satp: int) -> Context:
-    """The registers with which an enclave begins (abi.md, section 3): all others are zero."""
+    """The registers with which an enclave begins (docs/abi.md, section 3): all others are zero."""
     context = Context(pc=entry, satp=satp, priv=0)
     context.x[REG_SP] = layout.STACK_TOP
     return context
 
 
 def _decode_name(param: CreateParam) -> str:
-    raw = bytes(bytearray(param)[CreateParam.name.offset :][: layout.NAME_BYTES])
+    raw = bytes(param)[CreateParam.name.offset :][: layout.NAME_BYTES]
     name, nul, _ = raw.partition(b"\0")
     if not nul:
         raise bad_argument("the name has no NUL")

@@ -1,4 +1,4 @@
-"""Measurement: SM3 over what an enclave is made of, at its creation (abi.md, section 3)."""
+"""Measurement: SM3 over what an enclave is made of, at its creation (docs/abi.md, section 3)."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,7 +17,7 @@ UPPER_HALF = 0xFFFF_FF80_0000_0000
 HASH_BATCH = 256
 """Pages hashed at once, so that a copy of the batch stays small."""
 
-ReadPages = Callable[[slice], bytes]
+ReadPages = Callable[[slice], bytes | memoryview]
 """The content of a range of the pages, by their index."""
 
 
