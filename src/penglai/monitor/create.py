@@ -13,10 +13,10 @@ import numpy as np
 from penglai.abi import layout
 from penglai.abi.riscv import PAGE_SIZE, REG_SP, Pte
 from penglai.abi.sbi import CreateParam, EnclaveType
+from penglai.attestation.measure import measure
 from penglai.machine.context import Context
 from penglai.monitor.enclave import Enclave, Mailbox
 from penglai.monitor.hosttable import read_image
-from penglai.monitor.measure import measure
 from penglai.monitor.ownership import MONITOR, Ownership
 from penglai.monitor.pagetable import PageTable
 from penglai.monitor.platform import Platform

@@ -9,13 +9,15 @@ from numpy.typing import NDArray
 
 from penglai.abi.layout import ADDRESS_BITS
 from penglai.abi.riscv import PAGE_SIZE
-from penglai.monitor.pagetable import Addresses
 
 UPPER_HALF = 0xFFFF_FF80_0000_0000
 """Base to which the 39 bits of a virtual address are added in the measurement."""
 
 HASH_BATCH = 256
 """Pages hashed at once, so that a copy of the batch stays small."""
+
+Addresses = NDArray[np.uint64]
+"""Virtual addresses of pages."""
 
 ReadPages = Callable[[slice], bytes | memoryview]
 """The content of a range of the pages, by their index."""

@@ -9,7 +9,7 @@ from tests.support.rawhost import RW, RX, ImageSpec, RawHost
 
 from penglai.abi import layout
 from penglai.abi.riscv import PAGE_SIZE, Pte
-from penglai.monitor.measure import measure
+from penglai.attestation.measure import measure
 
 VECTOR = {
     0x1000: (RX, bytes(range(256)) * 16),
