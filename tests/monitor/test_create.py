@@ -13,7 +13,7 @@ from penglai.abi.errors import ErrorCode
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, PTE_PPN_SHIFT, RAM_BASE, Pte
 from penglai.abi.sbi import HostCall
 from penglai.machine import Board
-from penglai.monitor.ownership import SHARED
+from penglai.monitor.ownership import BUFFER
 
 SECURITY, BAD, NO_MEMORY = ErrorCode.SECURITY, ErrorCode.BAD_ARGUMENT, ErrorCode.NO_MEMORY
 U, V = Pte.U, Pte.V
@@ -52,7 +52,7 @@ def test_the_kernel_buffer_is_the_only_page_that_both_see(raw: RawHost):
     owner = raw.monitor.platform.ownership.snapshot()
     visible = [page for _, page, _ in enclave.table.mappings() if raw.board.memory.host_visible[page]]
     assert visible == [enclave.kernel_buffer]
-    assert owner[enclave.kernel_buffer] == SHARED
+    assert owner[enclave.kernel_buffer] == BUFFER
     assert raw.board.memory.address_of(enclave.kernel_buffer) == buffer
     assert raw.memory.read(buffer, PAGE_SIZE) == bytes(PAGE_SIZE), "it begins as it was measured"
     assert raw.call(HostCall.DESTROY, eid).error == 0

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from penglai.abi.errors import ErrorCode, MonitorBug
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, RAM_BASE
 from penglai.machine import PhysicalMemory
-from penglai.monitor.ownership import FREE, HOST, MONITOR, SHARED, Ownership
+from penglai.monitor.ownership import FREE, HOST, MONITOR, BUFFER, Ownership
 from penglai.monitor.refusal import Refusal
 
 CHUNKS = 4
@@ -83,13 +83,13 @@ class OwnershipModel(RuleBasedStateMachine):
             assert self.real.share(RAM_BASE + page * PAGE_SIZE + skew) == page
             assert self.owner[page] == HOST
             assert not skew
-            self.owner[page] = SHARED
+            self.owner[page] = BUFFER
         except Refusal:
             assert self.owner[page] != HOST or skew
 
     @rule(page=PAGE)
     def unshare(self, page: int) -> None:
-        if self.owner[page] == SHARED:
+        if self.owner[page] == BUFFER:
             self.real.unshare(page)
             self.owner[page] = HOST
         else:
@@ -135,7 +135,7 @@ class OwnershipModel(RuleBasedStateMachine):
         owners = np.array([self.owner[page] for page in range(PAGES)], dtype=np.int32)
         assert (self.real.snapshot() == owners).all()
         assert self.real.free_pages == np.count_nonzero(owners == FREE)
-        assert (self.memory.host_visible == ((owners == HOST) | (owners == SHARED))).all()
+        assert (self.memory.host_visible == ((owners == HOST) | (owners == BUFFER))).all()
         assert not self.memory.pages[owners == FREE].any()
 
 

@@ -16,12 +16,24 @@ EXTENSION = 0x100100
 class HostCall(IntEnum):
     """Function numbers (a6)."""
 
+    SM_INIT = 100
     CREATE = 99
+    ATTEST = 98
     RUN = 97
     STOP = 96
     RESUME = 95
     DESTROY = 94
     MEMORY_EXTEND = 92
+    MEMORY_RECLAIM = 91
+    """value: physical address of a chunk that is the host's again, 0 if there is none."""
+    CREATE_SERVER = 90
+    DESTROY_SERVER = 89
+    DEBUG_PRINT = 88
+    RUN_SHADOW = 87
+    CREATE_SHADOW = 86
+    SCHRODINGER_INIT = 85
+    ATTEST_SHADOW = 80
+    DESTROY_SHADOW = 79
     INFO = 1
     """Not of Penglai-TVM: eid, pa of EnclaveInfo, pa of a second one or 0.
 
@@ -93,6 +105,30 @@ class RunParam(ctypes.LittleEndianStructure):
     """Argument of RUN, 16 bytes: a relay region for the enclave, or zeros."""
 
     _fields_ = (("relay_pa", ctypes.c_uint64), ("relay_size", ctypes.c_uint64))
+
+
+class ShadowRunParam(ctypes.LittleEndianStructure):
+    """Argument of RUN_SHADOW, 136 bytes.  size: bytes of stack, 0 for the default; satp and free_pages are
+    accepted and not needed (the monitor copies)."""
+
+    _fields_ = (
+        ("satp", ctypes.c_uint64),
+        ("free_pages", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("eid_pa", ctypes.c_uint64),
+        ("kbuffer", ctypes.c_uint64),
+        ("kbuffer_size", ctypes.c_uint64),
+        ("shm_paddr", ctypes.c_uint64),
+        ("shm_size", ctypes.c_uint64),
+        ("relay_pa", ctypes.c_uint64),
+        ("relay_size", ctypes.c_uint64),
+        ("ocall_id_pa", ctypes.c_uint64),
+        ("ocall_arg0_pa", ctypes.c_uint64),
+        ("ocall_arg1_pa", ctypes.c_uint64),
+        ("syscall_pa", ctypes.c_uint64),
+        ("retval_pa", ctypes.c_uint64),
+        ("name", ctypes.c_char * NAME_BYTES),
+    )
 
 
 class EnclaveInfo(ctypes.LittleEndianStructure):

@@ -21,5 +21,12 @@ class State(IntEnum):
     DESTROYED = 6
     """Ended by the host or by a fault.  Its eid no longer exists."""
 
+    IDLE = 7
+    """A server that nobody calls."""
+    BUSY = 8
+    """A server that is being called."""
+    TEMPLATE = 9
+    """A shadow enclave: instances are made from it."""
+
     def __str__(self) -> str:
         return self.name

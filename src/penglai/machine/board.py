@@ -12,6 +12,7 @@ from penglai.abi.sbi import SbiResult
 from penglai.machine.clock import Clock
 from penglai.machine.hart import Hart
 from penglai.machine.memory import HostMemory, PhysicalMemory
+from penglai.machine.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +49,17 @@ class Board:
     """A machine without software.
 
     memory: bytes of RAM.  harts: how many (1 to 64), each with a thread of its own once switched on.
+    store: the storage that outlives a restart; by default nothing does.
     """
 
-    def __init__(self, memory: int, harts: int, clock: Clock | None = None) -> None:
+    def __init__(
+        self, memory: int, harts: int, clock: Clock | None = None, store: Store | None = None
+    ) -> None:
         if not 1 <= harts <= MAX_HARTS:
             raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
         self.memory = PhysicalMemory(memory)
         self.clock = clock or Clock()
+        self.store = store or Store(None)
         self.harts = tuple(Hart(number, self.memory, self.clock) for number in range(harts))
         self._firmware: Firmware | None = None
         self._threads: list[threading.Thread] = []

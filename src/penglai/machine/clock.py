@@ -13,6 +13,7 @@ class Clock:
 
     def __init__(self) -> None:
         self.record = ClockRecord(origin=time.monotonic_ns(), manual=0)
+        self._started = time.time_ns()
         self._pointer = ctypes.byref(self.record)
         self._clock_ns = engine().quick.clock_ns
 
@@ -23,6 +24,10 @@ class Clock:
     def ticks(self) -> int:
         """The time CSR: units of 100 ns."""
         return self.now() // NS_PER_TICK
+
+    def wall_ns(self) -> int:
+        """The time of day, ns since 1970-01-01 UTC; it never goes backwards."""
+        return self._started + self.now()
 
 
 class ManualClock(Clock):

@@ -62,6 +62,7 @@ class PhysicalMemory:
         self.words: NDArray[np.uint64] = self.bytes.view("<u8").reshape(self.page_count, -1)
         self.lock = threading.Lock()
         self.host_visible: NDArray[np.bool_] = np.ones(self.page_count, dtype=np.bool_)
+        self.mapped: NDArray[np.int32] = np.zeros(self.page_count, dtype=np.int32)
 
     @property
     def address(self) -> int:
@@ -114,6 +115,30 @@ class PhysicalMemory:
         return max(pa, self.address_of(first + int(np.argmin(visible))))
 
 
+class Mapping:
+    """Pages of the host's memory, mapped in a program: `buffer` is read and written without a copy."""
+
+    def __init__(self, memory: PhysicalMemory, pa: int, size: int) -> None:
+        self.pa = pa
+        self.size = size
+        self.buffer = mmap.mmap(memory.fd, size, offset=pa - memory.base)
+        self._release = _unmapper(memory, self.buffer, memory.page_of(pa), memory.page_of(pa + size))
+
+    def close(self) -> None:
+        """Unmap.  Raises BufferError while arrays or views of the buffer are in use."""
+        self._release()
+
+
+def _unmapper(memory: PhysicalMemory, buffer: mmap.mmap, first: int, last: int) -> Callable[[], None]:
+    def release() -> None:
+        if not buffer.closed:
+            buffer.close()
+            with memory.lock:
+                memory.mapped[first:last] -= 1
+
+    return release
+
+
 class HostMemory:
     """RAM as the untrusted host's bus shows it: pages of the host, and pages shared with it.
 
@@ -121,12 +146,14 @@ class HostMemory:
     holds of the memory: the object has no way to the rest.
     """
 
-    __slots__ = ("_access", "base", "size")
+    __slots__ = ("_access", "base", "map", "size")
 
     def __init__(self, memory: PhysicalMemory) -> None:
         self.base = memory.base
         self.size = memory.size
         self._access = _bus(memory)
+        self.map = _mapper(memory)
+        """map(pa, size) -> Mapping of whole pages.  Raises AccessFault if they are not the host's."""
 
     def read(self, pa: int, size: int) -> bytes:
         """Copy of size bytes at physical address pa."""
@@ -137,6 +164,19 @@ class HostMemory:
     def write(self, pa: int, data: bytes) -> None:
         """Write data at physical address pa."""
         self._access(pa, len(data), data)
+
+
+def _mapper(memory: PhysicalMemory) -> Callable[[int, int], Mapping]:
+    def map_pages(pa: int, size: int) -> Mapping:
+        with memory.lock:
+            hidden = memory.first_hidden(pa, size)
+            if hidden is not None:
+                raise AccessFault(hidden)
+            mapping = Mapping(memory, pa, size)
+            memory.mapped[memory.page_of(pa) : memory.page_of(pa + size)] += 1
+        return mapping
+
+    return map_pages
 
 
 def _bus(memory: PhysicalMemory) -> Callable[[int, int, bytes | None], bytes | None]:

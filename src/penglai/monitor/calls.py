@@ -1,112 +1,295 @@
 """The calls of an enclave: one handler table.
 
-A handler answers in one of two ways.  It returns None: a0 is set, and the enclave goes on.  Or it returns
-a RunValue: the hart goes back to the host with it, the enclave's state being what the handler made it.
+The enclave that runs may be a server that works for another one: `run` is the enclave that the host runs,
+`run.active` the one whose ecall it is.  A handler answers in one of three ways.  It returns None: the hart
+goes on, with whatever is active now.  It returns a RunValue: the hart goes back to the host with it, the
+enclave's state being what the handler made it.  Or it raises, having changed nothing: BadPointer and
+Refusal become the result -1, want of memory a request to the host, after which the call is made again.
 Every argument is whatever the enclave chose to leave in its registers.
 """
 
+import logging
+import os
 from collections.abc import Callable
 
 from penglai.abi.ecall import RESULT_ERROR, EnclaveCall, Ocall
-from penglai.abi.riscv import REG_A0, REG_A1
+from penglai.abi.errors import ErrorCode
+from penglai.abi.riscv import PAGE_SIZE, REG_A0, REG_A1, REG_A2, REG_A3
 from penglai.abi.sbi import RunValue
 from penglai.abi.state import State
-from penglai.monitor import heap
+from penglai.monitor import mapping, reflect, relay, reports, servers, sharing, usermem
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.ending import dissolve, tell_host
 from penglai.monitor.platform import Platform
+from penglai.monitor.refusal import Refusal
+from penglai.monitor.servers import complete
+from penglai.monitor.usermem import BadPointer
+
+log = logging.getLogger(__name__)
 
 Outcome = RunValue | None
 Handler = Callable[[Platform, Enclave], Outcome]
 
-ECALL_BYTES = 4
-WORD = (1 << 64) - 1
+MAX_RANDOM = 1 << 20
+"""Bytes that one getrandom fills."""
 
 
-def complete(enclave: Enclave, result: int) -> None:
-    """The call under way ends with this result: a0 is set and the ecall is passed."""
-    enclave.context.x[REG_A0] = result & WORD
-    enclave.context.pc = (enclave.context.pc + ECALL_BYTES) & WORD
-
-
-def handle(platform: Platform, enclave: Enclave, function: int) -> Outcome:
-    """Serve the ecall at which the enclave's context stands.  An unknown function has the result -1."""
-    handler = HANDLERS.get(function, _unknown)
-    return handler(platform, enclave)
-
-
-def _unknown(_platform: Platform, enclave: Enclave) -> Outcome:
-    complete(enclave, RESULT_ERROR)
+def handle(platform: Platform, run: Enclave, function: int) -> Outcome:
+    """Serve the ecall at which the active context stands.  An unknown function has the result -1."""
+    me = run.active
+    try:
+        return HANDLERS.get(function, _unknown)(platform, run)
+    except BadPointer as error:
+        log.debug("%r: call %d: %s", me, function, error)
+    except Refusal as refusal:
+        if refusal.code == ErrorCode.NO_MEMORY:
+            return _ask_host(platform, run, Ocall.SBRK, refusal.value * PAGE_SIZE)
+        log.debug("%r: call %d: %s", me, function, refusal.reason)
+    complete(me, RESULT_ERROR)
     return None
 
 
-def _exit(platform: Platform, enclave: Enclave) -> Outcome:
-    tell_host(platform, enclave.mailbox.retval, enclave.context.x[REG_A0])
-    dissolve(platform, enclave, State.EXITED)
+def _unknown(_platform: Platform, run: Enclave) -> Outcome:
+    complete(run.active, RESULT_ERROR)
+    return None
+
+
+def _exit(platform: Platform, run: Enclave) -> Outcome:
+    if run.frames:  # a server that exits is gone, and its caller learns no more than that
+        dissolve(platform, servers.fail(platform, run), State.DESTROYED)
+        return None
+    tell_host(platform, run.mailbox.retval, run.context.x[REG_A0])
+    dissolve(platform, run, State.EXITED)
     return RunValue.ENDED
 
 
-def _own_id(_platform: Platform, enclave: Enclave) -> Outcome:
-    complete(enclave, enclave.eid)
-    return None
-
-
-def _yield(_platform: Platform, enclave: Enclave) -> Outcome:
-    complete(enclave, 0)
-    enclave.state = State.RUNNABLE
+def _yield(_platform: Platform, run: Enclave) -> Outcome:
+    complete(run.active, 0)
+    run.state = State.RUNNABLE
     return RunValue.YIELD
 
 
-def _ocall(platform: Platform, enclave: Enclave) -> Outcome:
-    handler = OCALL_HANDLERS.get(enclave.context.x[REG_A0], _unknown)
-    return handler(platform, enclave)
+def _result(compute: Callable[[Platform, Enclave], int | bool | None]) -> Handler:
+    """A handler for a call whose result is a number, True for 0, False or None for -1."""
+
+    def handler(platform: Platform, run: Enclave) -> Outcome:
+        me = run.active
+        result = compute(platform, me)
+        if isinstance(result, bool):
+            result = 0 if result else None
+        complete(me, RESULT_ERROR if result is None else result)
+        return None
+
+    return handler
 
 
-def _write(platform: Platform, enclave: Enclave) -> Outcome:
-    """The text is in the kernel buffer, where the host reads it."""
-    return _ask_host(platform, enclave, Ocall.WRITE, 0)
+def _arguments(me: Enclave) -> tuple[int, int, int, int]:
+    x = me.context.x
+    return x[REG_A0], x[REG_A1], x[REG_A2], x[REG_A3]
 
 
-def _sbrk(platform: Platform, enclave: Enclave) -> Outcome:
-    """Served here; only an empty pool makes it a request to the host, after which it is made again."""
-    top = heap.change(platform, enclave, enclave.context.x[REG_A1])
-    if isinstance(top, heap.Missing):
-        return _ask_host(platform, enclave, Ocall.SBRK, top.size)
-    complete(enclave, RESULT_ERROR if top is None else top)
+# ---- calls that have a result ------------------------------------------------------------------
+
+
+def _acquire(platform: Platform, me: Enclave) -> int:
+    return servers.acquire(platform, me, me.context.x[REG_A0])
+
+
+def _caller_id(_platform: Platform, me: Enclave) -> int | None:
+    return me.caller.eid if me.caller is not None else None
+
+
+def _split(_platform: Platform, me: Enclave) -> bool:
+    address, size, at, _ = _arguments(me)
+    return mapping.split(me, address, size, at)
+
+
+def _report(platform: Platform, me: Enclave) -> int:
+    name, pointer, nonce, _ = _arguments(me)
+    reports.write_report(platform, me, name, pointer, nonce)
+    return 0
+
+
+def _key(platform: Platform, me: Enclave) -> int:
+    kind, pointer, size, _ = _arguments(me)
+    reports.write_key(platform, me, kind, pointer, size)
+    return 0
+
+
+def _clock(platform: Platform, _me: Enclave) -> int:
+    return platform.clock.wall_ns()
+
+
+def _mmap(platform: Platform, me: Enclave) -> int | None:
+    _, address, size, _ = _arguments(me)
+    return mapping.mmap(platform, me, address, size)
+
+
+def _unmap(platform: Platform, me: Enclave) -> bool:
+    _, address, size, _ = _arguments(me)
+    return mapping.munmap(platform, me, address, size)
+
+
+def _sbrk(platform: Platform, me: Enclave) -> int | None:
+    return mapping.change_heap(platform, me, me.context.x[REG_A1])
+
+
+def _getrandom(platform: Platform, me: Enclave) -> int | None:
+    _, pointer, size, _ = _arguments(me)
+    if size > MAX_RANDOM:
+        return None
+    usermem.check_writable(platform.memory, me.table, pointer, size)
+    usermem.write(platform.memory, me.table, pointer, os.urandom(size))
+    return 0
+
+
+def _shm_get(platform: Platform, me: Enclave) -> int:
+    _, key, size, _ = _arguments(me)
+    return sharing.get(platform, me, key, size)
+
+
+def _shm_attach(platform: Platform, me: Enclave) -> int:
+    return sharing.attach(platform, me, me.context.x[REG_A0])
+
+
+def _shm_stat(platform: Platform, me: Enclave) -> int:
+    return sharing.stat(platform, me.context.x[REG_A0])
+
+
+def _shm_detach(platform: Platform, me: Enclave) -> int:
+    sharing.detach(platform, me, me.context.x[REG_A1])
+    return 0
+
+
+def _shm_destroy(platform: Platform, me: Enclave) -> int:
+    sharing.destroy(platform, me, me.context.x[REG_A1])
+    return 0
+
+
+def _shm_extend(platform: Platform, me: Enclave) -> int:
+    _, key, size, _ = _arguments(me)
+    return sharing.extend(platform, me, key, size)
+
+
+def _set_handler(_platform: Platform, me: Enclave) -> int:
+    me.handler = me.context.x[REG_A0]
+    return 0
+
+
+# ---- calls after which another enclave may be active -------------------------------------------
+
+
+def _call(platform: Platform, run: Enclave) -> Outcome:
+    handle_, pointer, _, _ = _arguments(run.active)
+    servers.call(platform, run, handle_, pointer)
     return None
 
 
-def _ask_host(platform: Platform, enclave: Enclave, ocall: Ocall, argument: int) -> Outcome:
-    tell_host(platform, enclave.mailbox.ocall_id, ocall)
-    tell_host(platform, enclave.mailbox.ocall_arg0, argument)
-    enclave.ocall = ocall
-    enclave.state = State.OCALL
+def _return(platform: Platform, run: Enclave) -> Outcome:
+    servers.give_answer(platform, run, run.active.context.x[REG_A0])
+    return None
+
+
+def _async_call(platform: Platform, run: Enclave) -> Outcome:
+    name, pointer, _, _ = _arguments(run.active)
+    relay.call_later(platform, run, name, pointer)
+    return None
+
+
+def _handler_return(_platform: Platform, run: Enclave) -> Outcome:
+    reflect.leave(run.active)
+    return None
+
+
+# ---- requests to the host ----------------------------------------------------------------------
+
+
+def _ocall(platform: Platform, run: Enclave) -> Outcome:
+    return OCALL_HANDLERS.get(run.active.context.x[REG_A0], _unknown)(platform, run)
+
+
+def _write(platform: Platform, run: Enclave) -> Outcome:
+    """The text is in the kernel buffer, where the host reads it."""
+    return _ask_host(platform, run, Ocall.WRITE, 0)
+
+
+def _sector(ocall: Ocall) -> Handler:
+    """The sector is in the kernel buffer; its number is the argument."""
+
+    def handler(platform: Platform, run: Enclave) -> Outcome:
+        return _ask_host(platform, run, ocall, run.active.context.x[REG_A1])
+
+    return handler
+
+
+def _return_relay(platform: Platform, run: Enclave) -> Outcome:
+    if run.frames:
+        raise BadPointer("a server has no relay pages of the host's")
+    relay.hand_back(platform, run)
+    return _ask_host(platform, run, Ocall.RETURN_RELAY, 0)
+
+
+def _ask_host(platform: Platform, run: Enclave, ocall: Ocall, argument: int) -> Outcome:
+    tell_host(platform, run.mailbox.ocall_id, ocall)
+    tell_host(platform, run.mailbox.ocall_arg0, argument)
+    run.ocall = ocall
+    run.state = State.OCALL
     return RunValue.OCALL
 
 
-def answer(enclave: Enclave, ocall: int, size: int) -> bool:
-    """The host's answer to the outstanding ocall; False if it is the answer to another one.
+def answer(platform: Platform, run: Enclave, ocall: int, pa: int, size: int) -> None:
+    """The host's answer to the outstanding ocall.
 
-    size: for SBRK, how many bytes of memory the host has given; 0 if it has none.
+    pa, size: for RETURN_RELAY, the relay pages that the enclave gets.  size: for SBRK, how many bytes of
+    memory the host has given, 0 if it has none; for sectors, not 0 if it was done.  Raises Refusal: another
+    ocall waits (generic), or whatever is wrong with the pages.
     """
-    if enclave.ocall != ocall:
-        return False
-    enclave.ocall = None
-    if ocall == Ocall.WRITE:
-        complete(enclave, 0)
+    if run.ocall != ocall:
+        raise Refusal(ErrorCode.GENERIC, f"no ocall {ocall} waits for an answer")
+    me = run.active
+    if ocall == Ocall.RETURN_RELAY:
+        region = relay.accept(platform, run, pa, size) if size else None
+        me.context.x[REG_A1] = region.start if region else 0
+        me.context.x[REG_A2] = region.size if region else 0
+    if ocall != Ocall.SBRK:
+        failed = ocall in (Ocall.READ_SECTOR, Ocall.WRITE_SECTOR) and not size
+        complete(me, RESULT_ERROR if failed else 0)
     elif not size:
-        complete(enclave, RESULT_ERROR)
-    return True  # with memory given, the enclave executes its sbrk again
+        complete(me, RESULT_ERROR)
+    run.ocall = None  # with memory given, the enclave makes its call again
 
 
 HANDLERS: dict[int, Handler] = {
     EnclaveCall.EXIT: _exit,
     EnclaveCall.OCALL: _ocall,
-    EnclaveCall.OWN_ID: _own_id,
+    EnclaveCall.ACQUIRE_SERVER: _result(_acquire),
+    EnclaveCall.CALL_SERVER: _call,
+    EnclaveCall.RETURN: _return,
+    EnclaveCall.GET_REPORT: _result(_report),
+    EnclaveCall.ASYNC_CALL: _async_call,
+    EnclaveCall.SPLIT_REGION: _result(_split),
+    EnclaveCall.CALLER_ID: _result(_caller_id),
+    EnclaveCall.OWN_ID: _result(lambda _platform, me: me.eid),
     EnclaveCall.YIELD: _yield,
+    EnclaveCall.GET_KEY: _result(_key),
+    EnclaveCall.SHM_ATTACH: _result(_shm_attach),
+    EnclaveCall.SHM_STAT: _result(_shm_stat),
+    EnclaveCall.SET_HANDLER: _result(_set_handler),
+    EnclaveCall.HANDLER_RETURN: _handler_return,
+    EnclaveCall.CLOCK: _result(_clock),
 }
 
 OCALL_HANDLERS: dict[int, Handler] = {
+    Ocall.MMAP: _result(_mmap),
+    Ocall.UNMAP: _result(_unmap),
     Ocall.WRITE: _write,
-    Ocall.SBRK: _sbrk,
+    Ocall.SBRK: _result(_sbrk),
+    Ocall.READ_SECTOR: _sector(Ocall.READ_SECTOR),
+    Ocall.WRITE_SECTOR: _sector(Ocall.WRITE_SECTOR),
+    Ocall.RETURN_RELAY: _return_relay,
+    Ocall.GETRANDOM: _result(_getrandom),
+    Ocall.SHM_GET: _result(_shm_get),
+    Ocall.SHM_DETACH: _result(_shm_detach),
+    Ocall.SHM_DESTROY: _result(_shm_destroy),
+    Ocall.SHM_EXTEND: _result(_shm_extend),
 }

@@ -1,57 +1,268 @@
-"""Create: an enclave out of an image that lies in the host's memory.
+"""Create: an enclave out of an image that lies in the host's memory, or an instance out of a shadow.
 
-Decode, then invoke: `decode` checks every value of the host and returns a request that can be trusted to
-be well-formed; `build` copies, measures and maps, and gives everything back if it cannot finish.
+Decode, then invoke: `decode` and `decode_instance` check every value of the host and return a request that
+can be trusted to be well-formed; `build` and `instantiate` copy, measure and map, and give everything back
+if they cannot finish.
 """
 
 import ctypes
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penglai.abi import layout
-from penglai.abi.riscv import PAGE_SIZE, REG_SP, Pte
-from penglai.abi.sbi import CreateParam, EnclaveType
+from penglai.abi.riscv import PAGE_SIZE, REG_A0, REG_A1, Pte
+from penglai.abi.sbi import CreateParam, EnclaveType, ShadowRunParam
+from penglai.abi.state import State
 from penglai.attestation.measure import measure
 from penglai.machine.context import Context
-from penglai.monitor.enclave import Enclave, Mailbox
+from penglai.machine.memory import Pages
+from penglai.monitor.enclave import NO_PAGES, Blueprint, Enclave, Mailbox
 from penglai.monitor.hosttable import read_image
+from penglai.monitor.mapping import DATA
 from penglai.monitor.ownership import MONITOR, Ownership
-from penglai.monitor.pagetable import PageTable
+from penglai.monitor.pagetable import Addresses, PageTable
 from penglai.monitor.platform import Platform
 from penglai.monitor.refusal import bad_argument
+from penglai.monitor.servers import first_context
+from penglai.monitor.usermem import decode_name
 
-BUFFER_PERMISSIONS = Pte.R | Pte.W | Pte.U
+FIRST_STATE = {
+    EnclaveType.NORMAL: State.FRESH,
+    EnclaveType.SERVER: State.IDLE,
+    EnclaveType.SHADOW: State.TEMPLATE,
+}
+
+SHM_LIMIT = (1 << (layout.ADDRESS_BITS - 1)) - layout.SHARED_BASE
+"""Bytes of shared memory that fit above SHARED_BASE."""
+
+
+@dataclass(frozen=True)
+class HostSide:
+    """What an enclave has of the host's: physical addresses, checked, the host's when looked at.
+
+    shm, shm_size: shared memory, size 0 for none.
+    """
+
+    kbuffer: int
+    mailbox: Mailbox
+    eid_pa: int
+    shm: int
+    shm_size: int
 
 
 @dataclass(frozen=True)
 class CreateRequest:
-    """A create request, checked: numbers in range, addresses aligned and the host's when looked at."""
+    """A create request, checked: numbers in range, addresses aligned."""
 
+    kind: EnclaveType
     name: str
     entry: int
     paddr: int
     size: int
-    kbuffer: int
-    eid_pa: int
-    mailbox: Mailbox
+    host: HostSide
 
 
-def decode(ownership: Ownership, param_pa: int) -> CreateRequest:
+@dataclass(frozen=True)
+class InstanceRequest:
+    """A request for an instance, checked.  stack_pages: how many it gets.  relay: address and size, or 0."""
+
+    name: str
+    stack_pages: int
+    relay: int
+    relay_size: int
+    host: HostSide
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """What an enclave's first page table maps: n pages."""
+
+    addresses: Addresses
+    pages: Pages
+    permissions: NDArray[np.uint8]
+
+
+def decode(ownership: Ownership, param_pa: int, kind: EnclaveType) -> CreateRequest:
     """Copy and check the create_param at param_pa.  Raises Refusal."""
     param = CreateParam.from_buffer_copy(ownership.read_host(param_pa, ctypes.sizeof(CreateParam)))
-    if param.type != EnclaveType.NORMAL:
-        raise bad_argument(f"enclave type {param.type} is not supported")
-    if param.shm_paddr or param.shm_size:
-        raise bad_argument("shared memory is not supported")
-    if param.kbuffer_size != PAGE_SIZE:
-        raise bad_argument("the kernel buffer is one page")
+    if param.type != kind:
+        raise bad_argument(f"enclave type {param.type} where {kind} is expected")
     if param.paddr % PAGE_SIZE or param.size % PAGE_SIZE or param.size < 2 * PAGE_SIZE:
         raise bad_argument("the image region is not made of whole pages")
     ownership.check_host(param.paddr, param.size, align=PAGE_SIZE)
     if not layout.TEXT_BASE <= param.entry < layout.HEAP_BASE or param.entry % 2:
         raise bad_argument(f"entry point {param.entry:#x} lies outside the text region")
+    host = _decode_host_side(ownership, param)
+    return CreateRequest(kind, _decode_name(param), param.entry, param.paddr, param.size, host)
+
+
+def decode_instance(ownership: Ownership, param_pa: int, page_count: int) -> InstanceRequest:
+    """Copy and check the shadow_run_param at param_pa.  page_count: pages of RAM.  Raises Refusal."""
+    raw = ownership.read_host(param_pa, ctypes.sizeof(ShadowRunParam))
+    param = ShadowRunParam.from_buffer_copy(raw)
+    stack = param.size or layout.DEFAULT_STACK_SIZE
+    if stack % PAGE_SIZE or stack // PAGE_SIZE > page_count:
+        raise bad_argument(f"a stack of {stack:#x} bytes: not whole pages that the machine can have")
+    host = _decode_host_side(ownership, param)
+    return InstanceRequest(_decode_name(param), stack // PAGE_SIZE, param.relay_pa, param.relay_size, host)
+
+
+def build(platform: Platform, request: CreateRequest) -> Enclave:
+    """Make an enclave.  Raises Refusal, with everything as it was before."""
+    memory, ownership = platform.memory, platform.ownership
+    image = read_image(ownership, request.paddr, request.size)
+    shadow = request.kind is EnclaveType.SHADOW
+    if shadow and (image.addresses >= layout.MMAP_TOP).any():
+        raise bad_argument("a shadow has no stack: its instances get theirs when they are made")
+
+    with _Construction(platform, request.host, len(image.sources), image.addresses) as site:
+        ownership.copy_from_host(image.sources, site.own)
+
+        def read(which: slice) -> bytes | memoryview:
+            """The kernel buffer, which comes last, is measured as the page of zeros that it will be."""
+            return (
+                memory.pages[site.own[which]].reshape(-1).data
+                if which.start < len(site.own)
+                else bytes(PAGE_SIZE)
+            )
+
+        addresses = np.append(image.addresses, np.uint64(layout.KERNEL_BUFFER))
+        permissions = np.append(image.permissions, np.uint8(DATA))
+        measurement = measure(request.entry, addresses, permissions, read)
+        table = site.map(Mapping(image.addresses, site.own, image.permissions))
+        eid = site.finish()
+    return Enclave(
+        eid=eid,
+        kind=request.kind,
+        name=request.name,
+        entry=request.entry,
+        measurement=measurement,
+        table=table,
+        image=site.own,
+        code=site.own[image.permissions & Pte.X != 0],
+        kernel_buffer=site.buffer,
+        mailbox=request.host.mailbox,
+        context=_first_context(request.entry, table.satp, site.shm),
+        state=FIRST_STATE[request.kind],
+        shm=site.shm,
+        blueprint=Blueprint(image.addresses, site.own, image.permissions) if shadow else None,
+    )
+
+
+def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -> Enclave:
+    """Make an instance of a shadow: its own copy of what can be written, the rest shared.
+
+    Raises Refusal, with everything as it was before.
+    """
+    assert shadow.blueprint is not None
+    blueprint = shadow.blueprint
+    bottom = layout.STACK_TOP - request.stack_pages * PAGE_SIZE
+    if bottom < layout.MMAP_TOP:
+        raise bad_argument(f"a stack of {request.stack_pages} pages: the address space has no room for it")
+    stack = np.arange(bottom, layout.STACK_TOP, PAGE_SIZE, dtype=np.uint64)
+    addresses = np.concatenate([blueprint.addresses, stack])
+    permissions = np.append(blueprint.permissions, np.full(len(stack), DATA, dtype=np.uint8))
+    writable = blueprint.permissions & Pte.W != 0
+    count = int(np.count_nonzero(writable))
+    with _Construction(platform, request.host, count + len(stack), addresses) as site:
+        platform.memory.pages[site.own[:count]] = platform.memory.pages[blueprint.pages[writable]]
+        pages = np.concatenate([blueprint.pages, site.own[count:]])
+        pages[: len(writable)][writable] = site.own[:count]
+        table = site.map(Mapping(addresses, pages, permissions))
+        eid = site.finish()
+    return Enclave(
+        eid=eid,
+        kind=EnclaveType.NORMAL,
+        name=request.name or shadow.name,
+        entry=shadow.entry,
+        measurement=shadow.measurement,
+        table=table,
+        image=site.own,
+        code=NO_PAGES,
+        kernel_buffer=site.buffer,
+        mailbox=request.host.mailbox,
+        context=_first_context(shadow.entry, table.satp, site.shm),
+        shm=site.shm,
+        template=shadow,
+    )
+
+
+class _Construction:
+    """The pages of an enclave that is being made; leaving it with an exception gives them all back.
+
+    own: zeroed pages for the enclave.  buffer: the kernel buffer.  shm: the host's shared memory.
+    """
+
+    def __init__(self, platform: Platform, host: HostSide, count: int, addresses: Addresses) -> None:
+        self._platform = platform
+        self._host = host
+        shared = np.arange(layout.SHARED_BASE, layout.SHARED_BASE + host.shm_size, PAGE_SIZE, dtype=np.uint64)
+        self._extra = np.append(shared, np.uint64(layout.KERNEL_BUFFER))
+        tables = 1 + PageTable(platform.memory, 0).missing_tables(np.concatenate([addresses, self._extra]))
+        self._taken = platform.ownership.take(count + tables, MONITOR)
+        self.own: Pages = self._taken[:count]
+        self._spare: Pages = self._taken[count:]
+        self.shm: Pages = NO_PAGES
+        self.buffer = -1
+
+    def __enter__(self) -> "_Construction":
+        try:
+            self._share()
+        except BaseException:
+            self._undo()
+            raise
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is not None:
+            self._undo()
+
+    def map(self, mapping: Mapping) -> PageTable:
+        """The page table, with the kernel buffer and the shared memory in it."""
+        table = PageTable(self._platform.memory, int(self._spare[0]))
+        addresses = np.concatenate([mapping.addresses, self._extra])
+        pages = np.concatenate([mapping.pages, self.shm, [self.buffer]])
+        permissions = np.append(mapping.permissions, np.full(len(self._extra), DATA, dtype=np.uint8))
+        order = np.argsort(addresses)
+        table.map(addresses[order], pages[order], permissions[order], self._spare[1:])
+        return table
+
+    def finish(self) -> int:
+        """Nothing can be refused any more: the eid, which the host is told, and which owns the pages."""
+        ownership = self._platform.ownership
+        eid = self._platform.registry.new_id()
+        ownership.write_host(self._host.eid_pa, eid.to_bytes(4, "little"), align=4)
+        ownership.assign(self.own, MONITOR, eid)
+        self._platform.memory.pages[self.buffer] = 0
+        return eid
+
+    def _share(self) -> None:
+        ownership, host = self._platform.ownership, self._host
+        self.buffer = ownership.share(host.kbuffer)
+        if host.shm_size:
+            self.shm = ownership.attach(host.shm, host.shm_size)
+
+    def _undo(self) -> None:
+        ownership = self._platform.ownership
+        ownership.release(self._taken, MONITOR)
+        if self.buffer >= 0:
+            ownership.unshare(self.buffer)
+        ownership.detach(self.shm)
+
+
+def _first_context(entry: int, satp: int, shm: Pages) -> Context:
+    context = first_context(entry, satp)
+    if len(shm):
+        context.x[REG_A0] = layout.SHARED_BASE
+        context.x[REG_A1] = len(shm) * PAGE_SIZE
+    return context
+
+
+def _decode_host_side(ownership: Ownership, param: CreateParam | ShadowRunParam) -> HostSide:
+    if param.kbuffer_size != PAGE_SIZE:
+        raise bad_argument("the kernel buffer is one page")
     mailbox = Mailbox(
         param.ocall_id_pa, param.ocall_arg0_pa, param.ocall_arg1_pa, param.syscall_pa, param.retval_pa
     )
@@ -59,74 +270,14 @@ def decode(ownership: Ownership, param_pa: int) -> CreateRequest:
         ownership.check_host(word, 8)
     ownership.check_host(param.eid_pa, 4, align=4)
     ownership.check_host(param.kbuffer, PAGE_SIZE, align=PAGE_SIZE)
-    return CreateRequest(
-        name=_decode_name(param),
-        entry=param.entry,
-        paddr=param.paddr,
-        size=param.size,
-        kbuffer=param.kbuffer,
-        eid_pa=param.eid_pa,
-        mailbox=mailbox,
-    )
+    if param.shm_size > SHM_LIMIT or (param.shm_paddr and not param.shm_size):
+        raise bad_argument(f"shared memory of {param.shm_size:#x} bytes")
+    return HostSide(param.kbuffer, mailbox, param.eid_pa, param.shm_paddr, param.shm_size)
 
 
-def build(platform: Platform, request: CreateRequest, next_eid: Callable[[], int]) -> Enclave:
-    """Make the enclave.  next_eid: called once nothing else can be refused for.
-
-    Raises Refusal, with everything as it was before.
-    """
-    memory, ownership = platform.memory, platform.ownership
-    image = read_image(ownership, request.paddr, request.size)
-    addresses = np.append(image.addresses, np.uint64(layout.KERNEL_BUFFER))
-    permissions = np.append(image.permissions, np.uint8(BUFFER_PERMISSIONS))
-
-    def read(which: slice) -> bytes | memoryview:
-        """The kernel buffer, which comes last, is measured as the page of zeros that it will be."""
-        return memory.pages[own[which]].reshape(-1).data if which.start < len(own) else bytes(PAGE_SIZE)
-
-    tables = 1 + PageTable(memory, 0).missing_tables(addresses)
-    taken = ownership.take(len(image.sources) + tables, MONITOR)
-    own, spare = taken[:-tables], taken[-tables:]
-    buffer_page = None
-    try:
-        buffer_page = ownership.share(request.kbuffer)
-        ownership.copy_from_host(image.sources, own)
-        table = PageTable(memory, int(spare[0]))
-        table.map(addresses, np.append(own, buffer_page), permissions, spare[1:])
-        measurement = measure(request.entry, addresses, permissions, read)
-        eid = next_eid()
-        ownership.write_host(request.eid_pa, eid.to_bytes(4, "little"), align=4)
-        ownership.assign(own, MONITOR, eid)
-    except BaseException:
-        ownership.release(taken, MONITOR)
-        if buffer_page is not None:
-            ownership.unshare(buffer_page)
-        raise
-    memory.pages[buffer_page] = 0
-    return Enclave(
-        eid=eid,
-        name=request.name,
-        entry=request.entry,
-        measurement=measurement,
-        table=table,
-        pages=own,
-        code=own[image.permissions & Pte.X != 0],
-        kernel_buffer=buffer_page,
-        mailbox=request.mailbox,
-        context=first_context(request.entry, table.satp),
-    )
-
-
-def first_context(entry: int, satp: int) -> Context:
-    """The registers with which an enclave begins (docs/abi.md, section 3): all others are zero."""
-    context = Context(pc=entry, satp=satp, priv=0)
-    context.x[REG_SP] = layout.STACK_TOP
-    return context
-
-
-def _decode_name(param: CreateParam) -> str:
-    raw = bytes(param)[CreateParam.name.offset :][: layout.NAME_BYTES]
-    name, nul, _ = raw.partition(b"\0")
+def _decode_name(param: CreateParam | ShadowRunParam) -> str:
+    start = type(param).name.offset
+    name, nul, _ = bytes(param)[start : start + layout.NAME_BYTES].partition(b"\0")
     if not nul:
         raise bad_argument("the name has no NUL")
-    return name.decode("utf-8", "backslashreplace")
+    return decode_name(name)

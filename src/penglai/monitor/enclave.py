@@ -1,16 +1,23 @@
 """The record of an enclave: plain data."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from penglai.abi import layout
+from penglai.abi.riscv import PAGE_SIZE
+from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
 from penglai.machine.context import Context
 from penglai.machine.hart import Hart
 from penglai.machine.memory import Pages
-from penglai.monitor.pagetable import PageTable
+from penglai.monitor.pagetable import Addresses, PageTable
+from penglai.monitor.regions import Region, Regions, Source
+
+NO_PAGES: Pages = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -33,32 +40,78 @@ class Account:
     preemptions: int = 0
 
 
+@dataclass(frozen=True)
+class Blueprint:
+    """The pages of a shadow, from which its instances are made: address, page and permissions of each."""
+
+    addresses: Addresses
+    pages: Pages
+    permissions: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Reflected:
+    """Where an enclave was when an ecall of it went to its handler: pc, a6 and a7."""
+
+    pc: int
+    a6: int
+    a7: int
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A call of a server under way.
+
+    argument: address of the call_arg in the caller, 0 if nobody waits for the answer.  lent: the
+    region that the caller passed, as it was there, and lent_at: where the server has it.
+    """
+
+    server: "Enclave"
+    caller: "Enclave"
+    argument: int
+    lent: Region | None
+    lent_at: int
+
+
 @dataclass(eq=False)
 class Enclave:
-    """One enclave.
+    """One enclave: normal, instance of a shadow, server or shadow.
 
     Everything here is the monitor's own.  `lock` guards all of it and is held for every call and every
     trap, never while the enclave executes: while `hart` is set, the context belongs to that hart, and
-    who wants it interrupts the hart first.
+    who wants it interrupts the hart first.  A server that is BUSY belongs to the enclave that is at the
+    bottom of the chain of calls, and is guarded by that one's lock; its `state` by the registry's.
 
-    pages: the pages that the enclave owns, table pages not among them.  code: those of them that are
-    executable.  kernel_buffer: the page shared
-    with the host.  heap_top: the first address after the heap.  ocall: id of the ocall without an answer.
-    final_info: where the host wants the account when the enclave ends, or 0.
+    image: the pages of its own that it was made of, and code: those of them that are executable; heap:
+    its heap's pages; shm: the host's shared memory.  kernel_buffer: the page shared with the host.
+    frames: the calls of servers under way, the innermost last; only a runnable enclave has any.
+    blueprint: of a shadow.  template: the shadow that an instance was made from.  ocall: id of the ocall
+    without an answer.  handler: where ecalls go that are not Penglai's, or 0.  final_info: where the host
+    wants the account when the enclave ends, or 0.
     """
 
     eid: int
+    kind: EnclaveType
     name: str
     entry: int
     measurement: bytes
     table: PageTable
-    pages: Pages
+    image: Pages
     code: Pages
     kernel_buffer: int
     mailbox: Mailbox
     context: Context
     state: State = State.FRESH
-    heap_top: int = layout.HEAP_BASE
+    heap: Pages = field(default_factory=lambda: NO_PAGES)
+    regions: Regions = field(default_factory=Regions)
+    shm: Pages = field(default_factory=lambda: NO_PAGES)
+    blueprint: Blueprint | None = None
+    template: "Enclave | None" = None
+    frames: list[Frame] = field(default_factory=list)
+    caller: "Enclave | None" = None
+    handles: set[int] = field(default_factory=set)
+    handler: int = 0
+    reflected: Reflected | None = None
     ocall: int | None = None
     account: Account = field(default_factory=Account)
     final_info: int = 0
@@ -66,13 +119,28 @@ class Enclave:
     entered_ns: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def own(self, pages: Pages) -> None:
-        """Note pages as the enclave's."""
-        self.pages = np.concatenate([self.pages, pages])
+    @property
+    def active(self) -> "Enclave":
+        """Whose context runs when this one is on a hart: the innermost server, or itself."""
+        return self.frames[-1].server if self.frames else self
 
-    def disown(self, pages: Pages) -> None:
-        """Note pages as no longer the enclave's."""
-        self.pages = self.pages[~np.isin(self.pages, pages)]
+    @property
+    def heap_top(self) -> int:
+        """The first address after the heap."""
+        return layout.HEAP_BASE + len(self.heap) * PAGE_SIZE
+
+    def owned(self) -> Iterator[Pages]:
+        """The pages that the enclave owns, by part; table pages are not among them."""
+        yield self.image
+        yield self.heap
+        for region in self.regions:
+            if region.source is not Source.SECURE_SHM:
+                yield region.pages
+
+    @property
+    def page_count(self) -> int:
+        """How many pages the enclave owns."""
+        return sum(map(len, self.owned()))
 
     def leave_hart(self, now: int) -> None:
         """The enclave is on no hart any more; now: the clock, ns."""
@@ -84,4 +152,4 @@ class Enclave:
         return self.account.run_ns + (now - self.entered_ns if self.hart is not None else 0)
 
     def __repr__(self) -> str:
-        return f"<Enclave {self.eid} {self.state} {self.name!r} {len(self.pages)} pages>"
+        return f"<Enclave {self.eid} {self.state} {self.name!r} {self.page_count} pages>"

@@ -5,8 +5,10 @@ import logging
 
 import numpy as np
 
-from penglai.abi.sbi import EnclaveInfo
+from penglai.abi.sbi import EnclaveInfo, EnclaveType
 from penglai.abi.state import State
+from penglai.machine.context import Context
+from penglai.monitor import servers, sharing
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.ownership import MONITOR
 from penglai.monitor.platform import Platform
@@ -15,22 +17,39 @@ from penglai.monitor.refusal import Refusal
 log = logging.getLogger(__name__)
 
 
+def end(platform: Platform, enclave: Enclave, state: State) -> None:
+    """A runnable enclave ends, wherever it is in a chain of calls; it is on no hart."""
+    servers.abandon(platform, enclave)
+    dissolve(platform, enclave, state)
+
+
 def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
-    """Scrub and give back all that the enclave has; it is in no hart, and `state` is its last.
+    """Scrub and give back all that the enclave has; it executes nowhere, and `state` is its last.
 
     The caller holds the enclave's lock.  Nothing of the enclave is left in RAM afterwards but the kernel
-    buffer, which was the host's all along.
+    buffer, which was the host's all along, and the pages of a shadow while it has instances.
     """
     if enclave.hart is not None:
         enclave.leave_hart(platform.clock.now())
+    registry = platform.registry
+    registry.remove(enclave)
     enclave.state = state
     report(platform, enclave, enclave.final_info)
     platform.forget_mappings()
-    platform.forget_code(enclave.code)
-    platform.ownership.release(enclave.pages, enclave.eid)
-    platform.ownership.release(np.array(enclave.table.tables, dtype=np.int64), MONITOR)
+    sharing.leave(platform, enclave)
     platform.ownership.unshare(enclave.kernel_buffer)
-    ctypes.memset(ctypes.byref(enclave.context), 0, ctypes.sizeof(enclave.context))
+    platform.ownership.detach(enclave.shm)
+    enclave.context = Context()
+    if enclave.kind is not EnclaveType.SHADOW or registry.retire(enclave):
+        _release(platform, enclave)
+    if enclave.template is not None and registry.end_instance(enclave.template):
+        _release(platform, enclave.template)
+
+
+def _release(platform: Platform, enclave: Enclave) -> None:
+    platform.forget_code(enclave.code)
+    platform.ownership.release(np.concatenate(list(enclave.owned())), enclave.eid)
+    platform.ownership.release(np.array(enclave.table.tables, dtype=np.int64), MONITOR)
 
 
 def report(platform: Platform, enclave: Enclave, pa: int) -> None:
@@ -43,7 +62,7 @@ def report(platform: Platform, enclave: Enclave, pa: int) -> None:
     account = enclave.account
     info = EnclaveInfo(
         state=enclave.state,
-        pages=len(enclave.pages),
+        pages=enclave.page_count,
         run_ns=enclave.run_ns(platform.clock.now()),
         stops=account.stops,
         preemptions=account.preemptions,

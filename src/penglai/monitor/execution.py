@@ -26,7 +26,7 @@ from penglai.abi.sbi import RunValue, SbiResult
 from penglai.abi.state import State
 from penglai.machine.context import Trap
 from penglai.machine.hart import Hart
-from penglai.monitor import calls
+from penglai.monitor import calls, reflect, servers
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.ending import dissolve, tell_host
 from penglai.monitor.lifecycle import Call, next_state
@@ -59,7 +59,7 @@ def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
     while True:
         enclave.lock.release()
         try:
-            trap = hart.run(enclave.context)
+            trap = hart.run(enclave.active.context)
         finally:
             enclave.lock.acquire()
         if enclave.hart is not hart or trap.cause == Cause.M_SOFTWARE_INTERRUPT:
@@ -91,8 +91,12 @@ def _taken_away(enclave: Enclave) -> SbiResult:
 
 def _handle(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
     """Deal with a trap of the enclave; None if it goes on at once."""
-    if trap.cause == Cause.ECALL_U and enclave.context.x[REG_A6] == ecall.EXTENSION:
-        return calls.handle(platform, enclave, enclave.context.x[REG_A7])
+    active = enclave.active
+    if trap.cause == Cause.ECALL_U:
+        if active.context.x[REG_A6] == ecall.EXTENSION:
+            return calls.handle(platform, enclave, active.context.x[REG_A7])
+        if reflect.enter(active):
+            return None
     if trap.cause == Cause.M_TIMER_INTERRUPT:
         enclave.account.preemptions += 1
         enclave.state = State.RUNNABLE
@@ -102,10 +106,16 @@ def _handle(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
     return _fault(platform, enclave, trap)
 
 
-def _fault(platform: Platform, enclave: Enclave, trap: Trap) -> RunValue:
-    """The enclave did what it may not: the host learns the cause and the address, and nothing else."""
+def _fault(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
+    """The enclave did what it may not: the host learns the cause and the address, and nothing else.
+
+    A server that did is gone, and its caller's call has failed.
+    """
+    log.info("%r: %s", enclave.active, trap)
+    if enclave.frames:
+        dissolve(platform, servers.fail(platform, enclave), State.DESTROYED)
+        return None
     address = trap.tval if trap.cause in ADDRESS_FAULTS else trap.epc
-    log.info("%r: %s", enclave, trap)
     tell_host(platform, enclave.mailbox.ocall_arg0, trap.cause)
     tell_host(platform, enclave.mailbox.ocall_arg1, address)
     dissolve(platform, enclave, State.DESTROYED)

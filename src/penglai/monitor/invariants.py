@@ -6,8 +6,11 @@ from numpy.typing import NDArray
 from penglai.abi.errors import MonitorBug
 from penglai.abi.layout import ADDRESS_BITS, KERNEL_BUFFER
 from penglai.abi.riscv import Pte
+from penglai.machine.memory import Pages
+from penglai.monitor.enclave import Enclave
 from penglai.monitor.monitor import Monitor
-from penglai.monitor.ownership import FREE, HOST, MONITOR, SHARED
+from penglai.monitor.ownership import BUFFER, FREE, HOST, MONITOR, SHM, VISIBLE
+from penglai.monitor.regions import Source
 
 
 def check(monitor: Monitor) -> None:
@@ -17,25 +20,59 @@ def check(monitor: Monitor) -> None:
     """
     memory, ownership = monitor.platform.memory, monitor.platform.ownership
     owner = ownership.snapshot()
-    _expect(
-        ((owner == HOST) | (owner == SHARED)) == memory.host_visible,
-        "the bus shows other pages than the host's",
-    )
+    _expect(np.isin(owner, VISIBLE) == memory.host_visible, "the bus shows other pages than the host's")
     _expect(np.count_nonzero(owner == FREE) == ownership.free_pages, "the pool's count is wrong")
     _expect(not memory.pages[owner == FREE].any(), "a page of the pool is not zero")
+    registry = monitor.platform.registry
     expected = np.where(owner == FREE, FREE, HOST).astype(owner.dtype)
+
+    def claim(pages: Pages, mark: int, what: str) -> None:
+        _expect(expected[pages] == HOST, f"a page of {what} is another's too")
+        _expect(len(np.unique(pages)) == len(pages), f"{what} has a page twice")
+        expected[pages] = mark
+
+    for enclave in (*monitor.enclaves(), *registry.ghosts()):
+        for pages in enclave.owned():
+            claim(pages, enclave.eid, repr(enclave))
+        claim(np.array(enclave.table.tables, dtype=np.int64), MONITOR, "a page table")
     for enclave in monitor.enclaves():
-        with enclave.lock:
-            expected[enclave.table.tables] = MONITOR
-            for address, page, pte in enclave.table.mappings():
-                _expect(expected[page] == HOST, f"page {page} is mapped twice")
-                _expect(not (pte & Pte.W and pte & Pte.X), f"page {page} is writable and executable")
-                _expect(bool(pte & Pte.U), f"page {page} is not a user page")
-                buffer = address == KERNEL_BUFFER % (1 << ADDRESS_BITS)
-                expected[page] = SHARED if buffer else enclave.eid
-            mapped = np.flatnonzero(expected == enclave.eid)
-            _expect(np.array_equal(mapped, np.sort(enclave.pages)), f"{enclave!r} has unmapped pages")
-    _expect(np.array_equal(owner, expected), "the owner of a page is not who maps it")
+        claim(np.array([enclave.kernel_buffer]), BUFFER, "a kernel buffer")
+        expected[enclave.shm] = SHM
+    for shared in registry.shared.values():
+        claim(shared.pages, shared.mark, "a shared memory")
+    for parcel in (parcel for queue in registry.parcels.values() for parcel in queue):
+        if parcel.region is not None:
+            claim(parcel.region.pages, MONITOR, "a parcel")
+    _expect(np.array_equal(owner, expected), "the owner of a page is not who has it")
+    for enclave in monitor.enclaves():
+        _check_table(enclave, owner)
+
+
+def _check_table(enclave: Enclave, owner: NDArray[np.int32]) -> None:
+    """An enclave maps each page of its own once, those that it may share, and no other."""
+    shared = [
+        *enclave.shm.tolist(),
+        *(page for region in enclave.regions if region.source is Source.SECURE_SHM for page in region.pages),
+    ]
+    template = enclave.template
+    if template is not None and template.blueprint is not None:
+        blueprint = template.blueprint
+        shared += blueprint.pages[blueprint.permissions & Pte.W == 0].tolist()
+    mapped = []
+    for address, page, pte in enclave.table.mappings():
+        what = f"{enclave!r}, page {page} at {address:#x},"
+        _expect(not (pte & Pte.W and pte & Pte.X), f"{what} is writable and executable")
+        _expect(bool(pte & Pte.U), f"{what} is not a user page")
+        if address == KERNEL_BUFFER % (1 << ADDRESS_BITS):
+            _expect(owner[page] == BUFFER, f"{what} is no kernel buffer")
+        else:
+            mapped.append(page)
+            if template is not None and owner[page] == template.eid:
+                _expect(not pte & Pte.W, f"{what} is another's and writable")
+    _expect(
+        sorted(mapped) == sorted([*np.concatenate(list(enclave.owned())), *shared]),
+        f"{enclave!r} maps other pages than its own",
+    )
 
 
 def _expect(condition: bool | np.bool_ | NDArray[np.bool_], message: str) -> None:

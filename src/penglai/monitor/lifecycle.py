@@ -1,4 +1,7 @@
-"""The life cycle of a normal enclave as a table: state x call -> next state, or refusal.
+"""The life cycle as a table: state x call -> next state, or refusal.
+
+FRESH to DESTROYED are the states of a runnable enclave (a normal one, or an instance of a shadow), IDLE and
+BUSY those of a server, TEMPLATE that of a shadow.
 
 The monitor executes this table, the documentation prints it, the tests enumerate it.  A state that has
 no entry for a call refuses it, and nothing changes.
@@ -15,9 +18,12 @@ class Call(Enum):
     """What the host can ask of an enclave.
 
     RUN, STOP, RESUME and DESTROY are what host programs call.  ENTER and ANSWER are the driver's part of
-    a run: it enters a preempted enclave again, and hands in the result of an ocall.
+    a run: it enters a preempted enclave again, and hands in the result of an ocall.  INSTANTIATE is what
+    running a shadow means.
     """
 
+    ATTEST = "attest"
+    INSTANTIATE = "run instance of"
     RUN = "run"
     STOP = "stop"
     RESUME = "resume"
@@ -26,10 +32,17 @@ class Call(Enum):
     ANSWER = "answer"
 
 
-LIVE = (State.FRESH, State.RUNNING, State.RUNNABLE, State.OCALL, State.STOPPED)
+RUNNABLE = (State.FRESH, State.RUNNING, State.RUNNABLE, State.OCALL, State.STOPPED)
+"""States of a runnable enclave whose eid exists."""
+
+LIVE = (*RUNNABLE, State.IDLE, State.BUSY, State.TEMPLATE)
 """States of an enclave whose eid exists."""
 
 TABLE: dict[Call, dict[State, State]] = {
+    Call.ATTEST: {
+        state: state for state in (State.FRESH, State.STOPPED, State.IDLE, State.BUSY, State.TEMPLATE)
+    },
+    Call.INSTANTIATE: {State.TEMPLATE: State.TEMPLATE},
     Call.RUN: {State.FRESH: State.RUNNABLE},
     Call.STOP: {
         State.RUNNING: State.STOPPED,
@@ -39,7 +52,7 @@ TABLE: dict[Call, dict[State, State]] = {
     },
     # Back to OCALL if the ocall that the stop interrupted still has no answer.
     Call.RESUME: {State.STOPPED: State.RUNNABLE},
-    Call.DESTROY: dict.fromkeys(LIVE, State.DESTROYED),
+    Call.DESTROY: dict.fromkeys((*RUNNABLE, State.IDLE, State.TEMPLATE), State.DESTROYED),
     Call.ENTER: {State.RUNNABLE: State.RUNNING},
     # The answer to an ocall is kept while the enclave is stopped.
     Call.ANSWER: {State.OCALL: State.RUNNABLE, State.STOPPED: State.STOPPED},

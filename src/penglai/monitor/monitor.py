@@ -4,20 +4,23 @@
 """
 
 import ctypes
-import itertools
+import functools
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from penglai.abi import sbi
 from penglai.abi.errors import ErrorCode, MonitorBug
-from penglai.abi.sbi import HostCall, ResumeReason, RunParam, RunValue, SbiResult
+from penglai.abi.report import REPORT_BYTES
+from penglai.abi.riscv import PAGE_SIZE
+from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
 from penglai.abi.state import State
 from penglai.machine.board import Board
 from penglai.machine.hart import Hart
-from penglai.monitor import calls, create, execution
+from penglai.monitor import calls, create, execution, relay
 from penglai.monitor.enclave import Enclave
-from penglai.monitor.ending import dissolve, report
+from penglai.monitor.ending import dissolve, end, report
+from penglai.monitor.keys import Keys
 from penglai.monitor.lifecycle import LIVE, Call, next_state
 from penglai.monitor.ownership import Ownership
 from penglai.monitor.platform import Platform
@@ -31,8 +34,6 @@ NOT_SUPPORTED = -2
 OK = SbiResult(ErrorCode.OK, 0)
 PREEMPTED = SbiResult(ErrorCode.OK, RunValue.TIMER)
 
-EID_LIMIT = 1 << 31
-
 
 class Monitor:
     """The secure monitor of one board.
@@ -44,9 +45,7 @@ class Monitor:
 
     def __init__(self, board: Board) -> None:
         ownership = Ownership(board.memory)
-        self.platform = Platform(board.memory, ownership, board.harts, board.clock)
-        self._enclaves: dict[int, Enclave] = {}
-        self._eids = itertools.count(1)
+        self.platform = Platform(board.memory, ownership, board.harts, board.clock, Keys(board.store))
         self._bug: str | None = None
         board.install(self.handle)
 
@@ -73,21 +72,46 @@ class Monitor:
             log.critical("%s", self._bug, exc_info=True)
             raise MonitorBug(self._bug) from error
 
-    # ---- the host's calls ----------------------------------------------------------------------
+    # ---- the host's calls: making and running --------------------------------------------------
 
-    def _create(self, _hart: Hart | None, param_pa: int) -> SbiResult:
-        request = create.decode(self.platform.ownership, param_pa)
-        enclave = create.build(self.platform, request, self._new_eid)
-        self._enclaves[enclave.eid] = enclave
+    def _create(self, _hart: Hart | None, param_pa: int, kind: EnclaveType) -> SbiResult:
+        platform = self.platform
+        request = create.decode(platform.ownership, param_pa, kind)
+        server = kind is EnclaveType.SERVER
+        if server:
+            platform.registry.reserve(request.name)
+        try:
+            enclave = create.build(platform, request)
+        except BaseException:
+            if server:
+                platform.registry.unreserve(request.name)
+            raise
+        platform.registry.add(enclave)
         return SbiResult(ErrorCode.OK, enclave.eid)
 
     def _run(self, hart: Hart | None, eid: int, param_pa: int) -> SbiResult:
         param = RunParam.from_buffer_copy(
             self.platform.ownership.read_host(param_pa, ctypes.sizeof(RunParam))
         )
-        if param.relay_pa or param.relay_size:
-            raise bad_argument("relay pages are not supported")
         with self._locked(eid) as enclave:
+            after = next_state(Call.RUN, enclave.state)
+            relay.prepare_start(self.platform, enclave, param.relay_pa, param.relay_size)
+            enclave.state = after
+            return self._go(hart, enclave)
+
+    def _run_shadow(self, hart: Hart | None, eid: int, param_pa: int) -> SbiResult:
+        platform = self.platform
+        request = create.decode_instance(platform.ownership, param_pa, platform.memory.page_count)
+        with self._locked(eid) as shadow:
+            next_state(Call.INSTANTIATE, shadow.state)
+            enclave = create.instantiate(platform, shadow, request)
+            platform.registry.add(enclave)
+        with enclave.lock:
+            try:
+                relay.prepare_start(platform, enclave, request.relay, request.relay_size)
+            except BaseException:
+                dissolve(platform, enclave, State.DESTROYED)
+                raise
             enclave.state = next_state(Call.RUN, enclave.state)
             return self._go(hart, enclave)
 
@@ -100,7 +124,7 @@ class Monitor:
             enclave.account.stops += before is not after
         return OK
 
-    def _resume(self, hart: Hart | None, eid: int, reason: int, ocall: int, _pa: int, size: int) -> SbiResult:
+    def _resume(self, hart: Hart | None, eid: int, reason: int, ocall: int, pa: int, size: int) -> SbiResult:
         with self._locked(eid) as enclave:
             if reason == ResumeReason.STOP:
                 enclave.state = next_state(Call.RESUME, enclave.state)
@@ -112,21 +136,53 @@ class Monitor:
                 return self._go(hart, enclave)
             if reason == ResumeReason.OCALL:
                 after = next_state(Call.ANSWER, enclave.state)
-                if not calls.answer(enclave, ocall, size):
-                    raise Refusal(ErrorCode.GENERIC, f"no ocall {ocall} waits for an answer")
+                calls.answer(self.platform, enclave, ocall, pa, size)
                 enclave.state = after
                 return self._go(hart, enclave) if after is State.RUNNABLE else PREEMPTED
             raise bad_argument(f"resume reason {reason}")
 
-    def _destroy(self, _hart: Hart | None, eid: int) -> SbiResult:
+    def _destroy(self, _hart: Hart | None, eid: int, kind: EnclaveType) -> SbiResult:
+        platform = self.platform
         with self._locked(eid) as enclave:
-            after = next_state(Call.DESTROY, enclave.state)
-            execution.take_off(self.platform, enclave)
-            dissolve(self.platform, enclave, after)
+            before = enclave.state
+            after = next_state(Call.DESTROY, before)
+            if enclave.kind is not kind:
+                raise Refusal(ErrorCode.GENERIC, f"destroy: the enclave is of type {enclave.kind.name}")
+            if kind is EnclaveType.SERVER and not platform.registry.change_state(enclave, before, after):
+                raise Refusal(ErrorCode.GENERIC, "destroy: the server is being called")
+            execution.take_off(platform, enclave)
+            end(platform, enclave, after)
         return OK
+
+    def _attest(self, _hart: Hart | None, eid: int, report_pa: int, nonce: int) -> SbiResult:
+        ownership = self.platform.ownership
+        ownership.check_host(report_pa, REPORT_BYTES)
+        with self._locked(eid) as enclave:
+            next_state(Call.ATTEST, enclave.state)
+        ownership.write_host(report_pa, self.platform.keys.report(enclave.measurement, nonce))
+        return OK
+
+    # ---- the host's calls: memory --------------------------------------------------------------
 
     def _extend(self, _hart: Hart | None, pa: int, size: int) -> SbiResult:
         self.platform.ownership.extend(pa, size)
+        return OK
+
+    def _reclaim(self, _hart: Hart | None) -> SbiResult:
+        return SbiResult(ErrorCode.OK, self.platform.ownership.reclaim() or 0)
+
+    def _check_relay(self, _hart: Hart | None, pa: int, size: int) -> SbiResult:
+        """Would these pages do as relay pages?  They stay the host's until an enclave gets them."""
+        self.platform.ownership.check_host(pa, size, align=PAGE_SIZE)
+        return OK
+
+    def _debug_print(self, _hart: Hart | None) -> SbiResult:
+        for enclave in self.enclaves():
+            log.info("%r", enclave)
+        return OK
+
+    def _init(self, _hart: Hart | None) -> SbiResult:
+        """The monitor has set itself up: there is nothing that the host could tell it."""
         return OK
 
     def _info(self, _hart: Hart | None, eid: int, pa: int, final_pa: int) -> SbiResult:
@@ -142,47 +198,54 @@ class Monitor:
 
     # ---- helpers -------------------------------------------------------------------------------
 
-    def _new_eid(self) -> int:
-        """An id that no enclave of this boot ever had."""
-        eid = next(self._eids)
-        if eid >= EID_LIMIT:
-            raise Refusal(ErrorCode.ALLOCATION_FAILED, "no enclave ids are left in this boot")
-        return eid
-
     def _go(self, hart: Hart | None, enclave: Enclave) -> SbiResult:
         """Enter a RUNNABLE enclave; without a hart it stays preempted before its next instruction."""
         return PREEMPTED if hart is None else execution.enter(self.platform, hart, enclave)
 
     @contextmanager
     def _locked(self, eid: int) -> Iterator[Enclave]:
-        """The live enclave eid, under its lock; an ended one leaves the table.
+        """The live enclave eid, under its lock.
 
         Raises Refusal (no such enclave).  The enclave may end while this waits for its lock: every call
         looks at its state before anything else.
         """
-        enclave = self._enclaves.get(eid)
+        enclave = self.platform.registry.find(eid)
         if enclave is None:
             raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"no enclave {eid}")
         with enclave.lock:
             if enclave.state not in LIVE:
                 raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"enclave {eid} has ended")
-            try:
-                yield enclave
-            finally:
-                if enclave.state not in LIVE:
-                    self._enclaves.pop(eid, None)
+            yield enclave
 
     def enclaves(self) -> list[Enclave]:
         """The records of all live enclaves: for tests and tools inside the monitor's walls."""
-        return list(self._enclaves.values())
+        return self.platform.registry.enclaves()
 
+
+def _of(kind: EnclaveType, handler: Callable[..., SbiResult]) -> Callable[..., SbiResult]:
+    """The handler of a call that exists once for each kind of enclave."""
+    return functools.partial(handler, kind=kind)
+
+
+NORMAL, SERVER, SHADOW = EnclaveType.NORMAL, EnclaveType.SERVER, EnclaveType.SHADOW
 
 _CALLS: dict[int, tuple[str, int, Callable[..., SbiResult]]] = {
-    HostCall.CREATE: ("create", 1, Monitor._create),
+    HostCall.SM_INIT: ("init", 0, Monitor._init),
+    HostCall.CREATE: ("create", 1, _of(NORMAL, Monitor._create)),
+    HostCall.CREATE_SERVER: ("create server", 1, _of(SERVER, Monitor._create)),
+    HostCall.CREATE_SHADOW: ("create shadow", 1, _of(SHADOW, Monitor._create)),
+    HostCall.ATTEST: ("attest", 3, Monitor._attest),
+    HostCall.ATTEST_SHADOW: ("attest shadow", 3, Monitor._attest),
     HostCall.RUN: ("run", 2, Monitor._run),
+    HostCall.RUN_SHADOW: ("run instance", 2, Monitor._run_shadow),
     HostCall.STOP: ("stop", 1, Monitor._stop),
     HostCall.RESUME: ("resume", 5, Monitor._resume),
-    HostCall.DESTROY: ("destroy", 1, Monitor._destroy),
+    HostCall.DESTROY: ("destroy", 1, _of(NORMAL, Monitor._destroy)),
+    HostCall.DESTROY_SERVER: ("destroy server", 1, _of(SERVER, Monitor._destroy)),
+    HostCall.DESTROY_SHADOW: ("destroy shadow", 1, _of(SHADOW, Monitor._destroy)),
     HostCall.MEMORY_EXTEND: ("memory extend", 2, Monitor._extend),
+    HostCall.MEMORY_RECLAIM: ("memory reclaim", 0, Monitor._reclaim),
+    HostCall.SCHRODINGER_INIT: ("schrodinger init", 2, Monitor._check_relay),
+    HostCall.DEBUG_PRINT: ("debug print", 0, Monitor._debug_print),
     HostCall.INFO: ("info", 3, Monitor._info),
 }

@@ -2,12 +2,16 @@
 
 Every page of RAM has exactly one owner.  Pages move only here:
 
-    HOST -> FREE          extend: the host gives whole chunks to the pool
-    FREE -> enclave, MONITOR    take: create, sbrk; page tables are the monitor's
+    HOST -> FREE -> HOST        extend, reclaim: whole chunks, into the pool and back
+    FREE -> enclave, MONITOR    take: create, sbrk, mmap; page tables are the monitor's
     enclave, MONITOR -> FREE    release: scrubbed first
-    HOST <-> SHARED       a kernel buffer: the host's page, mapped in one enclave
+    enclave -> enclave          assign: a request or response between enclaves
+    HOST -> enclave -> HOST     adopt, hand_back: relay pages, with what is on them
+    HOST <-> BUFFER             share: a kernel buffer, the host's page, mapped in one enclave
+    HOST <-> SHM                attach, detach: the host's shared memory, mapped in any number of enclaves
 
-A page in the pool is always zero.  The host's bus shows HOST and SHARED pages and nothing else.  All of
+A page in the pool is always zero.  The host's bus shows HOST, BUFFER and SHM pages and nothing else.  A
+relay page remembers that it is no page of the pool: released, it is scrubbed and the host's again.  All of
 it happens under the memory's lock, which the host's accesses take too, so that a page never changes
 hands between a check and the copy that relies on it.
 """
@@ -23,8 +27,12 @@ from penglai.monitor.refusal import Refusal, bad_argument, breach
 HOST = 0
 MONITOR = -1
 FREE = -2
-SHARED = -3
+BUFFER = -3
+SHM = -4
 """Owners that are no enclave.  An enclave's eid, which is positive, is its own mark."""
+
+VISIBLE = (HOST, BUFFER, SHM)
+"""Owners whose pages the host's bus shows."""
 
 COPY_BATCH = 256
 """Pages copied under one hold of the lock: 1 MiB, so that no other hart waits long."""
@@ -37,6 +45,8 @@ class Ownership:
         self._memory = memory
         self._lock = memory.lock
         self._owner: NDArray[np.int32] = np.full(memory.page_count, HOST, dtype=np.int32)
+        self._relay: NDArray[np.bool_] = np.zeros(memory.page_count, dtype=np.bool_)
+        self._attached: NDArray[np.int32] = np.zeros(memory.page_count, dtype=np.int32)
         self._pool: NDArray[np.int64] = np.empty(memory.page_count, dtype=np.int64)
         self._free = 0
 
@@ -66,13 +76,25 @@ class Ownership:
             raise bad_argument(f"extend by [{pa:#x}, +{size:#x}): not whole 2 MiB chunks")
         if not self._memory.contains(pa, size):
             raise breach(f"extend by [{pa:#x}, +{size:#x}): outside RAM")
-        pages = np.arange(self._memory.page_of(pa), self._memory.page_of(pa + size), dtype=np.int64)
+        pages = self._range(pa, size)
         with self._lock:
-            if (self._owner[pages] != HOST).any():
-                raise breach(f"extend by [{pa:#x}, +{size:#x}): not all of it is the host's")
-            self._owner[pages] = MONITOR
-            self._memory.host_visible[pages] = False
+            self._hide(pages, MONITOR)
         self.release(pages, MONITOR)
+
+    def reclaim(self) -> int | None:
+        """Give one chunk that is all in the pool back to the host; its physical address, or None."""
+        with self._lock:
+            pool = self._pool[: self._free]
+            per_chunk = CHUNK_SIZE // PAGE_SIZE
+            full = np.flatnonzero(np.bincount(pool // per_chunk) == per_chunk)
+            if not len(full):
+                return None
+            chunk = int(full[-1])
+            rest = pool[pool // per_chunk != chunk]
+            self._free = len(rest)
+            self._pool[: self._free] = rest
+            self._show(np.arange(chunk * per_chunk, (chunk + 1) * per_chunk), HOST)
+        return self._memory.address_of(chunk * per_chunk)
 
     def take(self, count: int, owner: int) -> Pages:
         """Give count zeroed pages of the pool to owner, in ascending order.
@@ -96,19 +118,46 @@ class Ownership:
             self._owner[pages] = after
 
     def release(self, pages: Pages, owner: int) -> None:
-        """Scrub owner's pages and put them into the pool."""
+        """Scrub owner's pages and put them into the pool; relay pages among them go back to the host."""
         if (self._owner[pages] != owner).any():
             raise MonitorBug(f"releasing pages of {owner} that it does not own")
         self._memory.pages[pages] = 0
         with self._lock:
+            borrowed = self._relay[pages]
+            if borrowed.any():
+                self._show(pages[borrowed], HOST)
+                pages = pages[~borrowed]
             self._owner[pages] = FREE
             self._pool[self._free : self._free + len(pages)] = pages[::-1]
             self._free += len(pages)
 
+    # ---- relay pages: they change hands with what is on them -----------------------------------
+
+    def adopt(self, pa: int, size: int, owner: int) -> Pages:
+        """Take the host's pages [pa, pa + size) for owner: from now on the host cannot touch them.
+
+        Raises Refusal: not whole pages of RAM (bad argument), not all the host's (security).
+        """
+        if size <= 0 or size % PAGE_SIZE:
+            raise bad_argument(f"relay pages of {size:#x} bytes: not whole pages")
+        self._check_host_range(pa, size, align=PAGE_SIZE)
+        pages = self._range(pa, size)
+        with self._lock:
+            self._hide(pages, owner)
+            self._relay[pages] = True
+        return pages
+
+    def hand_back(self, pages: Pages, owner: int) -> None:
+        """Give owner's relay pages to the host, as they are."""
+        with self._lock:
+            if not (self._relay[pages] & (self._owner[pages] == owner)).all():
+                raise MonitorBug(f"handing back pages of {owner} that are no relay pages of its")
+            self._show(pages, HOST)
+
     # ---- pages that stay the host's ------------------------------------------------------------
 
     def share(self, pa: int) -> int:
-        """Mark one page of the host as shared with an enclave; returns its number.
+        """Make one page of the host a kernel buffer; returns its number.
 
         Raises Refusal if it is not a whole page of the host's, or is shared already.
         """
@@ -117,15 +166,39 @@ class Ownership:
         with self._lock:
             if self._owner[page] != HOST:
                 raise breach(f"page {pa:#x} is not the host's to share")
-            self._owner[page] = SHARED
+            self._owner[page] = BUFFER
         return page
 
     def unshare(self, page: int) -> None:
         """The page is the host's alone again."""
         with self._lock:
-            if self._owner[page] != SHARED:
-                raise MonitorBug(f"page {page} is not shared")
+            if self._owner[page] != BUFFER:
+                raise MonitorBug(f"page {page} is no kernel buffer")
             self._owner[page] = HOST
+
+    def attach(self, pa: int, size: int) -> Pages:
+        """Let an enclave map [pa, pa + size) of the host as shared memory; more than one enclave may.
+
+        Raises Refusal if it is not made of whole pages that are the host's, or shared memory already.
+        """
+        if size % PAGE_SIZE:
+            raise bad_argument(f"shared memory of {size:#x} bytes: not whole pages")
+        self._check_host_range(pa, size, align=PAGE_SIZE)
+        pages = self._range(pa, size)
+        with self._lock:
+            if not np.isin(self._owner[pages], (HOST, SHM)).all():
+                raise breach(f"[{pa:#x}, +{size:#x}) is not the host's to share")
+            self._owner[pages] = SHM
+            self._attached[pages] += 1
+        return pages
+
+    def detach(self, pages: Pages) -> None:
+        """One enclave maps them no more."""
+        with self._lock:
+            if (self._owner[pages] != SHM).any():
+                raise MonitorBug("detaching pages that are no shared memory")
+            self._attached[pages] -= 1
+            self._owner[pages[self._attached[pages] == 0]] = HOST
 
     # ---- the host's memory, checked and copied once --------------------------------------------
 
@@ -161,6 +234,23 @@ class Ownership:
                 if (self._owner[source] != HOST).any():
                     raise breach("a page of the image is not the host's")
                 pages[targets[start : start + COPY_BATCH]] = pages[source]
+
+    def _range(self, pa: int, size: int) -> Pages:
+        return np.arange(self._memory.page_of(pa), self._memory.page_of(pa + size), dtype=np.int64)
+
+    def _hide(self, pages: Pages, owner: int) -> None:
+        """Pages of the host leave its bus."""
+        if (self._owner[pages] != HOST).any():
+            raise breach("a page that is to be given away is not the host's")
+        if self._memory.mapped[pages].any():
+            raise breach("a page that is to be given away is mapped in a program of the host")
+        self._owner[pages] = owner
+        self._memory.host_visible[pages] = False
+
+    def _show(self, pages: Pages, owner: int) -> None:
+        self._relay[pages] = False
+        self._owner[pages] = owner
+        self._memory.host_visible[pages] = True
 
     def _check_host_range(self, pa: int, size: int, align: int) -> None:
         if pa % align:

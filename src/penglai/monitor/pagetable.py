@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penglai.abi.errors import MonitorBug
+from penglai.abi.layout import ADDRESS_BITS
 from penglai.abi.riscv import PTE_PPN_SHIFT, TABLE_ENTRIES, Pte
 from penglai.machine.context import make_satp
 from penglai.machine.memory import Pages, PhysicalMemory
@@ -72,6 +73,22 @@ class PageTable:
             pages[chosen] = (entries >> np.uint64(PTE_PPN_SHIFT)).astype(np.int64) - self._ppn_base
             self._memory.words[table][slots] = 0
         return pages
+
+    def lookup(self, address: int) -> tuple[int, int] | None:
+        """(page number, PTE) of what address is mapped to, or None."""
+        prefix = address >> TABLE_SHIFT & ((1 << (ADDRESS_BITS - TABLE_SHIFT)) - 1)
+        table = self._leaf.get(prefix)
+        if table is None:
+            return None
+        pte = int(self._memory.words[table, address >> 12 & (TABLE_ENTRIES - 1)])
+        return ((pte >> PTE_PPN_SHIFT) - self._ppn_base, pte) if pte & Pte.V else None
+
+    def redirect(self, address: int, page: int) -> None:
+        """Let a mapped address show another page, with the same permissions."""
+        table = self._leaf[address >> TABLE_SHIFT & ((1 << (ADDRESS_BITS - TABLE_SHIFT)) - 1)]
+        slot = address >> 12 & (TABLE_ENTRIES - 1)
+        flags = int(self._memory.words[table, slot]) & ((1 << PTE_PPN_SHIFT) - 1)
+        self._memory.words[table, slot] = (page + self._ppn_base) << PTE_PPN_SHIFT | flags
 
     def mappings(self) -> Iterator[tuple[int, int, int]]:
         """Every mapping as (virtual address bits 38..0, page number, PTE), read back from memory."""

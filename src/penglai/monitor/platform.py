@@ -1,6 +1,6 @@
-"""What the monitor stands on: memory and its owners, the harts, the clock."""
+"""What the monitor stands on: memory and its owners, the harts, the clock, the keys, the directory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -8,7 +8,9 @@ from penglai.abi.riscv import PAGE_SIZE
 from penglai.machine.clock import Clock
 from penglai.machine.hart import Hart
 from penglai.machine.memory import Pages, PhysicalMemory
+from penglai.monitor.keys import Keys
 from penglai.monitor.ownership import Ownership
+from penglai.monitor.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,8 @@ class Platform:
     ownership: Ownership
     harts: tuple[Hart, ...]
     clock: Clock
+    keys: Keys
+    registry: Registry = field(default_factory=Registry)
 
     def forget_mappings(self) -> None:
         """Mappings went away: no hart may use them again, in any later run."""

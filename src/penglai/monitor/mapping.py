@@ -1,0 +1,131 @@
+"""Changing what an enclave has mapped: heap, mmap, regions that move from one enclave to another.
+
+Every function either does all of it or raises Refusal (no memory) having done nothing, so that the call
+can be made again once the host has given memory.
+"""
+
+import numpy as np
+
+from penglai.abi import layout
+from penglai.abi.riscv import PAGE_SIZE, Pte
+from penglai.machine.memory import Pages
+from penglai.monitor.enclave import Enclave
+from penglai.monitor.ownership import MONITOR
+from penglai.monitor.pagetable import Addresses
+from penglai.monitor.platform import Platform
+from penglai.monitor.regions import Region, Source, round_up
+
+DATA = Pte.R | Pte.W | Pte.U
+
+
+def map_pages(platform: Platform, enclave: Enclave, addresses: Addresses, pages: Pages) -> None:
+    """Map pages at addresses, readable and writable.  Raises Refusal (no memory) for want of table pages."""
+    spare = platform.ownership.take(enclave.table.missing_tables(addresses), MONITOR)
+    enclave.table.map(addresses, pages, np.full(len(pages), DATA, dtype=np.uint8), spare)
+
+
+def map_new(platform: Platform, enclave: Enclave, addresses: Addresses) -> Pages:
+    """Map zeroed pages of the pool at addresses; the enclave owns them.  Raises Refusal (no memory)."""
+    ownership = platform.ownership
+    tables = enclave.table.missing_tables(addresses)
+    taken = ownership.take(len(addresses) + tables, MONITOR)
+    own, spare = taken[: len(addresses)], taken[len(addresses) :]
+    enclave.table.map(addresses, own, np.full(len(own), DATA, dtype=np.uint8), spare)
+    ownership.assign(own, MONITOR, enclave.eid)
+    return own
+
+
+def unmap(platform: Platform, enclave: Enclave, addresses: Addresses) -> Pages:
+    """Take mappings away; no hart uses them any more.  Returns their pages, which keep their owner."""
+    pages = enclave.table.unmap(addresses)
+    platform.forget_mappings()
+    return pages
+
+
+def move(platform: Platform, region: Region, source: Enclave, target: Enclave, moved: Region) -> None:
+    """Take a region from one enclave and give it to another, where it is `moved`.  Raises Refusal."""
+    map_pages(platform, target, moved.addresses, region.pages)
+    unmap(platform, source, region.addresses)
+    platform.ownership.assign(region.pages, source.eid, target.eid)
+    source.regions.remove(region)
+    target.regions.add(moved)
+
+
+# ---- the enclave's own calls -------------------------------------------------------------------
+
+
+def change_heap(platform: Platform, enclave: Enclave, delta: int) -> int | None:
+    """Move the top of the heap by delta, a signed 64-bit number in a register; returns the new top.
+
+    None if delta is no multiple of a page or leaves the heap's room.  Raises Refusal (no memory).
+    """
+    signed = delta - (1 << 64) if delta >> 63 else delta
+    old = enclave.heap_top
+    top = old + signed
+    if signed % PAGE_SIZE or not layout.HEAP_BASE <= top <= layout.MMAP_TOP:
+        return None
+    if signed > 0:
+        if signed // PAGE_SIZE > platform.memory.page_count or not enclave.regions.is_free(old, top):
+            return None
+        enclave.heap = np.concatenate([enclave.heap, map_new(platform, enclave, _addresses(old, top))])
+    elif signed < 0:
+        pages = unmap(platform, enclave, _addresses(top, old))
+        enclave.heap = enclave.heap[: (top - layout.HEAP_BASE) // PAGE_SIZE]
+        platform.ownership.release(pages, enclave.eid)
+    return top
+
+
+def mmap(platform: Platform, enclave: Enclave, address: int, size: int) -> int | None:
+    """Map size bytes of zeros, rounded up to pages; returns the address.
+
+    address: 0 for the highest gap below the stack's region, or a free place between heap and stack.
+    None if there is no such place.  Raises Refusal (no memory).
+    """
+    size = round_up(size)
+    if not 0 < size // PAGE_SIZE <= platform.memory.page_count:
+        return None
+    start = address or enclave.regions.gap_below(enclave.heap_top, layout.MMAP_TOP, size)
+    if start is None or start % PAGE_SIZE or not enclave.heap_top <= start <= layout.MMAP_TOP - size:
+        return None
+    if not enclave.regions.is_free(start, start + size):
+        return None
+    pages = map_new(platform, enclave, _addresses(start, start + size))
+    enclave.regions.add(Region(start, pages, Source.POOL))
+    return start
+
+
+def munmap(platform: Platform, enclave: Enclave, address: int, size: int) -> bool:
+    """Let [address, address + size) go; False unless all of it is mapped by mmap, a call or the host."""
+    end = address + round_up(size)
+    regions = enclave.regions.within(address, end)
+    covered = sum(min(region.end, end) - max(region.start, address) for region in regions)
+    if address % PAGE_SIZE or not regions or covered != end - address:
+        return False
+    if any(region.source is Source.SECURE_SHM for region in regions):
+        return False
+    for region in regions:
+        start, stop = max(region.start, address), min(region.end, end)
+        enclave.regions.remove(region)
+        for first, last in ((region.start, start), (stop, region.end)):
+            if first < last:
+                enclave.regions.add(region.part(first, last))
+        pages = unmap(platform, enclave, region.part(start, stop).addresses)
+        platform.ownership.release(pages, enclave.eid)
+    return True
+
+
+def split(enclave: Enclave, address: int, size: int, at: int) -> bool:
+    """Make two regions of one, cut at an address inside it; False if there is no such region or place."""
+    region = enclave.regions.exactly(address, size)
+    if region is None or region.source is Source.SECURE_SHM:
+        return False
+    if at % PAGE_SIZE or not region.start < at < region.end:
+        return False
+    enclave.regions.remove(region)
+    enclave.regions.add(region.part(region.start, at))
+    enclave.regions.add(region.part(at, region.end))
+    return True
+
+
+def _addresses(start: int, end: int) -> Addresses:
+    return np.arange(start, end, PAGE_SIZE, dtype=np.uint64)

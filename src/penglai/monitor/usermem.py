@@ -1,0 +1,70 @@
+"""An enclave's memory, as its own loads and stores would reach it: for arguments that are pointers.
+
+Every pointer is hostile.  Access follows the enclave's own page table, which the monitor alone writes, and
+asks for the permission that the enclave would need.  What is read is copied once.
+"""
+
+from collections.abc import Iterator
+
+from penglai.abi.layout import ADDRESS_BITS, NAME_BYTES
+from penglai.abi.riscv import PAGE_SIZE, Pte
+from penglai.machine.memory import PhysicalMemory
+from penglai.monitor.pagetable import PageTable
+
+UPPER_BITS = (1 << (64 - ADDRESS_BITS)) - 1
+
+
+class BadPointer(Exception):  # noqa: N818 - an answer to the enclave, not an error of the monitor
+    """The enclave itself could not access this memory so."""
+
+
+def read(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
+    """Copy of size bytes at a virtual address.  Raises BadPointer."""
+    return b"".join(memory.read(pa, length) for pa, length in _pieces(memory, table, address, size, Pte.R))
+
+
+def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -> None:
+    """Write at a virtual address: all of it, or nothing.  Raises BadPointer."""
+    done = 0
+    for pa, length in list(_pieces(memory, table, address, len(data), Pte.W)):
+        memory.write(pa, data[done : done + length])
+        done += length
+
+
+def check_writable(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> None:
+    """Raise BadPointer unless `write` of size bytes there would work."""
+    for _ in _pieces(memory, table, address, size, Pte.W):
+        pass
+
+
+def read_name(memory: PhysicalMemory, table: PageTable, address: int) -> str:
+    """A NUL-ended name of at most 15 bytes.  Raises BadPointer, also if it has no end."""
+    name = b""
+    for offset in range(NAME_BYTES):  # byte by byte: what lies behind the NUL may be another page
+        byte = read(memory, table, address + offset, 1)
+        if byte == b"\0":
+            return decode_name(name)
+        name += byte
+    raise BadPointer(f"the name at {address:#x} has no end")
+
+
+def decode_name(name: bytes) -> str:
+    """Text of a name; equal for equal bytes only."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _pieces(
+    memory: PhysicalMemory, table: PageTable, address: int, size: int, need: Pte
+) -> Iterator[tuple[int, int]]:
+    """(physical address, bytes) of each page's part of [address, address + size)."""
+    end = address + size
+    while address < end:
+        if address >> (ADDRESS_BITS - 1) not in (0, UPPER_BITS << 1 | 1):
+            raise BadPointer(f"{address:#x} is no Sv39 address")
+        found = table.lookup(address)
+        if found is None or not found[1] & need:
+            raise BadPointer(f"{address:#x} is not {'writable' if need == Pte.W else 'readable'}")
+        offset = address % PAGE_SIZE
+        length = min(PAGE_SIZE - offset, end - address)
+        yield memory.address_of(found[0]) + offset, length
+        address += length
