@@ -72,7 +72,7 @@ def test_one_host_page_may_stand_for_many(raw: RawHost):
     """The driver maps one page of zeros for every empty page: each becomes a page of its own."""
     raw.make(ImageSpec({0x1000 + n * PAGE_SIZE: (RW, b"") for n in range(64)}))
     (enclave,) = raw.monitor.enclaves()
-    assert len(set(enclave.pages.tolist())) == len(enclave.pages) == 64 + 2
+    assert len(set(enclave.image.tolist())) == len(enclave.image) == 64 + 2
 
 
 @pytest.mark.parametrize(
@@ -215,8 +215,13 @@ BAD_FIELDS = [
     ({"type": 1}, BAD),
     ({"type": 2}, BAD),
     ({"type": 77}, BAD),
-    ({"shm_paddr": RAM_BASE, "shm_size": PAGE_SIZE}, BAD),
-    ({"shm_size": 1}, BAD),
+    ({"shm_paddr": RAM_BASE, "shm_size": 1}, BAD),
+    ({"shm_paddr": RAM_BASE, "shm_size": 0}, BAD),
+    ({"shm_paddr": RAM_BASE, "shm_size": 1 << 40}, BAD),
+    ({"shm_paddr": RAM_BASE + 8, "shm_size": PAGE_SIZE}, BAD),
+    ({"shm_paddr": HIDDEN, "shm_size": PAGE_SIZE}, SECURITY),
+    ({"shm_paddr": HIDDEN - PAGE_SIZE, "shm_size": 2 * PAGE_SIZE}, SECURITY),
+    ({"shm_paddr": 0, "shm_size": PAGE_SIZE}, SECURITY),
     ({"kbuffer_size": 0}, BAD),
     ({"kbuffer_size": 2 * PAGE_SIZE}, BAD),
     ({"kbuffer": RAM_BASE + 8}, BAD),

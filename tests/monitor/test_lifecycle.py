@@ -4,7 +4,7 @@ import itertools
 import threading
 
 import pytest
-from tests.support.rawhost import EXIT, FOREVER, RawHost
+from tests.support.rawhost import EXIT, FOREVER, RawHost, calling
 from tests.support.waiting import until
 
 from penglai.abi.ecall import Ocall
@@ -17,14 +17,18 @@ from penglai.monitor.refusal import Refusal
 WRITE = "li a6, 0x100101\nli a7, 98\nli a0, 3\necall\n"
 STATE_ERROR, GONE = ErrorCode.GENERIC, ErrorCode.NO_SUCH_ENCLAVE
 
-# The table of the specification, for normal enclaves: state after the call, or the error.
+# The table of the specification: state after the call; a state error where there is none.
 CELLS = {
-    "run": {"FRESH": "started"},
+    "run": {"FRESH": "started", "TEMPLATE": "instance"},
     "stop": {"RUNNING": "STOPPED", "RUNNABLE": "STOPPED", "OCALL": "STOPPED", "STOPPED": "STOPPED"},
     "resume": {"STOPPED": "RUNNABLE"},
-    "destroy": dict.fromkeys(("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED"), "DESTROYED"),
+    "destroy": dict.fromkeys(
+        ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "IDLE", "TEMPLATE"), "DESTROYED"
+    ),
+    "attest": {state: state for state in ("FRESH", "STOPPED", "IDLE", "BUSY", "TEMPLATE")},
 }
-STATES = ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "EXITED", "DESTROYED", "UNKNOWN")
+ENDED = ("EXITED", "DESTROYED", "UNKNOWN")
+STATES = ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "IDLE", "BUSY", "TEMPLATE", *ENDED)
 
 
 class Bench:
@@ -34,11 +38,16 @@ class Bench:
         self.raw = raw
         self.threads: list[threading.Thread] = []
         self.ports = [raw.board.host_port(hart) for hart in raw.board.harts]
+        self.caller = self.instance = 0
 
     def bring(self, state: str) -> int:
         raw = self.raw
         if state == "UNKNOWN":
             return 12345
+        if state == "TEMPLATE":
+            return raw.make_shadow(FOREVER)
+        if state in ("IDLE", "BUSY"):
+            return self.bring_server(state)
         text = {"OCALL": WRITE, "EXITED": EXIT}.get(state, FOREVER)
         eid = raw.make(text)
         if state == "FRESH":
@@ -58,15 +67,38 @@ class Bench:
             assert raw.call(HostCall.STOP, eid).error == 0
         return eid
 
-    def call(self, call: str, eid: int) -> int:
+    def bring_server(self, state: str) -> int:
+        """A server that waits for an ocall when it is called, and the enclave that calls it."""
+        server = self.raw.make_server("server", WRITE)
+        if state == "BUSY":
+            self.caller = self.raw.make(calling("server"))
+            self.raw.start(self.caller)
+            assert self.raw.enter(self.caller, self.ports[0]) == (0, RunValue.OCALL)
+            assert self.raw.state(server) is State.BUSY
+        return server
+
+    def call(self, call: str, eid: int, state: str = "") -> int:
+        raw, shadow = self.raw, state == "TEMPLATE"
         if call == "run":
-            return self.raw.call(HostCall.RUN, eid, self.raw.run_param()).error
+            if not shadow:
+                return raw.call(HostCall.RUN, eid, raw.run_param()).error
+            result = raw.call(HostCall.RUN_SHADOW, eid, raw.shadow_run_param())
+            self.instance = raw.last_eid()
+            return result.error
         if call == "resume":
-            return self.raw.call(HostCall.RESUME, eid, ResumeReason.STOP).error
-        return self.raw.call(HostCall[call.upper()], eid).error
+            return raw.call(HostCall.RESUME, eid, ResumeReason.STOP).error
+        if call == "attest":
+            return raw.call(HostCall.ATTEST_SHADOW if shadow else HostCall.ATTEST, eid, raw.page(), 1).error
+        if call == "destroy":
+            function = {"TEMPLATE": HostCall.DESTROY_SHADOW, "IDLE": HostCall.DESTROY_SERVER}
+            function["BUSY"] = HostCall.DESTROY_SERVER
+            return raw.call(function.get(state, HostCall.DESTROY), eid).error
+        return raw.call(HostCall[call.upper()], eid).error
 
     def end(self, eid: int) -> None:
-        self.raw.call(HostCall.DESTROY, eid)
+        for function in (HostCall.DESTROY, HostCall.DESTROY_SERVER, HostCall.DESTROY_SHADOW):
+            for ending in (self.caller, eid, self.instance):
+                self.raw.call(function, ending)
         for thread in self.threads:
             thread.join(30)
             assert not thread.is_alive()
@@ -77,9 +109,9 @@ def test_every_call_in_every_state(raw: RawHost, call: str, state: str):
     before = raw.snapshot()
     bench = Bench(raw)
     eid = bench.bring(state)
-    error = bench.call(call, eid)
+    error = bench.call(call, eid, state)
     after = CELLS[call].get(state)
-    if state in ("EXITED", "DESTROYED", "UNKNOWN"):
+    if state in ENDED:
         assert error == GONE
     elif after is None:
         assert error == STATE_ERROR
@@ -87,7 +119,10 @@ def test_every_call_in_every_state(raw: RawHost, call: str, state: str):
     else:
         assert error == 0
         if after == "DESTROYED":
-            assert bench.call("stop", eid) == GONE
+            assert bench.call("stop", eid, state) == GONE
+        elif after == "instance":
+            assert raw.state(bench.instance) is State.RUNNABLE
+            assert raw.state(eid) is State.TEMPLATE
         elif after != "started":
             assert raw.state(eid).name == after
     bench.end(eid)
@@ -97,9 +132,11 @@ def test_every_call_in_every_state(raw: RawHost, call: str, state: str):
 def test_the_table_in_the_code_is_the_table_of_the_specification():
     """`started` is RUNNABLE for the monitor until a hart enters it."""
     for call, state in itertools.product(CELLS, LIVE):
-        following = TABLE[Call(call)].get(state)
+        instance = (call, state) == ("run", State.TEMPLATE)
+        following = TABLE[Call.INSTANTIATE if instance else Call(call)].get(state)
         expected = CELLS[call].get(state.name)
-        assert (following.name if following else None) == {"started": "RUNNABLE"}.get(expected, expected)
+        named = {"started": "RUNNABLE", "instance": "TEMPLATE"}
+        assert (following.name if following else None) == named.get(expected or "", expected)
     for call in Call:
         for ended in (State.EXITED, State.DESTROYED):
             with pytest.raises(Refusal) as refusal:
@@ -179,7 +216,7 @@ def test_a_forged_id_names_nobody(raw: RawHost, eid: int, call: HostCall):
     assert raw.call(call, eid, 1 if call is HostCall.RESUME else 0).error == GONE
 
 
-@pytest.mark.parametrize("function", [0, 2, 98, 100, 101, 1 << 63])
+@pytest.mark.parametrize("function", [0, 2, 81, 82, 83, 93, 101, 1 << 63])
 def test_an_unknown_function_is_not_supported(raw: RawHost, function: int):
     assert raw.call(function).error == -2
     assert raw.port.ecall(0x100102, HostCall.STOP, 1).error == -2

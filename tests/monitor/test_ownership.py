@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from penglai.abi.errors import ErrorCode, MonitorBug
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, RAM_BASE
 from penglai.machine import PhysicalMemory
-from penglai.monitor.ownership import FREE, HOST, MONITOR, BUFFER, Ownership
+from penglai.monitor.ownership import BUFFER, FREE, HOST, MONITOR, Ownership
 from penglai.monitor.refusal import Refusal
 
 CHUNKS = 4

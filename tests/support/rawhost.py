@@ -1,12 +1,20 @@
 """A host without a driver: it makes SBI calls with whatever parameters it likes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 from penglai.abi import layout, sbi
 from penglai.abi.ecall import Ocall
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, PTE_PPN_SHIFT, RAM_BASE, Pte
-from penglai.abi.sbi import CreateParam, EnclaveInfo, HostCall, ResumeReason, SbiResult
+from penglai.abi.sbi import (
+    CreateParam,
+    EnclaveInfo,
+    EnclaveType,
+    HostCall,
+    ResumeReason,
+    SbiResult,
+    ShadowRunParam,
+)
 from penglai.abi.state import State
 from penglai.machine import Board, HostPort
 from penglai.monitor import Monitor
@@ -17,6 +25,42 @@ RX, RW = Pte.R | Pte.X, Pte.R | Pte.W
 
 EXIT = "li a6, 0x100101\nli a7, 99\necall\n"
 FOREVER = "1: addi s0, s0, 1\nj 1b\n"
+
+
+def call(function: int, *arguments: int | str) -> str:
+    """A Penglai call.  arguments: numbers, or instructions that leave it in the register."""
+    loads = "".join(
+        f"li a{index}, {value}\n" if isinstance(value, int) else f"{value}\n"
+        for index, value in enumerate(arguments)
+    )
+    return f"{loads}li a6, 0x100101\nli a7, {function}\necall\n"
+
+
+def store(address: int, *words: int | str) -> str:
+    """Store words from address on: numbers, or names of registers (not t0, t1)."""
+    text = f"li t1, {address}\n"
+    for index, word in enumerate(words):
+        text += f"li t0, {word}\n" if isinstance(word, int) else f"mv t0, {word}\n"
+        text += f"sd t0, {8 * index}(t1)\n"
+    return text
+
+
+def name_at(address: int, name: str) -> str:
+    """Store a name, NUL-ended."""
+    raw = name.encode().ljust(16, b"\0")
+    return store(address, *(int.from_bytes(raw[n : n + 8], "little") for n in (0, 8)))
+
+
+def calling(name: str, argument: int = 7, address: int | str = 0, size: int = 0) -> str:
+    """Acquire a server (handle in s1) and call it; a0 is the result, the call_arg lies on the stack."""
+    where = 0x38_0000_0000 - 256
+    return (
+        name_at(where, name)
+        + call(97, where)
+        + "mv s1, a0\n"
+        + store(where + 64, argument, 0, address, size, 0, 0)
+        + call(96, "mv a0, s1", where + 64)
+    )
 
 
 @dataclass
@@ -132,6 +176,52 @@ class RawHost:
         result = self.create(spec)
         assert result.error == 0, result
         return result.value
+
+    def make_server(self, name: str, spec: ImageSpec | str) -> int:
+        """The eid of a new server, which must not be refused."""
+        image = program(spec) if isinstance(spec, str) else spec
+        paddr, size = self.stage(image)
+        param = self.param(paddr, size, name=name.encode(), type=EnclaveType.SERVER, entry=image.entry)
+        result = self.call(HostCall.CREATE_SERVER, param)
+        assert result.error == 0, result
+        return result.value
+
+    def make_shadow(self, spec: ImageSpec | str, name: str = "shadow") -> int:
+        """The eid of a new shadow, which must not be refused."""
+        image = replace(program(spec) if isinstance(spec, str) else spec, stack_pages=0)
+        paddr, size = self.stage(image)
+        param = self.param(paddr, size, name=name.encode(), type=EnclaveType.SHADOW, entry=image.entry)
+        result = self.call(HostCall.CREATE_SHADOW, param)
+        assert result.error == 0, result
+        return result.value
+
+    def shadow_run_param(self, **fields: object) -> int:
+        """Physical address of a shadow_run_param; fields override."""
+        self._eid_word = self.page()
+        values: dict[str, object] = {
+            "size": 2 * PAGE_SIZE,
+            "eid_pa": self._eid_word,
+            "kbuffer": self.page(),
+            "kbuffer_size": PAGE_SIZE,
+            "ocall_id_pa": self.words,
+            "ocall_arg0_pa": self.words + 8,
+            "ocall_arg1_pa": self.words + 16,
+            "syscall_pa": self.words + 24,
+            "retval_pa": self.words + 32,
+            **fields,
+        }
+        page = self.page()
+        self.memory.write(page, bytes(ShadowRunParam(**values)))
+        return page
+
+    def last_eid(self) -> int:
+        """The eid of the latest instance."""
+        return int.from_bytes(self.memory.read(self._eid_word, 4), "little")
+
+    def instance(self, shadow: int, **fields: object) -> int:
+        """Start an instance; its eid."""
+        assert self.call(HostCall.RUN_SHADOW, shadow, self.shadow_run_param(**fields)) == (0, 1)
+        return self.last_eid()
 
     def run_param(self) -> int:
         page = self.page()
