@@ -1,5 +1,7 @@
 """Fixtures that every room's tests may use."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +10,10 @@ import penglai
 from penglai.machine import Board
 from penglai.sdk.build import build_demo
 from tests.support.rawhost import RawHost
+
+STATE = tempfile.TemporaryDirectory(prefix="penglai-state-")
+os.environ["PENGLAI_STATE"] = STATE.name
+"""Machines of tests, and of the commands that tests run, have a state of their own."""
 
 
 @pytest.fixture(scope="session", autouse=True)

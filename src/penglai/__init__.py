@@ -27,10 +27,11 @@ from penglai.abi.errors import (
     WaitTimeoutError,
 )
 from penglai.abi.state import State
-from penglai.driver.task import Fault, Info, Reason, Result, Run
+from penglai.driver.shared import RelayPages, SharedMemory
+from penglai.driver.task import Fault, Info, Reason, Result
 from penglai.embedded import Machine
 from penglai.host.console import Console
-from penglai.host.enclave import Enclave
+from penglai.host.enclave import Enclave, Run
 from penglai.host.program import HostProgram
 from penglai.sdk.build import build, demos
 
@@ -57,9 +58,11 @@ __all__ = [
     "NoSuchEnclaveError",
     "PenglaiError",
     "Reason",
+    "RelayPages",
     "Result",
     "Run",
     "SecurityError",
+    "SharedMemory",
     "State",
     "StateError",
     "ToolchainError",

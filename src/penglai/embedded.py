@@ -8,15 +8,21 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 
+from penglai.driver.disk import BufferDisk, FileDisk, MemoryDisk
 from penglai.driver.driver import Driver
+from penglai.driver.shared import SharedMemory
 from penglai.host.console import Console
 from penglai.host.program import HostProgram
 from penglai.machine.board import Board
 from penglai.machine.clock import Clock
 from penglai.machine.memory import parse_size
+from penglai.machine.store import Store, default_state_dir
 from penglai.monitor.monitor import Monitor
 from penglai.sdk.build import find_image
+
+DISK = "disk.img"
 
 
 class Machine(HostProgram):
@@ -24,7 +30,9 @@ class Machine(HostProgram):
 
     memory: bytes, or text like "256M"; a multiple of 2 MiB.  harts: how many enclaves run at once.
     on_output: called as on_output(eid, text) for each write of an enclave, on a thread of its own; the
-    enclave waits until it returns.  clock: another clock, for tests.
+    enclave waits until it returns.  clock: another clock, for tests.  state: the directory of what outlives
+    a restart, the device's keys and its disk; by default the user's own ($PENGLAI_STATE, or
+    ~/.local/state/penglai); None: nothing outlives this machine.
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
     itself a host program; `program` makes others.
@@ -39,11 +47,14 @@ class Machine(HostProgram):
         *,
         on_output: Callable[[int, bytes], None] | None = None,
         clock: Clock | None = None,
+        state: str | os.PathLike[str] | None = "",
     ) -> None:
         self.console = Console(on_output)
-        self._board = Board(parse_size(memory), harts, clock)
+        directory = default_state_dir() if state == "" else None if state is None else Path(state)
+        self._board = Board(parse_size(memory), harts, clock, Store(directory))
         self._monitor = Monitor(self._board)
-        self._driver = Driver(self._board.host_memory(), self._board.host_port(), self.console)
+        disk = MemoryDisk() if directory is None else FileDisk(directory / DISK)
+        self._driver = Driver(self._board.host_memory(), self._board.host_port(), self.console, disk)
         super().__init__(self._driver, find_image)
         self._board.power_on(self._driver.hart_main)
         self._off = weakref.finalize(self, _switch_off, self._driver, self._board, harts, os.getpid())
@@ -56,6 +67,15 @@ class Machine(HostProgram):
     @on_output.setter
     def on_output(self, listener: Callable[[int, bytes], None] | None) -> None:
         self.console.listener = listener
+
+    @property
+    def device_key(self) -> bytes:
+        """The device's public key, 64 bytes: what a verifier of its reports has to know beforehand."""
+        return self._monitor.platform.keys.device_key
+
+    def use_disk(self, memory: SharedMemory) -> None:
+        """Keep the sectors that enclaves store in this shared memory, instead of on the machine's disk."""
+        self._driver.ocalls.disk = BufferDisk(memoryview(memory))
 
     def program(self) -> HostProgram:
         """Another host process on this machine, with enclaves of its own."""

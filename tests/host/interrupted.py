@@ -27,29 +27,25 @@ def work(machine: penglai.Machine, created: list[int]) -> None:
         run.wait(60)
 
 
-def interrupter(done: threading.Event) -> None:
+def interrupter(armed: threading.Semaphore) -> None:
+    """One interrupt for each time that the main thread says it is ready for one."""
     pause = random.Random(1)
-    while not done.is_set():
+    for _ in range(INTERRUPTS):
+        armed.acquire()
         time.sleep(pause.uniform(0.001, 0.01))
         os.kill(os.getpid(), signal.SIGINT)
 
 
 def main() -> None:
     interrupts, created = 0, []
-    done = threading.Event()
+    armed = threading.Semaphore(0)
     with penglai.Machine("64M", 2) as machine:
         machine.create("loop").destroy()
-        thread = threading.Thread(target=interrupter, args=(done,), daemon=True)
-        thread.start()
+        threading.Thread(target=interrupter, args=(armed,), daemon=True).start()
         while interrupts < INTERRUPTS:
             try:
+                armed.release()
                 work(machine, created)
-            except KeyboardInterrupt:
-                interrupts += 1
-        while thread.is_alive():
-            try:
-                done.set()
-                thread.join()
             except KeyboardInterrupt:
                 interrupts += 1
         for enclave in machine.enclaves:

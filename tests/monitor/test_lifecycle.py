@@ -136,7 +136,7 @@ def test_the_table_in_the_code_is_the_table_of_the_specification():
         following = TABLE[Call.INSTANTIATE if instance else Call(call)].get(state)
         expected = CELLS[call].get(state.name)
         named = {"started": "RUNNABLE", "instance": "TEMPLATE"}
-        assert (following.name if following else None) == named.get(expected or "", expected)
+        assert (None if following is None else following.name) == named.get(expected or "", expected)
     for call in Call:
         for ended in (State.EXITED, State.DESTROYED):
             with pytest.raises(Refusal) as refusal:

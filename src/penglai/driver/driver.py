@@ -8,18 +8,23 @@ import ctypes
 import logging
 import threading
 from collections.abc import Callable
-from typing import NoReturn, Protocol
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from penglai.abi import sbi
 from penglai.abi.ecall import Ocall
-from penglai.abi.errors import ErrorCode, MachineError, NoMemoryError, PenglaiError, error_class
-from penglai.abi.layout import NAME_BYTES
-from penglai.abi.riscv import CHUNK_SIZE, NS_PER_TICK, PAGE_SIZE, SBI_TIME
-from penglai.abi.sbi import CreateParam, EnclaveInfo, HostCall, ResumeReason, RunValue, SbiResult
+from penglai.abi.errors import ErrorCode, ExistsError, MachineError, PenglaiError, error_class
+from penglai.abi.report import REPORT_BYTES
+from penglai.abi.riscv import NS_PER_TICK, PAGE_SIZE, SBI_TIME
+from penglai.abi.sbi import EnclaveInfo, EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
 from penglai.abi.state import State
+from penglai.driver.disk import Disk
 from penglai.driver.image import Template
+from penglai.driver.ocalls import OcallServer, Output, code_name
 from penglai.driver.pages import PageAllocator
+from penglai.driver.params import create_param, shadow_run_param
 from penglai.driver.scheduler import Scheduler
+from penglai.driver.shared import RelayPages, SharedMemories, SharedMemory
 from penglai.driver.shield import Shield
 from penglai.driver.task import Fault, Info, Reason, Result, Run, Task
 from penglai.machine.board import HostPort
@@ -30,36 +35,56 @@ log = logging.getLogger(__name__)
 TICK_NS = 10_000_000
 """A runnable enclave has a hart for at most this long, ns, before the next one gets it."""
 
-CHUNK_PAGES = CHUNK_SIZE // PAGE_SIZE
-
 REMEDIES = {
-    HostCall.RUN: "an enclave runs once; create another one",
-    HostCall.STOP: "start it first",
-    HostCall.RESUME: "only a stopped enclave can be resumed",
+    "run": "an enclave runs once; create another one",
+    "rerun": "it waits for no relay pages",
+    "stop": "start it first",
+    "resume": "only a stopped enclave can be resumed",
+    "attest": "attest it before it starts, or stop it first",
+    "destroy": "try again when the call is over",
+}
+KIND_REMEDIES = {
+    EnclaveType.SERVER: "a server runs only when an enclave calls it",
+    EnclaveType.SHADOW: "a shadow only makes instances; use theirs",
+}
+"""Why calls that are about running are refused for enclaves that do not run."""
+
+CREATE = {
+    EnclaveType.NORMAL: HostCall.CREATE,
+    EnclaveType.SERVER: HostCall.CREATE_SERVER,
+    EnclaveType.SHADOW: HostCall.CREATE_SHADOW,
+}
+DESTROY = {
+    EnclaveType.NORMAL: HostCall.DESTROY,
+    EnclaveType.SERVER: HostCall.DESTROY_SERVER,
+    EnclaveType.SHADOW: HostCall.DESTROY_SHADOW,
 }
 
 
-class Output(Protocol):
-    """Where the text goes that enclaves write."""
+@dataclass(frozen=True)
+class Order:
+    """What a program wants made.  on_end: called once when it has ended.  The rest: see Task."""
 
-    listener: Callable[[int, bytes], None] | None
-    """If not None, called with eid and text, on a thread of its own; the enclave waits for its return."""
-
-    def write(self, eid: int, text: bytes) -> None:
-        """Take text of an enclave, quickly: a hart waits."""
+    name: str
+    kind: EnclaveType
+    stack_size: int
+    on_end: Callable[[Task], None]
+    shm: SharedMemory | None = None
+    shm_place: tuple[int, int] = (0, 0)
 
 
 class Driver:
     """The driver of one machine."""
 
-    def __init__(self, memory: HostMemory, port: HostPort, output: Output) -> None:
+    def __init__(self, memory: HostMemory, port: HostPort, output: Output, disk: Disk) -> None:
         self._memory = memory
         self._port = port
-        self._output = output
-        self._pages = PageAllocator(memory.base, memory.size)
+        self._pages = PageAllocator(memory.base, memory.size, self._reclaim)
+        self.memories = SharedMemories(memory, self._pages)
         self._tasks_lock = threading.Lock()
         self._tasks: set[Task] = set()
         self._scheduler = Scheduler(self._step, self._release_if_over, self._fail)
+        self.ocalls = OcallServer(memory, port, self._pages, output, disk, self._scheduler.wake)
         self._failure: Exception | None = None
         self.hart_main = self._scheduler.hart_main
 
@@ -84,58 +109,82 @@ class Driver:
 
     # ---- system calls --------------------------------------------------------------------------
 
-    def create(self, template: Template, name: str, on_end: Callable[[Task], None]) -> Task:
-        """Make an enclave.  on_end: called once when it has ended.
-
-        Raises NoMemoryError, and whatever the monitor refuses for.
-        """
+    def create(self, template: Template, order: Order) -> Task:
+        """Make an enclave.  Raises NoMemoryError, ExistsError, and whatever the monitor refuses for."""
         with Shield():
             self._check_failure()
-            pages = self._pages.allocate(2 * PAGE_SIZE)
-            task = Task(name, page=pages, kernel_buffer=pages + PAGE_SIZE, on_end=on_end)
+            task = self._new_task(order)
             try:
-                self._memory.write(pages, bytes(PAGE_SIZE))
                 with self._pages.borrow(template.size) as region:
                     self._memory.write(region, template.head(region))
                     self._memory.write(region + template.head_size, template.content)
-                    task.eid = self._create(task, template, region)
+                    task.eid = self._make(task, CREATE[task.kind], create_param(task, template, region))
             except BaseException:
-                self._pages.free(pages, 2 * PAGE_SIZE)
+                self._free(task)
                 raise
-            with self._tasks_lock:
-                self._tasks.add(task)
-            self._call(HostCall.INFO, task, 0, task.final_info)
+            self._begin(task)
             return task
 
-    def run(self, task: Task) -> Run:
-        """Start an enclave.  Raises StateError, NoSuchEnclaveError."""
+    def instantiate(self, shadow: Task, relay: RelayPages | None = None) -> Task:
+        """Make an instance of a shadow; `launch` lets it run.  Raises StateError, NoMemoryError."""
         with Shield():
             self._check_failure()
-            run = Run(task.label)
-            with task.lock:  # a destroy that comes right behind finds the run and ends it
-                result = self._ecall(HostCall.RUN, task.eid, task.run_param)
-                if not result.error:
-                    task.run = run
-            if result.error:
-                self._refused(HostCall.RUN, task, result)
-            self._scheduler.wake(task)
-            return run
+            order = Order(shadow.name, EnclaveType.NORMAL, shadow.stack_size, shadow.on_end)
+            order = replace(order, shm=shadow.shm, shm_place=shadow.shm_place)
+            task = self._new_task(order)
+            try:
+                param = shadow_run_param(task, relay)
+                task.eid = self._make(shadow, HostCall.RUN_SHADOW, param, task)
+            except BaseException:
+                self._free(task)
+                raise
+            task.run = Run(task)
+            self._begin(task)
+            return task
+
+    def launch(self, task: Task) -> None:
+        """Give a new instance its first turn."""
+        self._scheduler.wake(task)
+
+    def run(self, task: Task, relay: RelayPages | None = None) -> Run:
+        """Start an enclave.  Raises StateError, NoSuchEnclaveError, SecurityError for the relay pages."""
+        return self._start("run", task, lambda: self._enter_first(task, relay))
+
+    def rerun(self, task: Task, relay: RelayPages | None = None) -> Run:
+        """Let an enclave go on that waits for relay pages.  Raises as `run` does."""
+        pa, size = (relay.pa, len(relay)) if relay is not None else (0, 0)
+        arguments = (ResumeReason.OCALL, Ocall.RETURN_RELAY, pa, size)
+        return self._start("rerun", task, lambda: self._ecall(HostCall.RESUME, task.eid, *arguments))
+
+    def attest(self, task: Task, nonce: int) -> bytes:
+        """The report of an enclave, 328 bytes.  Raises StateError, NoSuchEnclaveError."""
+        with Shield(), task.lock:
+            result = SbiResult(ErrorCode.NO_SUCH_ENCLAVE, 0)
+            if not task.released:
+                result = self._ecall(HostCall.ATTEST, task.eid, task.report, nonce)
+            report = self._memory.read(task.report, REPORT_BYTES)
+        if result.error:
+            self._refused("attest", task, result)
+        return report
 
     def stop(self, task: Task) -> None:
         """Stop an enclave: on return it executes nothing.  Raises StateError, NoSuchEnclaveError."""
         with Shield():
-            self._call(HostCall.STOP, task)
+            self._call("stop", task, HostCall.STOP)
 
     def resume(self, task: Task) -> None:
         """Let a stopped enclave go on.  Raises StateError, NoSuchEnclaveError."""
         with Shield():
-            self._call(HostCall.RESUME, task, ResumeReason.STOP)
+            self._call("resume", task, HostCall.RESUME, ResumeReason.STOP)
             self._scheduler.wake(task)
 
     def destroy(self, task: Task) -> None:
-        """Destroy an enclave; its memory is back on return.  Raises NoSuchEnclaveError."""
+        """Destroy an enclave; its memory is back on return.
+
+        Raises NoSuchEnclaveError, StateError for a server that is being called.
+        """
         with Shield():
-            self._call(HostCall.DESTROY, task)
+            self._call("destroy", task, DESTROY[task.kind])
             self._end(task, Result(Reason.DESTROYED))
             self._release_if_over(task)
 
@@ -143,7 +192,7 @@ class Driver:
         """Destroy an enclave unless it has ended already, or the machine has failed."""
         with Shield():
             try:
-                destroyed = self._ecall(HostCall.DESTROY, task.eid).error == ErrorCode.OK
+                destroyed = self._ecall(DESTROY[task.kind], task.eid).error == ErrorCode.OK
             except PenglaiError as error:
                 self._fail(error)
                 return
@@ -165,54 +214,90 @@ class Driver:
     def _ecall(self, function: HostCall, *arguments: int) -> SbiResult:
         return self._port.ecall(sbi.EXTENSION, function, *arguments)
 
-    def _call(self, function: HostCall, task: Task, *arguments: int) -> None:
+    def _call(self, verb: str, task: Task, function: HostCall, *arguments: int) -> None:
         """An SBI call on an enclave; a refusal becomes an exception."""
         result = self._ecall(function, task.eid, *arguments)
         if result.error:
-            self._refused(function, task, result)
+            self._refused(verb, task, result)
 
-    def _refused(self, function: HostCall, task: Task, result: SbiResult) -> NoReturn:
-        verb = function.name.lower().replace("_", " ")
+    def _refused(self, verb: str, task: Task, result: SbiResult) -> NoReturn:
         if result.error == ErrorCode.NO_SUCH_ENCLAVE:
             why = f"it is {self.info(task).state}, and its id no longer exists"
         elif result.error == ErrorCode.GENERIC:
-            why = f"it is {self.info(task).state}; {REMEDIES[function]}"
+            remedy = REMEDIES[verb]
+            if verb not in ("destroy", "attest"):
+                remedy = KIND_REMEDIES.get(task.kind, remedy)
+            why = f"it is {self.info(task).state}; {remedy}"
         else:
-            why = f"the monitor refuses ({_code_name(result.error)})"
+            why = f"the monitor refuses ({code_name(result.error)})"
         raise error_class(result.error)(f"cannot {verb} {task.label}: {why}")
 
-    def _create(self, task: Task, template: Template, region: int) -> int:
-        param = CreateParam(
-            eid_pa=task.eid_word,
-            name=task.name.encode()[: NAME_BYTES - 1],
-            type=sbi.EnclaveType.NORMAL,
-            paddr=region,
-            size=template.size,
-            entry=template.entry,
-            kbuffer=task.kernel_buffer,
-            kbuffer_size=PAGE_SIZE,
-            ocall_id_pa=task.word(0),
-            ocall_arg0_pa=task.word(1),
-            ocall_arg1_pa=task.word(2),
-            syscall_pa=task.word(3),
-            retval_pa=task.word(4),
-        )
-        self._memory.write(task.create_param, bytes(param))
+    def _start(self, verb: str, task: Task, call: Callable[[], SbiResult]) -> Run:
+        """Make the call after which an enclave runs, with a Run for its end."""
+        with Shield():
+            self._check_failure()
+            run = Run(task)
+            while True:
+                with task.lock:  # an end that comes right behind finds the run
+                    result = SbiResult(ErrorCode.NO_SUCH_ENCLAVE, 0) if task.released else call()
+                    if not result.error:
+                        task.run = run
+                        break
+                if result.error != ErrorCode.NO_MEMORY:
+                    self._refused(verb, task, result)
+                self.ocalls.give_memory(result.value)
+            self._scheduler.wake(task)
+            return run
+
+    def _enter_first(self, task: Task, relay: RelayPages | None) -> SbiResult:
+        param = RunParam(relay.pa, len(relay)) if relay is not None else RunParam()
+        self._memory.write(task.run_param, bytes(param))
+        return self._ecall(HostCall.RUN, task.eid, task.run_param)
+
+    def _make(self, what: Task, function: HostCall, param: bytes, made: Task | None = None) -> int:
+        """Create, or run an instance, giving memory as it is needed; the new eid."""
+        task = made or what
+        self._memory.write(task.create_param, param)
+        arguments = (task.create_param,) if made is None else (what.eid, task.create_param)
         while True:
-            result = self._ecall(HostCall.CREATE, task.create_param)
+            result = self._ecall(function, *arguments)
             if result.error == ErrorCode.OK:
                 return int.from_bytes(self._memory.read(task.eid_word, 4), "little")
-            if result.error != ErrorCode.NO_MEMORY:
+            if result.error == ErrorCode.NO_MEMORY:
+                self.ocalls.give_memory(result.value)
+            elif made is not None:
+                self._refused("run", what, result)
+            elif result.error == ErrorCode.EXISTS:
+                raise ExistsError(f"there is a server {task.name!r} already; destroy it, or choose a name")
+            else:
                 raise error_class(result.error)(
                     f"cannot create an enclave from {task.name or 'the image'}: "
-                    f"the monitor refuses ({_code_name(result.error)})"
+                    f"the monitor refuses ({code_name(result.error)})"
                 )
-            self._give_memory(result.value)
 
-    def _give_memory(self, pages: int) -> None:
-        """Give the monitor at least that many pages.  Raises NoMemoryError, having given nothing."""
-        for chunk in self._pages.allocate_chunks(-(-pages // CHUNK_PAGES)):
-            self._ecall(HostCall.MEMORY_EXTEND, chunk, CHUNK_SIZE)
+    def _new_task(self, order: Order) -> Task:
+        pages = self._pages.allocate(2 * PAGE_SIZE)
+        self._memory.write(pages, bytes(PAGE_SIZE))
+        task = Task(page=pages, kernel_buffer=pages + PAGE_SIZE, **vars(order))
+        if task.shm is not None:
+            self.memories.attach(task.shm)
+        return task
+
+    def _begin(self, task: Task) -> None:
+        """The enclave exists: the driver answers for it until its end."""
+        with self._tasks_lock:
+            self._tasks.add(task)
+        self._ecall(HostCall.INFO, task.eid, 0, task.final_info)
+
+    def _free(self, task: Task) -> None:
+        """Give back what the driver has for a task."""
+        self._pages.free(task.page, 2 * PAGE_SIZE)
+        if task.shm is not None:
+            self.memories.detach(task.shm)
+
+    def _reclaim(self) -> int | None:
+        """A chunk that the monitor has no use for, or None."""
+        return self._ecall(HostCall.MEMORY_RECLAIM).value or None
 
     def _read_info(self, pa: int) -> Info:
         raw = EnclaveInfo.from_buffer_copy(self._memory.read(pa, ctypes.sizeof(EnclaveInfo)))
@@ -241,7 +326,7 @@ class Driver:
             if result.error:
                 return False  # stopped, or its ocall is being served: somebody will wake it
             if result.value == RunValue.OCALL:
-                served = self._serve(port, task)
+                served = self.ocalls.serve(port, task)
                 if served is None:
                     return False
                 result = served
@@ -254,41 +339,6 @@ class Driver:
             else:
                 self._end(task, Result(Reason.EXITED, self._read_word(task, 4)))
             return False
-
-    def _serve(self, port: HostPort, task: Task) -> SbiResult | None:
-        """Serve the ocall and enter the enclave again; None if a callback does it later."""
-        ocall, argument = self._read_word(task, 0), self._read_word(task, 1)
-        size = 0
-        if ocall == Ocall.WRITE:
-            text = self._memory.read(task.kernel_buffer, PAGE_SIZE).partition(b"\0")[0]
-            self._output.write(task.eid, text)
-            listener = self._output.listener
-            if listener is not None:
-                task.in_callback = True
-                threading.Thread(
-                    target=self._call_back, args=(task, listener, text), name="penglai-output", daemon=True
-                ).start()
-                return None
-        elif ocall == Ocall.SBRK:
-            try:
-                self._give_memory(argument // PAGE_SIZE)
-                size = argument
-            except NoMemoryError as error:
-                log.warning("%s asks for %d bytes more: %s", task.label, argument, error)
-        return port.ecall(sbi.EXTENSION, HostCall.RESUME, task.eid, ResumeReason.OCALL, ocall, 0, size)
-
-    def _call_back(self, task: Task, listener: Callable[[int, bytes], None], text: bytes) -> None:
-        """Hand text to the user's function, then answer the ocall.  On a thread of its own."""
-        try:
-            listener(task.eid, text)
-        except Exception:
-            log.exception("on_output raised for %s", task.label)
-        try:
-            self._ecall(HostCall.RESUME, task.eid, ResumeReason.OCALL, Ocall.WRITE, 0, 0)
-        except PenglaiError:
-            return  # the machine was switched off meanwhile, or has failed
-        task.in_callback = False
-        self._scheduler.wake(task)
 
     # ---- the end -------------------------------------------------------------------------------
 
@@ -312,7 +362,7 @@ class Driver:
             if not task.ended or task.released or task.in_callback or not self._scheduler.is_parked(task):
                 return
             task.released = True
-        self._pages.free(task.page, 2 * PAGE_SIZE)
+        self._free(task)
 
     def _check_failure(self) -> None:
         if self._failure is not None:
@@ -326,10 +376,3 @@ class Driver:
         for task in tasks:
             if task.run is not None:
                 task.run.finish(error)
-
-
-def _code_name(code: int) -> str:
-    try:
-        return ErrorCode(code).name.replace("_", " ").lower()
-    except ValueError:
-        return f"error {code}"

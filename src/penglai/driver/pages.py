@@ -1,7 +1,7 @@
 """The host kernel's page allocator: which of the host's pages are in use."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from penglai.abi.errors import NoMemoryError
@@ -9,9 +9,13 @@ from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE
 
 
 class PageAllocator:
-    """Gives out physical memory of [base, base + size): first fit, pages from below, chunks from above."""
+    """Gives out physical memory of [base, base + size): first fit, pages from below, chunks from above.
 
-    def __init__(self, base: int, size: int) -> None:
+    reclaim: asked when there is not enough: gives the address of a chunk that is free again, or None.
+    """
+
+    def __init__(self, base: int, size: int, reclaim: Callable[[], int | None] = lambda: None) -> None:
+        self._reclaim = reclaim
         self._lock = threading.Lock()
         self._holes: list[tuple[int, int]] = [(base, base + size)]
 
@@ -24,12 +28,20 @@ class PageAllocator:
     def allocate(self, size: int) -> int:
         """Physical address of size bytes in one piece, whole pages.  Raises NoMemoryError."""
         size = -(-size // PAGE_SIZE) * PAGE_SIZE
+        while (found := self._first_fit(size)) is None:
+            chunk = self._reclaim()
+            if chunk is None:
+                raise NoMemoryError(f"the host has no {size:#x} bytes in one piece left")
+            self.free(chunk, CHUNK_SIZE)
+        return found
+
+    def _first_fit(self, size: int) -> int | None:
         with self._lock:
             for index, (start, end) in enumerate(self._holes):
                 if end - start >= size:
                     self._holes[index : index + 1] = _non_empty((start + size, end))
                     return start
-        raise NoMemoryError(f"the host has no {size:#x} bytes in one piece left")
+        return None
 
     def allocate_chunks(self, count: int) -> list[int]:
         """Addresses of count chunks (2 MiB, aligned).  All or nothing: raises NoMemoryError."""

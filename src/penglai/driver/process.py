@@ -1,11 +1,15 @@
 """A host process: what may act on which enclave."""
 
+from dataclasses import replace
+
 from penglai.abi.errors import BadArgumentError, MachineError, NoSuchEnclaveError
 from penglai.abi.layout import NAME_BYTES
-from penglai.driver.driver import Driver
+from penglai.abi.sbi import EnclaveType
+from penglai.driver.driver import Driver, Order
 from penglai.driver.image import make_template
+from penglai.driver.shared import RelayPages
 from penglai.driver.shield import Shield
-from penglai.driver.task import Task
+from penglai.driver.task import Run, Task
 
 
 class Process:
@@ -20,19 +24,36 @@ class Process:
         self._tasks: dict[int, Task] = {}
         self._open = True
 
-    def create(self, data: bytes, name: str, stack_size: int, what: str) -> Task:
-        """Make an enclave from an ELF.  what: how messages call it.
+    def create(self, data: bytes, what: str, order: Order) -> Task:
+        """Make an enclave from an ELF.  what: how messages call it; order.on_end is the process's own.
 
-        Raises ImageError, BadArgumentError, NoMemoryError, SecurityError.
+        Raises ImageError, BadArgumentError, ExistsError, NoMemoryError, SecurityError.
         """
         self._check_open()
+        name = order.name
         if len(name.encode()) >= NAME_BYTES or "\0" in name:
             raise BadArgumentError(f"the name {name!r} is too long: at most {NAME_BYTES - 1} bytes")
-        template = make_template(data, stack_size, what, self.driver.memory_pages)
+        if order.kind is EnclaveType.SERVER and not name:
+            raise BadArgumentError("a server needs a name, by which enclaves acquire it")
+        stack = None if order.kind is EnclaveType.SHADOW else order.stack_size
+        template = make_template(data, stack, what, self.driver.memory_pages)
         with Shield():  # an enclave that exists is in the table, also when Ctrl-C loses its handle
-            task = self.driver.create(template, name, self._forget)
-            self._tasks[task.eid] = task
-        return task
+            return self._keep(self.driver.create(template, replace(order, on_end=self._forget)))
+
+    def start(self, task: Task, relay: RelayPages | None = None, *, again: bool = False) -> Run:
+        """Run an enclave, or an instance of a shadow; again: go on after it returned its relay pages.
+
+        Raises StateError, NoSuchEnclaveError, NoMemoryError, SecurityError.
+        """
+        if again:
+            return self.driver.rerun(task, relay)
+        if task.kind is not EnclaveType.SHADOW:
+            return self.driver.run(task, relay)
+        with Shield():
+            instance = self._keep(self.driver.instantiate(task, relay))
+            assert instance.run is not None
+            self.driver.launch(instance)
+            return instance.run
 
     def task(self, eid: int) -> Task:
         """The process's live enclave with this id.  Raises NoSuchEnclaveError."""
@@ -44,6 +65,10 @@ class Process:
     def tasks(self) -> list[Task]:
         """The process's live enclaves."""
         return list(self._tasks.values())
+
+    def _keep(self, task: Task) -> Task:
+        self._tasks[task.eid] = task
+        return task
 
     def _forget(self, task: Task) -> None:
         self._tasks.pop(task.eid, None)

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from penglai.abi.errors import WaitTimeoutError
+from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
+from penglai.driver.shared import SharedMemory
 from penglai.machine.context import cause_name
 
 
@@ -16,6 +18,8 @@ class Reason(Enum):
     EXITED = "exited"
     DESTROYED = "destroyed"
     FAULTED = "faulted"
+    RELAY = "relay"
+    """The enclave lives: it has returned its relay pages and waits to be run again with others."""
 
     def __str__(self) -> str:
         return self.name
@@ -62,10 +66,10 @@ class Info:
 
 
 class Run:
-    """A run under way: `wait` for its result from any thread."""
+    """A run under way of a task: `wait` for its result from any thread."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, task: "Task") -> None:
+        self.task = task
         self._done = threading.Event()
         self._outcome: Result | Exception | None = None
 
@@ -77,20 +81,24 @@ class Run:
     def wait(self, timeout: float | None = None) -> Result:
         """Wait for the end, at most timeout seconds.  Raises WaitTimeoutError; the run then goes on."""
         if not self._done.wait(timeout):
-            raise WaitTimeoutError(f"{self._name} is still alive after {timeout} seconds; it goes on")
+            raise WaitTimeoutError(f"{self.task.label} is still alive after {timeout} seconds; it goes on")
         if isinstance(self._outcome, Exception):
             raise self._outcome
         assert self._outcome is not None
         return self._outcome
 
     def finish(self, outcome: Result | Exception) -> None:
-        """For the driver: the run is over, or, with an exception, the machine cannot go on."""
-        self._outcome = outcome
-        self._done.set()
+        """For the driver: the run is over, or, with an exception, the machine cannot go on.
+
+        Only the first outcome counts.
+        """
+        if not self._done.is_set():
+            self._outcome = outcome
+            self._done.set()
 
     def __repr__(self) -> str:
         reason = self._outcome.reason if isinstance(self._outcome, Result) else self._outcome
-        return f"<Run of {self._name}: {reason or 'under way'}>"
+        return f"<Run of {self.task.label}: {reason or 'under way'}>"
 
 
 class Turn(Enum):
@@ -106,16 +114,22 @@ class Task:
     """The driver's record of an enclave.
 
     page: physical address of a page of the host's, for parameters and messages.  kernel_buffer: of the
-    page that the enclave shares.  `turn` and `woken` belong to the scheduler; the rest is guarded by
-    `lock`.  ended: the monitor knows the enclave no more.  released: the two pages are given back.
+    page that the enclave shares.  shm, shm_place: the shared memory that it has, and offset and size of the
+    part, bytes.  stack_size: bytes; of a shadow, what its instances get.  `turn` and `woken` belong to the
+    scheduler; the rest is guarded by `lock`.  ended: the monitor knows the enclave no more.  released: the
+    two pages are given back.
     """
 
     name: str
+    kind: EnclaveType
+    stack_size: int
     page: int
     kernel_buffer: int
     on_end: Callable[["Task"], None] = field(repr=False)
+    shm: SharedMemory | None = None
+    shm_place: tuple[int, int] = (0, 0)
     eid: int = 0
-    run: Run | None = None
+    run: Run | None = field(default=None, repr=False)
     in_callback: bool = False
     ended: bool = False
     released: bool = False
@@ -136,7 +150,7 @@ class Task:
 
     @property
     def run_param(self) -> int:
-        """Of the RunParam, all zeros."""
+        """Of the RunParam."""
         return self.page + 256
 
     @property
@@ -157,3 +171,8 @@ class Task:
     def final_info(self) -> int:
         """Of the EnclaveInfo that the monitor fills in at the end."""
         return self.page + 1280
+
+    @property
+    def report(self) -> int:
+        """Of an attestation report."""
+        return self.page + 1536

@@ -6,15 +6,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from penglai.abi.errors import ImageError
+from penglai.abi.errors import BadArgumentError, ImageError
 from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
-from penglai.driver.driver import Driver
+from penglai.abi.riscv import PAGE_SIZE
+from penglai.abi.sbi import EnclaveType
+from penglai.driver.driver import Driver, Order
 from penglai.driver.process import Process
+from penglai.driver.shared import RelayPages, SharedMemory
 from penglai.driver.task import Task
 from penglai.host.enclave import Enclave
 
 Image = str | PathLike[str] | bytes | bytearray | memoryview
 """What an enclave can be made from: the path of an ELF, its bytes, or the name of a shipped demo."""
+
+KINDS = {kind.name.lower(): kind for kind in EnclaveType}
 
 
 class HostProgram:
@@ -28,19 +33,57 @@ class HostProgram:
         self._process = Process(driver)
         self._find_image = find_image
 
-    def create(self, image: Image, *, name: str = "", stack_size: int = DEFAULT_STACK_SIZE) -> Enclave:
+    def create(
+        self,
+        image: Image,
+        *,
+        name: str = "",
+        kind: str = "normal",
+        stack_size: int = DEFAULT_STACK_SIZE,
+        shm: SharedMemory | None = None,
+        shm_offset: int = 0,
+        shm_size: int | None = None,
+    ) -> Enclave:
         """Create and measure an enclave.
 
         image: path, bytes, or the name of a shipped demo.  name: at most 15 bytes; by default the file's,
-        cut to length.  stack_size: bytes, rounded up to pages.
+        cut to length; of a server: unique.  kind: normal, server or shadow.  stack_size: bytes, rounded up
+        to pages; of a shadow: what its instances get.  shm: shared memory that it gets to see, from
+        shm_offset on, shm_size bytes (to the end by default), both whole pages.
 
         Raises ImageError (no such file, no rv64 ELF, a layout outside the ABI), BadArgumentError (name,
-        stack), NoMemoryError.  After an error nothing is left behind.
+        kind, stack, shared memory), ExistsError (a server of that name), NoMemoryError.  After an error
+        nothing is left behind.
         """
+        if kind not in KINDS:
+            raise BadArgumentError(f"kind {kind!r}: it is one of {', '.join(KINDS)}")
         data, what = self._load(image)
         if not name and what != UNNAMED:
             name = Path(what).name.encode()[: NAME_BYTES - 1].decode("utf-8", "ignore")
-        return self._handle(self._process.create(data, name, stack_size, what))
+        place = (0, 0) if shm is None else _place(shm, shm_offset, shm_size)
+        order = Order(name, KINDS[kind], stack_size, lambda _task: None, shm, place)
+        return self._handle(self._process.create(data, what, order))
+
+    def shared_memory(self, size: int) -> SharedMemory:
+        """Memory that this program and enclaves use at once; a buffer for memoryview and numpy.
+
+        size: bytes, rounded up to pages.  Raises BadArgumentError, NoMemoryError.
+        """
+        return self._process.driver.memories.make_shared(size)
+
+    def relay_pages(self, size: int) -> RelayPages:
+        """Pages that change hands between this program and enclaves, with what is on them.
+
+        size: bytes, rounded up to pages.  Raises BadArgumentError, NoMemoryError.
+        """
+        return self._process.driver.memories.make_relay(size)
+
+    def free(self, memory: SharedMemory | RelayPages) -> None:
+        """Give shared memory or relay pages up: they are free when no enclave has them any more.
+
+        Raises BufferError while arrays or views of a shared memory are in use.
+        """
+        self._process.driver.memories.remove(memory)
 
     def enclave(self, eid: int) -> Enclave:
         """The program's live enclave with this id.  Raises NoSuchEnclaveError."""
@@ -56,7 +99,7 @@ class HostProgram:
         self._process.close()
 
     def _handle(self, task: Task) -> Enclave:
-        return Enclave(self._process.driver, task)
+        return Enclave(self._process, task)
 
     def _load(self, image: Image) -> tuple[bytes, str]:
         if isinstance(image, bytes | bytearray | memoryview):
@@ -82,3 +125,15 @@ class HostProgram:
 
 UNNAMED = "the image"
 """How messages call an image that came as bytes."""
+
+
+def _place(shm: SharedMemory, offset: int, size: int | None) -> tuple[int, int]:
+    """Offset and size of a part of shared memory, checked."""
+    if shm.closed:
+        raise BadArgumentError("the shared memory is closed")
+    size = len(shm) - offset if size is None else size
+    if offset < 0 or offset % PAGE_SIZE or size <= 0 or size % PAGE_SIZE or offset + size > len(shm):
+        raise BadArgumentError(
+            f"shared memory from {offset} on, {size} bytes: not whole pages of its {len(shm)} bytes"
+        )
+    return offset, size

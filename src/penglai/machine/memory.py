@@ -5,6 +5,7 @@ import os
 import re
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,28 +116,31 @@ class PhysicalMemory:
         return max(pa, self.address_of(first + int(np.argmin(visible))))
 
 
-class Mapping:
-    """Pages of the host's memory, mapped in a program: `buffer` is read and written without a copy."""
+class Mapping(mmap.mmap):
+    """Pages of the host's memory, mapped in a program: bytes, a buffer for memoryview and numpy.
 
-    def __init__(self, memory: PhysicalMemory, pa: int, size: int) -> None:
-        self.pa = pa
-        self.size = size
-        self.buffer = mmap.mmap(memory.fd, size, offset=pa - memory.base)
-        self._release = _unmapper(memory, self.buffer, memory.page_of(pa), memory.page_of(pa + size))
+    While it is open its pages stay the host's.  pa: physical address.
+    """
+
+    pa: int
+    _release: Callable[[], None]
 
     def close(self) -> None:
-        """Unmap.  Raises BufferError while arrays or views of the buffer are in use."""
-        self._release()
+        """Unmap; more than once does nothing.  Raises BufferError while arrays or views of it are in use."""
+        if not self.closed:
+            super().close()
+            self._release()
+
+    def __del__(self) -> None:
+        if hasattr(self, "_release"):
+            self.close()
 
 
-def _unmapper(memory: PhysicalMemory, buffer: mmap.mmap, first: int, last: int) -> Callable[[], None]:
-    def release() -> None:
-        if not buffer.closed:
-            buffer.close()
-            with memory.lock:
-                memory.mapped[first:last] -= 1
+M = TypeVar("M", bound=Mapping)
 
-    return release
+
+NOTHING = b""
+"""Written by an access that only asks whether it may."""
 
 
 class HostMemory:
@@ -146,14 +150,28 @@ class HostMemory:
     holds of the memory: the object has no way to the rest.
     """
 
-    __slots__ = ("_access", "base", "map", "size")
+    __slots__ = ("_access", "_map", "base", "size")
 
     def __init__(self, memory: PhysicalMemory) -> None:
         self.base = memory.base
         self.size = memory.size
         self._access = _bus(memory)
-        self.map = _mapper(memory)
-        """map(pa, size) -> Mapping of whole pages.  Raises AccessFault if they are not the host's."""
+        self._map = _mapper(memory)
+
+    def map(self, pa: int, size: int, kind: type[M]) -> M:
+        """Map the host's whole pages [pa, pa + size) as an object of this kind of Mapping.
+
+        Raises AccessFault if they are not the host's.
+        """
+        return self._map(pa, size, kind)
+
+    def owns(self, pa: int, size: int) -> bool:
+        """True if all of [pa, pa + size) is the host's at this moment."""
+        try:
+            self._access(pa, size, NOTHING)
+        except AccessFault:
+            return False
+        return True
 
     def read(self, pa: int, size: int) -> bytes:
         """Copy of size bytes at physical address pa."""
@@ -166,14 +184,22 @@ class HostMemory:
         self._access(pa, len(data), data)
 
 
-def _mapper(memory: PhysicalMemory) -> Callable[[int, int], Mapping]:
-    def map_pages(pa: int, size: int) -> Mapping:
+def _mapper(memory: PhysicalMemory) -> Callable[[int, int, type[M]], M]:
+    def map_pages(pa: int, size: int, kind: type[M]) -> M:
         with memory.lock:
             hidden = memory.first_hidden(pa, size)
             if hidden is not None:
                 raise AccessFault(hidden)
-            mapping = Mapping(memory, pa, size)
-            memory.mapped[memory.page_of(pa) : memory.page_of(pa + size)] += 1
+            mapping = kind(memory.fd, size, offset=pa - memory.base)
+            pages = slice(memory.page_of(pa), memory.page_of(pa + size))
+            memory.mapped[pages] += 1
+
+        def release() -> None:
+            with memory.lock:
+                memory.mapped[pages] -= 1
+
+        mapping.pa = pa
+        mapping._release = release
         return mapping
 
     return map_pages
@@ -187,6 +213,8 @@ def _bus(memory: PhysicalMemory) -> Callable[[int, int, bytes | None], bytes | N
                 raise AccessFault(hidden)
             if data is None:
                 return memory.read(pa, size)
+            if data is NOTHING:
+                return None
             memory.write(pa, data)
             return None
 
