@@ -3,6 +3,10 @@
 import ctypes
 
 from penglai.abi.layout import NAME_BYTES
+from penglai.abi.report import ReportLayout
+
+RETURN_USER_RELAY_PAGE = 1
+"""Result of run, and rerun_reason: the enclave waits for relay pages."""
 
 ENOMEM, EFAULT, EINVAL = 12, 14, 22
 """errno values that the C host library reports."""
@@ -27,4 +31,15 @@ class UserParam(ctypes.LittleEndianStructure):
         ("schrodinger_offset", ctypes.c_uint64),
         ("schrodinger_size", ctypes.c_uint64),
         ("retval", ctypes.c_uint64),
+    )
+
+
+class AttestParam(ctypes.LittleEndianStructure):
+    """attest_param, 344 bytes: what attest passes in and out."""
+
+    _fields_ = (
+        ("eid", ctypes.c_int32),
+        ("isShadow", ctypes.c_int32),
+        ("nonce", ctypes.c_uint64),
+        ("report", ReportLayout),
     )

@@ -55,6 +55,12 @@ class RelayPages:
             raise BadArgumentError(f"{len(data)} bytes at {offset} do not fit into {self._size}")
         self._memory.write(self.pa + offset, bytes(data))
 
+    def part(self, offset: int, size: int) -> "RelayPages":
+        """The whole pages [offset, offset + size) alone.  Raises BadArgumentError if they are none."""
+        if offset < 0 or offset % PAGE_SIZE or size <= 0 or size % PAGE_SIZE or offset + size > self._size:
+            raise BadArgumentError(f"{size} bytes from {offset} on are not whole pages of {self._size} bytes")
+        return RelayPages(self.id, self._memory, self.pa + offset, size)
+
     def __len__(self) -> int:
         return self._size
 
