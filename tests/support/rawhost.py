@@ -256,3 +256,17 @@ class RawHost:
         check(self.monitor)
         ownership = self.monitor.platform.ownership
         return ownership.snapshot().tobytes(), ownership.free_pages, len(self.monitor.enclaves())
+
+
+ARGUMENT = layout.STACK_TOP - 512
+"""Where the programs below keep a call_arg: on the stack."""
+
+
+def answering(value: str, address: str = "x0", size: str = "x0") -> str:
+    """A server's return.  value, address, size: registers (not t0, t1)."""
+    return store(ARGUMENT, 0, value, 0, 0, address, size) + call(95, ARGUMENT)
+
+
+def load_word(register: str, address: int) -> str:
+    """Load the word at address."""
+    return f"li t1, {address}\nld {register}, 0(t1)\n"
