@@ -43,11 +43,31 @@ def test_mappings_are_what_was_mapped(first, second, gone):
         assert bool(pte & Pte.D) is bool(pte & Pte.W), "the hart never has to write to the table"
     assert {address: page for address, page, _ in table.mappings()} == expected
     removed = gone.sample(sorted(expected), len(expected) // 2)
-    if removed:
-        pages = table.unmap(np.array(sorted(removed), dtype=np.uint64))
-        assert pages.tolist() == [expected[address] for address in sorted(removed)]
+    for address in removed:
+        assert table.lookup(address)[0] == expected[address]
+        table.unmap_range(address, 1)
+        assert table.lookup(address) is None
     left = {address: page for address, page in expected.items() if address not in removed}
     assert {address: page for address, page, _ in table.mappings()} == left
+
+
+@settings(max_examples=150, deadline=None)
+@given(start=ANYWHERE, count=st.integers(1, 1030), cut=st.tuples(st.integers(0, 1030), st.integers(0, 1030)))
+def test_ranges_are_what_was_mapped(start, count, cut):
+    """A range over the borders of leaf tables, and a hole in it."""
+    table = fresh()
+    start, count = start * PAGE_SIZE, min(count, (1 << 27) - start)
+    pages = np.arange(500, 500 + count)
+    table.map_range(start, pages, RW, np.arange(1, 1 + table.missing_tables_for(start, count)))
+    assert table.missing_tables_for(start, count) == 0
+    mapped = dict(zip(range(start, start + count * PAGE_SIZE, PAGE_SIZE), pages.tolist(), strict=True))
+    assert {address: page for address, page, _ in table.mappings()} == mapped
+    first, last = sorted(min(edge, count) for edge in cut)
+    table.unmap_range(start + first * PAGE_SIZE, last - first)
+    left = {address: page for address, page in mapped.items() if not first <= page - 500 < last}
+    found = list(table.mappings())
+    assert {address: page for address, page, _ in found} == left
+    assert all(pte & 0xFF == RW | Pte.V | Pte.A | Pte.D for *_, pte in found)
 
 
 def test_a_page_is_never_mapped_over_another():
@@ -61,7 +81,7 @@ def test_unmapping_what_is_not_mapped_is_a_bug():
     table = fresh()
     add(table, {5}, 1000, 1)
     with pytest.raises(MonitorBug, match="not mapped"):
-        table.unmap(np.array([6 * PAGE_SIZE], dtype=np.uint64))
+        table.unmap_range(6 * PAGE_SIZE, 1)
 
 
 def test_tables_that_nobody_needs_are_a_bug():

@@ -9,43 +9,44 @@ import numpy as np
 from penglai.abi import layout
 from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.machine.memory import Pages
-from penglai.monitor.enclave import Enclave
+from penglai.monitor.enclave import NO_PAGES, Enclave
 from penglai.monitor.ownership import MONITOR
-from penglai.monitor.pagetable import Addresses
 from penglai.monitor.platform import Platform
 from penglai.monitor.regions import Region, Source, round_up
 
-DATA = Pte.R | Pte.W | Pte.U
+DATA = int(Pte.R | Pte.W | Pte.U)
 
 
-def map_pages(platform: Platform, enclave: Enclave, addresses: Addresses, pages: Pages) -> None:
-    """Map pages at addresses, readable and writable.  Raises Refusal (no memory) for want of table pages."""
-    spare = platform.ownership.take(enclave.table.missing_tables(addresses), MONITOR)
-    enclave.table.map(addresses, pages, np.full(len(pages), DATA, dtype=np.uint8), spare)
+def map_pages(platform: Platform, enclave: Enclave, start: int, pages: Pages) -> None:
+    """Map pages from address start on, readable and writable.
+
+    Raises Refusal (no memory) for want of table pages.
+    """
+    table = enclave.table
+    tables = table.missing_tables_for(start, len(pages))
+    table.map_range(start, pages, DATA, platform.ownership.take(tables, MONITOR) if tables else NO_PAGES)
 
 
-def map_new(platform: Platform, enclave: Enclave, addresses: Addresses) -> Pages:
-    """Map zeroed pages of the pool at addresses; the enclave owns them.  Raises Refusal (no memory)."""
+def map_new(platform: Platform, enclave: Enclave, start: int, count: int) -> Pages:
+    """Map count zeroed pages of the pool from start on, the enclave's own.  Raises Refusal (no memory)."""
     ownership = platform.ownership
-    tables = enclave.table.missing_tables(addresses)
-    taken = ownership.take(len(addresses) + tables, MONITOR)
-    own, spare = taken[: len(addresses)], taken[len(addresses) :]
-    enclave.table.map(addresses, own, np.full(len(own), DATA, dtype=np.uint8), spare)
+    taken = ownership.take(count + enclave.table.missing_tables_for(start, count), MONITOR)
+    own, spare = taken[:count], taken[count:]
+    enclave.table.map_range(start, own, DATA, spare)
     ownership.assign(own, MONITOR, enclave.eid)
     return own
 
 
-def unmap(platform: Platform, enclave: Enclave, addresses: Addresses) -> Pages:
-    """Take mappings away; no hart uses them any more.  Returns their pages, which keep their owner."""
-    pages = enclave.table.unmap(addresses)
+def unmap(platform: Platform, enclave: Enclave, start: int, count: int) -> None:
+    """Take count mappings from start on away; no hart uses them any more.  Their pages keep their owner."""
+    enclave.table.unmap_range(start, count)
     platform.forget_mappings()
-    return pages
 
 
 def move(platform: Platform, region: Region, source: Enclave, target: Enclave, moved: Region) -> None:
     """Take a region from one enclave and give it to another, where it is `moved`.  Raises Refusal."""
-    map_pages(platform, target, moved.addresses, region.pages)
-    unmap(platform, source, region.addresses)
+    map_pages(platform, target, moved.start, region.pages)
+    unmap(platform, source, region.start, len(region.pages))
     platform.ownership.assign(region.pages, source.eid, target.eid)
     source.regions.remove(region)
     target.regions.add(moved)
@@ -67,11 +68,13 @@ def change_heap(platform: Platform, enclave: Enclave, delta: int) -> int | None:
     if signed > 0:
         if signed // PAGE_SIZE > platform.memory.page_count or not enclave.regions.is_free(old, top):
             return None
-        enclave.heap = np.concatenate([enclave.heap, map_new(platform, enclave, _addresses(old, top))])
+        more = map_new(platform, enclave, old, signed // PAGE_SIZE)
+        enclave.heap = np.concatenate([enclave.heap, more])
     elif signed < 0:
-        pages = unmap(platform, enclave, _addresses(top, old))
-        enclave.heap = enclave.heap[: (top - layout.HEAP_BASE) // PAGE_SIZE]
-        platform.ownership.release(pages, enclave.eid)
+        kept = (top - layout.HEAP_BASE) // PAGE_SIZE
+        unmap(platform, enclave, top, len(enclave.heap) - kept)
+        platform.ownership.release(enclave.heap[kept:], enclave.eid)
+        enclave.heap = enclave.heap[:kept]
     return top
 
 
@@ -89,7 +92,7 @@ def mmap(platform: Platform, enclave: Enclave, address: int, size: int) -> int |
         return None
     if not enclave.regions.is_free(start, start + size):
         return None
-    pages = map_new(platform, enclave, _addresses(start, start + size))
+    pages = map_new(platform, enclave, start, size // PAGE_SIZE)
     enclave.regions.add(Region(start, pages, Source.POOL))
     return start
 
@@ -109,8 +112,9 @@ def munmap(platform: Platform, enclave: Enclave, address: int, size: int) -> boo
         for first, last in ((region.start, start), (stop, region.end)):
             if first < last:
                 enclave.regions.add(region.part(first, last))
-        pages = unmap(platform, enclave, region.part(start, stop).addresses)
-        platform.ownership.release(pages, enclave.eid)
+        gone = region.part(start, stop)
+        unmap(platform, enclave, gone.start, len(gone.pages))
+        platform.ownership.release(gone.pages, enclave.eid)
     return True
 
 
@@ -125,7 +129,3 @@ def split(enclave: Enclave, address: int, size: int, at: int) -> bool:
     enclave.regions.add(region.part(region.start, at))
     enclave.regions.add(region.part(at, region.end))
     return True
-
-
-def _addresses(start: int, end: int) -> Addresses:
-    return np.arange(start, end, PAGE_SIZE, dtype=np.uint64)

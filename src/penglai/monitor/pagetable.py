@@ -19,6 +19,11 @@ TABLE_SHIFT = 21
 """A leaf table maps this many bits of address, a middle table 9 more."""
 MIDDLE_SHIFT = 30
 
+PREFIX_MASK = (1 << (ADDRESS_BITS - TABLE_SHIFT)) - 1
+
+VALID, WRITABLE, ACCESSED, DIRTY = int(Pte.V), int(Pte.W), int(Pte.A), int(Pte.D)
+"""As plain numbers: they are used at every pointer of an enclave."""
+
 LEAF_BITS = np.uint64(Pte.V | Pte.A)
 
 
@@ -52,7 +57,7 @@ class PageTable:
         permissions: R, W, X and U bits of each.  spare: zeroed pages of the monitor for new tables, as many
         as `missing_tables` said.
         """
-        self._add_tables(addresses, spare)
+        self._add_leaves(_groups(addresses, TABLE_SHIFT), spare)
         bits = permissions.astype(np.uint64)
         writable = np.uint64(Pte.W)
         ppns = pages.astype(np.uint64) + np.uint64(self._ppn_base)
@@ -63,29 +68,50 @@ class PageTable:
                 raise MonitorBug("mapping a page over another")
             self._memory.words[table][slots] = entries[chosen]
 
-    def unmap(self, addresses: Addresses) -> Pages:
-        """Take the mappings away and return their pages.  The harts' TLBs are the caller's to flush."""
-        pages = np.empty(len(addresses), dtype=np.int64)
-        for table, slots, chosen in self._slots(addresses):
-            entries = self._memory.words[table][slots]
-            if not (entries & np.uint64(Pte.V)).all():
+    # ---- ranges: consecutive pages, which is all that changes once an enclave runs -----------------
+
+    def missing_tables_for(self, start: int, count: int) -> int:
+        """How many table pages `map_range` of count pages from start on needs beyond those there are."""
+        leaves = [prefix for prefix, *_ in _runs(start, count) if prefix not in self._leaf]
+        return len(leaves) + len({prefix >> 9 for prefix in leaves} - self._middle.keys())
+
+    def map_range(self, start: int, pages: Pages, permissions: int, spare: Pages) -> None:
+        """Map consecutive addresses from start on to pages, all with these R, W, X and U bits.
+
+        spare: as for `map`, as many as `missing_tables_for` said.
+        """
+        if len(spare):
+            self._add_leaves({prefix for prefix, *_ in _runs(start, len(pages))}, spare)
+        flags = permissions | VALID | ACCESSED | (DIRTY if permissions & WRITABLE else 0)
+        entries = pages.astype(np.uint64)
+        entries += np.uint64(self._ppn_base)
+        entries <<= np.uint64(PTE_PPN_SHIFT)
+        entries |= np.uint64(flags)
+        for prefix, slot, first, last in _runs(start, len(pages)):
+            place = self._memory.words[self._leaf[prefix], slot : slot + last - first]
+            if place.any():
+                raise MonitorBug("mapping a page over another")
+            place[:] = entries[first:last]
+
+    def unmap_range(self, start: int, count: int) -> None:
+        """Take count mappings from start on away.  The harts' TLBs are the caller's to flush."""
+        for prefix, slot, first, last in _runs(start, count):
+            place = self._memory.words[self._leaf[prefix], slot : slot + last - first]
+            if not place.all():
                 raise MonitorBug("unmapping a page that is not mapped")
-            pages[chosen] = (entries >> np.uint64(PTE_PPN_SHIFT)).astype(np.int64) - self._ppn_base
-            self._memory.words[table][slots] = 0
-        return pages
+            place[:] = 0
 
     def lookup(self, address: int) -> tuple[int, int] | None:
         """(page number, PTE) of what address is mapped to, or None."""
-        prefix = address >> TABLE_SHIFT & ((1 << (ADDRESS_BITS - TABLE_SHIFT)) - 1)
-        table = self._leaf.get(prefix)
+        table = self._leaf.get(address >> TABLE_SHIFT & PREFIX_MASK)
         if table is None:
             return None
         pte = int(self._memory.words[table, address >> 12 & (TABLE_ENTRIES - 1)])
-        return ((pte >> PTE_PPN_SHIFT) - self._ppn_base, pte) if pte & Pte.V else None
+        return ((pte >> PTE_PPN_SHIFT) - self._ppn_base, pte) if pte & VALID else None
 
     def redirect(self, address: int, page: int) -> None:
         """Let a mapped address show another page, with the same permissions."""
-        table = self._leaf[address >> TABLE_SHIFT & ((1 << (ADDRESS_BITS - TABLE_SHIFT)) - 1)]
+        table = self._leaf[address >> TABLE_SHIFT & PREFIX_MASK]
         slot = address >> 12 & (TABLE_ENTRIES - 1)
         flags = int(self._memory.words[table, slot]) & ((1 << PTE_PPN_SHIFT) - 1)
         self._memory.words[table, slot] = (page + self._ppn_base) << PTE_PPN_SHIFT | flags
@@ -99,9 +125,9 @@ class PageTable:
                 page = (pte >> PTE_PPN_SHIFT) - self._ppn_base
                 yield prefix << TABLE_SHIFT | int(slot) << 12, page, pte
 
-    def _add_tables(self, addresses: Addresses, spare: Pages) -> None:
+    def _add_leaves(self, prefixes: set[int], spare: Pages) -> None:
         unused = iter(spare.tolist())
-        for prefix in sorted(_groups(addresses, TABLE_SHIFT) - self._leaf.keys()):
+        for prefix in sorted(prefixes - self._leaf.keys()):
             middle = self._middle.get(prefix >> 9)
             if middle is None:
                 middle = self._middle[prefix >> 9] = self._add_table(self.tables[0], prefix >> 9, unused)
@@ -122,6 +148,20 @@ class PageTable:
         for start, end in pairwise([0, *cuts.tolist(), len(prefixes)] if len(prefixes) else []):
             slots = (addresses[start:end] >> np.uint64(12)).astype(np.intp) % TABLE_ENTRIES
             yield self._leaf[int(prefixes[start])], slots, slice(start, end)
+
+
+def _runs(start: int, count: int) -> list[tuple[int, int, int, int]]:
+    """For each leaf table of count pages from start on: its prefix, the first slot in it, and which of the
+    pages, from first to last."""
+    page = start >> 12
+    found = []
+    first = 0
+    while first < count:
+        slot = (page + first) % TABLE_ENTRIES
+        last = min(count, first + TABLE_ENTRIES - slot)
+        found.append(((page + first) >> 9 & PREFIX_MASK, slot, first, last))
+        first = last
+    return found
 
 
 def _field(addresses: Addresses, shift: int) -> NDArray[np.int64]:

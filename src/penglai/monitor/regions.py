@@ -5,11 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
-import numpy as np
-
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.machine.memory import Pages
-from penglai.monitor.pagetable import Addresses
 
 
 class Source(Enum):
@@ -44,11 +41,6 @@ class Region:
     def end(self) -> int:
         """The first address behind it."""
         return self.start + self.size
-
-    @property
-    def addresses(self) -> Addresses:
-        """Address of each page."""
-        return np.arange(self.start, self.end, PAGE_SIZE, dtype=np.uint64)
 
     def part(self, start: int, end: int) -> "Region":
         """The part from address start to end, both at pages of the region."""

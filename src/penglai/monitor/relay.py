@@ -31,7 +31,7 @@ def accept(platform: Platform, enclave: Enclave, pa: int, size: int) -> Region:
     pages = platform.ownership.adopt(pa, size, enclave.eid)
     region = Region(address, pages, Source.HOST)
     try:
-        map_pages(platform, enclave, region.addresses, pages)
+        map_pages(platform, enclave, address, pages)
     except BaseException:
         platform.ownership.hand_back(pages, enclave.eid)
         raise
@@ -42,9 +42,9 @@ def accept(platform: Platform, enclave: Enclave, pa: int, size: int) -> Region:
 def hand_back(platform: Platform, enclave: Enclave) -> None:
     """Give the host's relay pages back to it, as they are."""
     for region in [region for region in enclave.regions if region.source is Source.HOST]:
-        pages = unmap(platform, enclave, region.addresses)
+        unmap(platform, enclave, region.start, len(region.pages))
         enclave.regions.remove(region)
-        platform.ownership.hand_back(pages, enclave.eid)
+        platform.ownership.hand_back(region.pages, enclave.eid)
 
 
 def prepare_start(platform: Platform, enclave: Enclave, pa: int, size: int) -> None:
@@ -90,7 +90,7 @@ def _post(platform: Platform, me: Enclave, name: str, argument: int, region: Reg
         if len(waiting) >= MAX_PARCELS or pages > MAX_PARCEL_PAGES:
             raise BadPointer("too many asynchronous calls are on their way")
         if region is not None:
-            unmap(platform, me, region.addresses)
+            unmap(platform, me, region.start, len(region.pages))
             me.regions.remove(region)
             platform.ownership.assign(region.pages, me.eid, MONITOR)
         registry.parcels.setdefault(name, deque()).append(Parcel(argument, region))
@@ -106,7 +106,7 @@ def _open_parcel(platform: Platform, enclave: Enclave) -> Region | None:
         region = parcel.region
         if region is not None:
             region = region.moved(layout.RELAY_BASE)
-            map_pages(platform, enclave, region.addresses, region.pages)
+            map_pages(platform, enclave, region.start, region.pages)
             platform.ownership.assign(region.pages, MONITOR, enclave.eid)
             enclave.regions.add(region)
         queue.popleft()

@@ -57,7 +57,7 @@ def attach(platform: Platform, me: Enclave, key: int) -> int:
         if start is None:
             raise BadPointer("no room for the shared memory")
         region = Region(start, shared.pages, Source.SECURE_SHM)
-        map_pages(platform, me, region.addresses, region.pages)
+        map_pages(platform, me, start, region.pages)
         me.regions.add(region)
         shared.attached.add(me.eid)
         return start
@@ -137,7 +137,7 @@ def _region_of(me: Enclave, shared: SecureShm) -> Region | None:
 
 
 def _let_go(platform: Platform, me: Enclave, shared: SecureShm, region: Region) -> None:
-    unmap(platform, me, region.addresses)
+    unmap(platform, me, region.start, len(region.pages))
     me.regions.remove(region)
     shared.attached.discard(me.eid)
     if shared.doomed:

@@ -4,12 +4,12 @@ Every pointer is hostile.  Access follows the enclave's own page table, which th
 asks for the permission that the enclave would need.  What is read is copied once.
 """
 
-from collections.abc import Iterator
-
 from penglai.abi.layout import ADDRESS_BITS, NAME_BYTES
 from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.machine.memory import PhysicalMemory
 from penglai.monitor.pagetable import PageTable
+
+READABLE, WRITABLE = int(Pte.R), int(Pte.W)
 
 UPPER_BITS = (1 << (64 - ADDRESS_BITS)) - 1
 
@@ -20,21 +20,20 @@ class BadPointer(Exception):  # noqa: N818 - an answer to the enclave, not an er
 
 def read(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
     """Copy of size bytes at a virtual address.  Raises BadPointer."""
-    return b"".join(memory.read(pa, length) for pa, length in _pieces(memory, table, address, size, Pte.R))
+    return b"".join(memory.read(pa, length) for pa, length in _pieces(memory, table, address, size, READABLE))
 
 
 def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -> None:
     """Write at a virtual address: all of it, or nothing.  Raises BadPointer."""
     done = 0
-    for pa, length in list(_pieces(memory, table, address, len(data), Pte.W)):
+    for pa, length in _pieces(memory, table, address, len(data), WRITABLE):
         memory.write(pa, data[done : done + length])
         done += length
 
 
 def check_writable(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> None:
     """Raise BadPointer unless `write` of size bytes there would work."""
-    for _ in _pieces(memory, table, address, size, Pte.W):
-        pass
+    _pieces(memory, table, address, size, WRITABLE)
 
 
 def read_name(memory: PhysicalMemory, table: PageTable, address: int) -> str:
@@ -54,17 +53,19 @@ def decode_name(name: bytes) -> str:
 
 
 def _pieces(
-    memory: PhysicalMemory, table: PageTable, address: int, size: int, need: Pte
-) -> Iterator[tuple[int, int]]:
+    memory: PhysicalMemory, table: PageTable, address: int, size: int, need: int
+) -> list[tuple[int, int]]:
     """(physical address, bytes) of each page's part of [address, address + size)."""
     end = address + size
+    found = []
     while address < end:
         if address >> (ADDRESS_BITS - 1) not in (0, UPPER_BITS << 1 | 1):
             raise BadPointer(f"{address:#x} is no Sv39 address")
-        found = table.lookup(address)
-        if found is None or not found[1] & need:
-            raise BadPointer(f"{address:#x} is not {'writable' if need == Pte.W else 'readable'}")
+        mapped = table.lookup(address)
+        if mapped is None or not mapped[1] & need:
+            raise BadPointer(f"{address:#x} is not {'writable' if need == WRITABLE else 'readable'}")
         offset = address % PAGE_SIZE
         length = min(PAGE_SIZE - offset, end - address)
-        yield memory.address_of(found[0]) + offset, length
+        found.append((memory.address_of(mapped[0]) + offset, length))
         address += length
+    return found
