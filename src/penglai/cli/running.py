@@ -12,6 +12,7 @@ from penglai.abi.layout import DEFAULT_STACK_SIZE
 from penglai.cli.options import Eapp, Harts, Json, Memory, command, err, fail, write_json
 from penglai.driver.task import Info, Reason, Result
 from penglai.embedded import Machine
+from penglai.host.enclave import Run
 from penglai.machine.memory import parse_size
 
 
@@ -37,6 +38,15 @@ def run(
     memory: Memory = "256M",
     harts: Harts = 2,
     stack_size: Annotated[str, typer.Option(help="Stack of the enclave.")] = str(DEFAULT_STACK_SIZE),
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=EAPP", help="Create a server that it can call by this name.  More than one may be."
+        ),
+    ] = None,
+    instances: Annotated[
+        int | None, typer.Option(min=1, help="Make a shadow of it, and run so many instances at once.")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Destroy it after so many seconds.")] = None,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
@@ -47,26 +57,54 @@ def run(
 
     The exit status is 0 if it ended by itself, 1 if it faulted or the time was over.
     """
+    servers = [_split(text) for text in server or []]
     with Machine(memory, harts) as machine:
         if not as_json:
             machine.on_output = Stdout(machine)
-        enclave = machine.create(eapp, stack_size=parse_size(stack_size))
-        try:
-            result = enclave.run(timeout)
-        except WaitTimeoutError:
-            enclave.destroy()
-            fail(f"{eapp} was destroyed: it was still alive after {timeout} seconds")
-        info = enclave.info()
+        for name, image in servers:
+            machine.create(image, name=name, kind="server", stack_size=parse_size(stack_size))
+        kind = "normal" if instances is None else "shadow"
+        enclave = machine.create(eapp, kind=kind, stack_size=parse_size(stack_size))
+        runs = [enclave.start() for _ in range(instances or 1)]
+        outcomes = [_wait(run, eapp, timeout) for run in runs]
         if as_json:
-            write_json(_as_dict(enclave.eid, result, info, machine.console.text))
+            rows = [
+                _as_dict(run.eid, *outcome, machine.console.text)
+                for run, outcome in zip(runs, outcomes, strict=True)
+            ]
+            write_json(rows if instances else rows[0])
+    for run, (result, _) in zip(runs, outcomes, strict=True):
+        _tell(run.eid, eapp, result, quiet=as_json)
+    if exit_value:
+        raise typer.Exit((outcomes[-1][0].value or 0) & 0xFF)
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, separator, image = text.partition("=")
+    if not separator or not name or not image:
+        raise typer.BadParameter(f"--server {text}: write it like --server NAME=EAPP")
+    return name, image
+
+
+def _wait(run: Run, eapp: str, timeout: float | None) -> tuple[Result, Info]:
+    """The end of a run, or of the enclave's time; relay pages are never supplied."""
+    try:
+        result = run.wait(timeout)
+    except WaitTimeoutError:
+        run.enclave.destroy()
+        fail(f"{eapp} was destroyed: it was still alive after {timeout} seconds")
+    while result.reason is Reason.RELAY:
+        result = run.enclave.run(timeout, rerun=True)
+    return result, run.enclave.info()
+
+
+def _tell(eid: int, eapp: str, result: Result, *, quiet: bool) -> None:
     if result.reason is Reason.DESTROYED:
         raise typer.Exit(1)
     if result.reason is Reason.FAULTED:
         fail(f"{eapp} was destroyed: {result.fault}")
-    if not as_json:
-        err.print(f"enclave {enclave.eid} exited with value {result.value}", style="dim")
-    if exit_value:
-        raise typer.Exit((result.value or 0) & 0xFF)
+    if not quiet:
+        err.print(f"enclave {eid} exited with value {result.value}", style="dim")
 
 
 def _as_dict(eid: int, result: Result, info: Info, output: str) -> dict[str, Any]:
