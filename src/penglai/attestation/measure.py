@@ -30,14 +30,25 @@ def measure(entry: int, addresses: Addresses, permissions: NDArray[np.uint8], re
     (R 2, W 4, X 8, U 16), its pages.  addresses: ascending.  read: gives the content of a slice of them.
     """
     digest = hashes.Hash(hashes.SM3())
-    digest.update(entry.to_bytes(8, "little"))
+    feed(digest.update, entry, addresses, permissions, read)
+    return digest.finalize()
+
+
+def feed(
+    update: Callable[[bytes | memoryview], None],
+    entry: int,
+    addresses: Addresses,
+    permissions: NDArray[np.uint8],
+    read: ReadPages,
+) -> None:
+    """Give a digest's update function, piece by piece, what `measure` hashes."""
+    update(entry.to_bytes(8, "little"))
     gap = addresses[1:] - addresses[:-1] != PAGE_SIZE
     change = permissions[1:] != permissions[:-1]
     starts = [0, *(int(cut) + 1 for cut in np.flatnonzero(gap | change)), len(addresses)]
     for start, end in pairwise(starts):
         address = UPPER_HALF + int(addresses[start]) % (1 << ADDRESS_BITS)
-        digest.update(address.to_bytes(8, "little") + bytes([permissions[start]]))
+        update(address.to_bytes(8, "little") + bytes([permissions[start]]))
         for batch in range(start, end, HASH_BATCH):
-            digest.update(read(slice(batch, min(batch + HASH_BATCH, end))))
-    digest.update(bytes(8))
-    return digest.finalize()
+            update(read(slice(batch, min(batch + HASH_BATCH, end))))
+    update(bytes(8))

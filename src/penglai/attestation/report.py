@@ -1,0 +1,166 @@
+"""Attestation reports: what they say, and whether to believe it (docs/abi.md, section 5)."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+from penglai.abi.errors import AttestationError, BadArgumentError
+from penglai.abi.report import HASH_BYTES, PUBLIC_KEY_BYTES, REPORT_BYTES, EnclavePart, ReportLayout
+from penglai.attestation import sm2
+from penglai.attestation.scheme import Scheme
+
+MAX_NONCE = (1 << 64) - 1
+
+
+def report_hash(measurement: bytes, nonce: int, scheme: str = Scheme.SM3) -> bytes:
+    """The hash in a report: of the measurement and the nonce (u64, little endian); 32 bytes.
+
+    Raises BadArgumentError for a nonce outside 64 bits or a measurement that has not 32 bytes.
+    """
+    if len(measurement) != HASH_BYTES:
+        raise BadArgumentError(
+            f"a measurement has {HASH_BYTES} bytes ({2 * HASH_BYTES} hex digits), not {len(measurement)}"
+        )
+    return Scheme.named(scheme).digest(measurement + nonce_bytes(nonce))
+
+
+def nonce_bytes(nonce: int) -> bytes:
+    """A nonce as reports hold it.  Raises BadArgumentError outside 64 bits."""
+    if not 0 <= nonce <= MAX_NONCE:
+        raise BadArgumentError(f"the nonce {nonce} does not fit in 64 bits")
+    return nonce.to_bytes(8, "little")
+
+
+@dataclass(frozen=True)
+class Report:
+    """An attestation report; whatever it says is a claim until `verify` returns.
+
+    data: its 328 bytes.  `bytes(report)` gives them back.  Raises AttestationError for another length.
+    """
+
+    data: bytes
+    _fields: ReportLayout = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if len(self.data) != REPORT_BYTES:
+            raise AttestationError(f"a report has {REPORT_BYTES} bytes, and this has {len(self.data)}")
+        object.__setattr__(self, "data", bytes(self.data))
+        object.__setattr__(self, "_fields", ReportLayout.from_buffer_copy(self.data))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The report in data.  Raises AttestationError for a wrong length."""
+        return cls(data)
+
+    def __bytes__(self) -> bytes:
+        return self.data
+
+    @property
+    def monitor_hash(self) -> bytes:
+        """Hash over the monitor, 32 bytes."""
+        return bytes(self._fields.monitor.hash)
+
+    @property
+    def monitor_signature(self) -> bytes:
+        """The device's signature over the monitor's hash and key, 64 bytes."""
+        return bytes(self._fields.monitor.signature)
+
+    @property
+    def monitor_key(self) -> bytes:
+        """The monitor's public key, 64 bytes."""
+        return bytes(self._fields.monitor.public_key)
+
+    @property
+    def hash(self) -> bytes:
+        """Hash over the enclave's measurement and the nonce, 32 bytes."""
+        return bytes(self._fields.enclave.hash)
+
+    @property
+    def signature(self) -> bytes:
+        """The monitor's signature over hash and nonce, 64 bytes."""
+        return bytes(self._fields.enclave.signature)
+
+    @property
+    def nonce(self) -> int:
+        """The nonce that the verifier chose."""
+        return int(self._fields.enclave.nonce)
+
+    @property
+    def device_key(self) -> bytes:
+        """The device's public key, 64 bytes, as the report gives it."""
+        return bytes(self._fields.device_key)
+
+    def verify(
+        self,
+        *,
+        measurement: bytes | str,
+        nonce: int,
+        device_key: bytes | None = None,
+        monitor_hash: bytes | None = None,
+        scheme: str = Scheme.SM3,
+    ) -> None:
+        """Return if the report proves that this enclave runs; raise AttestationError if not.
+
+        measurement: the one expected, 32 bytes or their hex digits.  nonce: the one that was sent.
+        device_key: the key of the device that is trusted; without it any device is, also one that somebody
+        made up.  monitor_hash: the monitor that is trusted; without it any that the device signed.
+        scheme: how the report's firmware hashes, "sm3" or "tvm-legacy".
+
+        The message names the first thing that is wrong.  Raises BadArgumentError for an argument that can
+        be no measurement, nonce, key or hash.
+        """
+        expected = report_hash(_measurement(measurement), nonce, scheme)
+        _check_length("device key", device_key, PUBLIC_KEY_BYTES)
+        _check_length("monitor hash", monitor_hash, HASH_BYTES)
+        if device_key is not None and device_key != self.device_key:
+            raise AttestationError(
+                f"wrong device: the report is of the one with the key {self.device_key.hex()}"
+            )
+        if not sm2.verify(self.device_key, self.monitor_hash + self.monitor_key, self.monitor_signature):
+            raise AttestationError("the monitor's hash and key are not signed by the device")
+        if monitor_hash is not None and monitor_hash != self.monitor_hash:
+            raise AttestationError(f"wrong monitor: its hash is {self.monitor_hash.hex()}")
+        if not sm2.verify(self.monitor_key, self.hash + nonce_bytes(self.nonce), self.signature):
+            raise AttestationError("the enclave's hash and the nonce are not signed by the monitor")
+        if self.nonce != nonce:
+            raise AttestationError(
+                f"wrong nonce: the report has {self.nonce:#x}, not {nonce:#x}; it may be an old one"
+            )
+        if self.hash != expected:
+            raise AttestationError(
+                f"wrong measurement: the report is not of {_measurement(measurement).hex()} "
+                f"(scheme {scheme}); it is another enclave, or another scheme"
+            )
+
+    def __repr__(self) -> str:
+        return (
+            f"<Report hash={self.hash.hex()} nonce={self.nonce:#x} monitor={self.monitor_hash.hex()[:16]}… "
+            f"device={self.device_key.hex()[:16]}…>"
+        )
+
+
+def monitor_statement(device_key: bytes, monitor_key: bytes, monitor_hash: bytes) -> bytes:
+    """The monitor's part of a report, 160 bytes.  device_key: private.  monitor_key: public."""
+    return monitor_hash + sm2.sign(device_key, monitor_hash + monitor_key) + monitor_key
+
+
+def enclave_statement(monitor_key: bytes, measurement: bytes, nonce: int) -> bytes:
+    """The enclave's part of a report, 104 bytes.  monitor_key: private."""
+    digest = report_hash(measurement, nonce)
+    signature = sm2.sign(monitor_key, digest + nonce_bytes(nonce))
+    part = EnclavePart(nonce=nonce)
+    part.hash[:], part.signature[:] = digest, signature
+    return bytes(part)
+
+
+def _measurement(value: bytes | str) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    try:
+        return bytes.fromhex(value)
+    except ValueError:
+        raise BadArgumentError(f"{value!r} is no measurement: it has 64 hex digits") from None
+
+
+def _check_length(what: str, value: bytes | None, length: int) -> None:
+    if value is not None and len(value) != length:
+        raise BadArgumentError(f"a {what} has {length} bytes ({2 * length} hex digits), not {len(value)}")
