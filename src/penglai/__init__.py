@@ -23,10 +23,12 @@ from penglai.abi.errors import (
     PenglaiError,
     SecurityError,
     StateError,
+    StorageError,
     ToolchainError,
     WaitTimeoutError,
 )
 from penglai.abi.state import State
+from penglai.attestation.report import Report
 from penglai.driver.task import Fault, Info, Reason, Result, Run
 from penglai.embedded import Machine
 from penglai.host.console import Console
@@ -57,11 +59,13 @@ __all__ = [
     "NoSuchEnclaveError",
     "PenglaiError",
     "Reason",
+    "Report",
     "Result",
     "Run",
     "SecurityError",
     "State",
     "StateError",
+    "StorageError",
     "ToolchainError",
     "WaitTimeoutError",
     "build",

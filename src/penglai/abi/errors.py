@@ -67,7 +67,7 @@ class ImageError(BadArgumentError):
 
 
 class AttestationError(PenglaiError):
-    """A report could not be made."""
+    """A report could not be made, or does not prove what it should."""
 
     code = ErrorCode.ATTESTATION_FAILED
 
@@ -107,6 +107,10 @@ class ToolchainError(PenglaiError):
 
 class MachineError(PenglaiError):
     """The machine cannot go on: the engine gave up, or the machine was closed."""
+
+
+class StorageError(PenglaiError):
+    """The machine's own storage is damaged, open to others, or cannot be written."""
 
 
 class MonitorBug(PenglaiError, AssertionError):  # noqa: N818 - not the user's error
