@@ -34,6 +34,7 @@ from penglai.embedded import Machine
 from penglai.host.console import Console
 from penglai.host.enclave import Enclave
 from penglai.host.program import HostProgram
+from penglai.offline import measure
 from penglai.sdk.build import build, demos
 
 __version__ = "0.1.0"
@@ -70,4 +71,5 @@ __all__ = [
     "WaitTimeoutError",
     "build",
     "demos",
+    "measure",
 ]

@@ -26,14 +26,22 @@ SMALL_TEMPLATES_KEPT = 16
 class Template:
     """An image laid out at physical address 0: `head` moves it.
 
-    pages: how many pages the enclave gets, stack included.  content: the pages with content, one after
-    the other; they lie behind the head.
+    addresses, permissions, sources: of each page that the enclave gets, in ascending order, stack included:
+    where it lies, its R, W, X and U bits, and its number among the pages with content, from 1, or 0.
+    content: the pages with content, one after the other; they lie behind the head.
     """
 
     entry: int
-    pages: int
+    addresses: NDArray[np.uint64]
+    permissions: NDArray[np.uint8]
+    sources: NDArray[np.int64]
     tables: NDArray[np.uint64]
     content: bytes
+
+    @property
+    def pages(self) -> int:
+        """How many pages the enclave gets, stack included."""
+        return len(self.addresses)
 
     @property
     def head_size(self) -> int:
@@ -51,6 +59,14 @@ class Template:
         moved = np.where(self.tables != 0, self.tables + base, np.uint64(0))
         return bytes(PAGE_SIZE) + moved.tobytes()
 
+    def read(self, which: slice) -> bytes:
+        """The content of a range of the pages, by their index."""
+        pages = np.zeros((len(self.sources[which]), PAGE_SIZE), dtype=np.uint8)
+        filled = np.flatnonzero(self.sources[which])
+        content = np.frombuffer(self.content, dtype=np.uint8).reshape(-1, PAGE_SIZE)
+        pages[filled] = content[self.sources[which][filled] - 1]
+        return pages.tobytes()
+
 
 @dataclass(frozen=True)
 class Stretch:
@@ -61,13 +77,15 @@ class Stretch:
     content: bytes
 
 
-def make_template(data: bytes, stack_size: int, what: str, memory_pages: int) -> Template:
-    """Parse and lay out an ELF.  stack_size: bytes, rounded up to pages.
+def make_template(data: bytes, stack_size: int | None, what: str, memory_pages: int) -> Template:
+    """Parse and lay out an ELF.
+
+    stack_size: bytes, rounded up to pages; None for an image without a stack, which a shadow template is.
 
     Raises ImageError, BadArgumentError for a stack that the address space has no room for, NoMemoryError
     if the image needs more than memory_pages pages.
     """
-    if not 0 < stack_size <= MAX_STACK_SIZE:
+    if stack_size is not None and not 0 < stack_size <= MAX_STACK_SIZE:
         raise BadArgumentError(
             f"a stack of {stack_size} bytes: it must have 1 to {MAX_STACK_SIZE:#x} bytes; 65536 is usual"
         )
@@ -75,9 +93,9 @@ def make_template(data: bytes, stack_size: int, what: str, memory_pages: int) ->
     return build(data, stack_size, what, memory_pages)
 
 
-def _build(data: bytes, stack_size: int, what: str, memory_pages: int) -> Template:
+def _build(data: bytes, stack_size: int | None, what: str, memory_pages: int) -> Template:
     program = parse(data, what)
-    stack_pages = -(-stack_size // PAGE_SIZE)
+    stack_pages = -(-(stack_size or 0) // PAGE_SIZE)
     count = stack_pages + sum(-(-segment.size // PAGE_SIZE) for segment in program.segments)
     if count > memory_pages:
         raise NoMemoryError(
@@ -89,12 +107,19 @@ def _build(data: bytes, stack_size: int, what: str, memory_pages: int) -> Templa
         *_stretches(program, what),
         Stretch(layout.STACK_TOP - stack_pages * PAGE_SIZE, stack, b""),
     ]
-    pages = np.concatenate(
-        [(stretch.address >> 12) + np.arange(len(stretch.permissions)) for stretch in stretches]
+    addresses = np.concatenate(
+        [stretch.address + PAGE_SIZE * np.arange(len(stretch.permissions)) for stretch in stretches]
     )
-    flags = np.concatenate([stretch.permissions for stretch in stretches]).astype(np.uint64)
-    tables = _make_tables(pages, flags, _sources(stretches))
-    return Template(program.entry, len(pages), tables, b"".join(stretch.content for stretch in stretches))
+    permissions = np.concatenate([stretch.permissions for stretch in stretches]) | np.uint8(Pte.U)
+    sources = _sources(stretches)
+    return Template(
+        entry=program.entry,
+        addresses=addresses.astype(np.uint64),
+        permissions=permissions,
+        sources=sources,
+        tables=_make_tables(addresses >> 12, permissions.astype(np.uint64), sources),
+        content=b"".join(stretch.content for stretch in stretches),
+    )
 
 
 _build_small = functools.lru_cache(maxsize=SMALL_TEMPLATES_KEPT)(_build)
@@ -158,7 +183,7 @@ def _make_tables(
     tables[0, middles] = _pointers(1 + np.arange(len(middles)))
     tables[1 + middle_of, leaves % TABLE_ENTRIES] = _pointers(first_leaf + np.arange(len(leaves)))
     ppns = np.where(sources == 0, 0, sources + first_content - 1).astype(np.uint64)
-    bits = flags | np.uint64(Pte.V | Pte.U)
+    bits = flags | np.uint64(Pte.V)
     tables[first_leaf + leaf_of, pages % TABLE_ENTRIES] = ppns << np.uint64(PTE_PPN_SHIFT) | bits
     return tables
 

@@ -1,20 +1,16 @@
 """A host program: creates enclaves and holds them."""
 
 from collections.abc import Callable
-from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from penglai.abi.errors import ImageError
 from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.driver.driver import Driver
 from penglai.driver.process import Process
 from penglai.driver.task import Task
 from penglai.host.enclave import Enclave
-
-Image = str | PathLike[str] | bytes | bytearray | memoryview
-"""What an enclave can be made from: the path of an ELF, its bytes, or the name of a shipped demo."""
+from penglai.host.image import UNNAMED, Image, load
 
 
 class HostProgram:
@@ -37,7 +33,7 @@ class HostProgram:
         Raises ImageError (no such file, no rv64 ELF, a layout outside the ABI), BadArgumentError (name,
         stack), NoMemoryError.  After an error nothing is left behind.
         """
-        data, what = self._load(image)
+        data, what = load(image, self._find_image)
         if not name and what != UNNAMED:
             name = Path(what).name.encode()[: NAME_BYTES - 1].decode("utf-8", "ignore")
         return self._handle(self._process.create(data, name, stack_size, what))
@@ -58,19 +54,6 @@ class HostProgram:
     def _handle(self, task: Task) -> Enclave:
         return Enclave(self._process.driver, task)
 
-    def _load(self, image: Image) -> tuple[bytes, str]:
-        if isinstance(image, bytes | bytearray | memoryview):
-            return bytes(image), UNNAMED
-        try:
-            path = self._find_image(fspath(image))
-        except TypeError:
-            raise ImageError(f"{image!r} is no image: give a path, bytes, or the name of a demo") from None
-        try:
-            return path.read_bytes(), str(image)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ImageError(f"cannot read {path}: {reason}") from error
-
     def __enter__(self) -> Self:
         return self
 
@@ -78,7 +61,3 @@ class HostProgram:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-UNNAMED = "the image"
-"""How messages call an image that came as bytes."""

@@ -103,7 +103,6 @@ def monitor_hash() -> bytes:
 
 
 def _sources() -> list[tuple[str, bytes]]:
-    rooms = (Path(__file__).parent, Path(penglai.attestation.__file__).parent)
-    return sorted(
-        (f"{room.name}/{path.name}", path.read_bytes()) for room in rooms for path in room.glob("*.py")
-    )
+    rooms = (Path(__file__).parent, Path(sm2.__file__).parent)
+    files = [path for room in rooms for path in room.glob("*.py")]
+    return sorted((f"{path.parent.name}/{path.name}", path.read_bytes()) for path in files)

@@ -1,0 +1,31 @@
+"""What an enclave can be made from."""
+
+from collections.abc import Callable
+from os import PathLike, fspath
+from pathlib import Path
+
+from penglai.abi.errors import ImageError
+
+Image = str | PathLike[str] | bytes | bytearray | memoryview
+"""The path of an ELF, its bytes, or the name of a shipped demo."""
+
+UNNAMED = "the image"
+"""How messages call an image that came as bytes."""
+
+
+def load(image: Image, find_image: Callable[[str], Path]) -> tuple[bytes, str]:
+    """An image's bytes, and how messages call it.
+
+    find_image: the file that a name means.  Raises ImageError if there is none or it cannot be read.
+    """
+    if isinstance(image, bytes | bytearray | memoryview):
+        return bytes(image), UNNAMED
+    try:
+        path = find_image(fspath(image))
+    except TypeError:
+        raise ImageError(f"{image!r} is no image: give a path, bytes, or the name of a demo") from None
+    try:
+        return path.read_bytes(), str(image)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"cannot read {path}: {reason}") from error
