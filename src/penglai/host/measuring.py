@@ -1,6 +1,7 @@
 """Offline measurement: what a monitor would measure of an image, without a machine."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,15 @@ from penglai.attestation.scheme import Scheme
 from penglai.driver.image import make_template
 from penglai.host.image import Image, load
 
-KINDS = ("normal", "server", "shadow")
-"""Kinds of enclaves; a shadow template has no stack of its own."""
+
+class Kind(StrEnum):
+    """Kinds of enclaves, as far as they are measured differently."""
+
+    NORMAL = "normal"
+    SERVER = "server"
+    SHADOW = "shadow"
+    """A template: its instances bring their stacks."""
+
 
 MAX_PAGES = (4 << 30) // PAGE_SIZE
 
@@ -22,7 +30,7 @@ def measure(
     image: Image,
     *,
     stack_size: int = layout.DEFAULT_STACK_SIZE,
-    kind: str = "normal",
+    kind: str = Kind.NORMAL,
     scheme: str = Scheme.SM3,
     find_image: Callable[[str], Path] = Path,
 ) -> bytes:
@@ -35,11 +43,11 @@ def measure(
     Raises ImageError, BadArgumentError (stack, kind, scheme), NoMemoryError for an image over 4 GiB.
     """
     method = Scheme.named(scheme)
-    if kind not in KINDS:
-        raise BadArgumentError(f"no kind {kind!r} of enclaves; there are {', '.join(KINDS)}")
+    if kind not in list(Kind):
+        raise BadArgumentError(f"no kind {kind!r} of enclaves; there are {', '.join(Kind)}")
     data, what = load(image, find_image)
     try:
-        template = make_template(data, None if kind == "shadow" else stack_size, what, MAX_PAGES)
+        template = make_template(data, None if kind == Kind.SHADOW else stack_size, what, MAX_PAGES)
     except NoMemoryError:
         raise NoMemoryError(f"{what} is larger than 4 GiB with its stack, and cannot be measured") from None
     addresses = np.append(template.addresses, np.uint64(layout.KERNEL_BUFFER))
