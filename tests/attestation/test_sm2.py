@@ -1,11 +1,14 @@
 """SM2: the standard's example, what is no signature, and two libraries against each other."""
 
 import importlib.util
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.waiting import PATIENCE
 
 from penglai.abi.errors import AttestationError
 from penglai.attestation import sm2, sm2_pure
@@ -113,3 +116,16 @@ def test_what_is_no_private_key_is_refused(private: bytes):
 
 def test_private_keys_differ():
     assert len({sm2.generate() for _ in range(100)}) == 100
+
+
+def test_without_the_native_library_the_other_one_does_the_work():
+    program = f"""
+import sys
+sys.modules["tongsuopy"] = None  # what Python does for a package that is not there
+from penglai.attestation import sm2, sm2_pure
+assert sm2.library is sm2_pure
+private = sm2.generate()
+assert sm2.verify(sm2.public_key(private), b"text", sm2.sign(private, b"text"))
+assert sm2.verify({PUBLIC!r}, {MESSAGE!r}, {SIGNATURE!r})
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=PATIENCE)
