@@ -23,16 +23,19 @@ from penglai.abi.errors import (
     PenglaiError,
     SecurityError,
     StateError,
+    StorageError,
     ToolchainError,
     WaitTimeoutError,
 )
 from penglai.abi.state import State
+from penglai.attestation.report import Report
 from penglai.driver.shared import RelayPages, SharedMemory
 from penglai.driver.task import Fault, Info, Reason, Result
 from penglai.embedded import Machine
 from penglai.host.console import Console
 from penglai.host.enclave import Enclave, Run
 from penglai.host.program import HostProgram
+from penglai.offline import measure
 from penglai.sdk.build import build, demos
 
 __version__ = "0.1.0"
@@ -59,14 +62,17 @@ __all__ = [
     "PenglaiError",
     "Reason",
     "RelayPages",
+    "Report",
     "Result",
     "Run",
     "SecurityError",
     "SharedMemory",
     "State",
     "StateError",
+    "StorageError",
     "ToolchainError",
     "WaitTimeoutError",
     "build",
     "demos",
+    "measure",
 ]

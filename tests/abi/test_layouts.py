@@ -5,7 +5,7 @@ import ctypes
 import pytest
 
 import penglai
-from penglai.abi import ecall, ioctl, layout, sbi
+from penglai.abi import ecall, ioctl, layout, report, sbi
 from penglai.abi.errors import ErrorCode, PenglaiError, error_class
 
 
@@ -59,6 +59,14 @@ def test_user_param_is_the_abis():
         "schrodinger_size": 96,
         "retval": 104,
     }
+
+
+def test_the_report_is_the_abis():
+    assert report.REPORT_BYTES == 328
+    assert offsets(report.ReportLayout) == {"monitor": 0, "enclave": 160, "device_key": 264}
+    assert offsets(report.MonitorPart) == {"hash": 0, "signature": 32, "public_key": 96}
+    assert offsets(report.EnclavePart) == {"hash": 0, "signature": 32, "nonce": 96}
+    assert ctypes.sizeof(report.EnclavePart) == 104
 
 
 def test_call_numbers_are_the_abis():

@@ -200,7 +200,17 @@ class TestTools:
 
     def test_help_is_there_for_every_command(self):
         overview = penglai("--help").stdout
-        for command in ("run", "test-stop", "build", "demos", "doctor", "version"):
+        for command in (
+            "run",
+            "test-stop",
+            "measure",
+            "attest",
+            "verify",
+            "build",
+            "demos",
+            "doctor",
+            "version",
+        ):
             assert command in overview
             assert penglai(command, "--help").returncode == 0
         bare = penglai()

@@ -4,7 +4,7 @@ import logging
 
 import typer
 
-from penglai.cli import tools
+from penglai.cli import attesting, tools
 from penglai.cli.running import run
 from penglai.cli.stopping import stop_tutorial
 
@@ -17,6 +17,7 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("test-stop")(stop_tutorial)
+attesting.register(app)
 tools.register(app)
 
 

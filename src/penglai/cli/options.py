@@ -4,7 +4,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, ParamSpec
+from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
@@ -49,7 +49,7 @@ def write_json(value: object) -> None:
     typer.echo(json.dumps(value))
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Say what is wrong and end with status 1."""
     err.print("penglai: ", style="bold red", end="")
     err.print(message, markup=False)

@@ -19,7 +19,10 @@ from penglai.machine.engine import build as build_engine
 from penglai.sdk.build import DEMOS, build, build_demo, demos
 from penglai.toolchain import CACHE_VARIABLE, cache_dir, package_version
 
-PACKAGES = ("unicorn", "ziglang", "numpy", "cryptography", "pyelftools", "platformdirs", "typer", "rich")
+PACKAGES = (
+    *("unicorn", "ziglang", "numpy", "cryptography", "gmalg"),
+    *("pyelftools", "platformdirs", "typer", "rich"),
+)
 
 
 @command

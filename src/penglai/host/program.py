@@ -1,12 +1,11 @@
 """A host program: creates enclaves and holds them."""
 
 from collections.abc import Callable
-from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from penglai.abi.errors import BadArgumentError, ImageError
+from penglai.abi.errors import BadArgumentError
 from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveType
@@ -15,11 +14,7 @@ from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages, SharedMemory
 from penglai.driver.task import Task
 from penglai.host.enclave import Enclave
-
-Image = str | PathLike[str] | bytes | bytearray | memoryview
-"""What an enclave can be made from: the path of an ELF, its bytes, or the name of a shipped demo."""
-
-KINDS = {kind.name.lower(): kind for kind in EnclaveType}
+from penglai.host.image import UNNAMED, Image, Kind, load
 
 
 class HostProgram:
@@ -38,7 +33,7 @@ class HostProgram:
         image: Image,
         *,
         name: str = "",
-        kind: str = "normal",
+        kind: str = Kind.NORMAL,
         stack_size: int = DEFAULT_STACK_SIZE,
         shm: SharedMemory | None = None,
         shm_offset: int = 0,
@@ -55,13 +50,12 @@ class HostProgram:
         kind, stack, shared memory), ExistsError (a server of that name), NoMemoryError.  After an error
         nothing is left behind.
         """
-        if kind not in KINDS:
-            raise BadArgumentError(f"kind {kind!r}: it is one of {', '.join(KINDS)}")
-        data, what = self._load(image)
+        kind_number = EnclaveType[Kind.named(kind).name]
+        data, what = load(image, self._find_image)
         if not name and what != UNNAMED:
             name = Path(what).name.encode()[: NAME_BYTES - 1].decode("utf-8", "ignore")
         place = (0, 0) if shm is None else _place(shm, shm_offset, shm_size)
-        order = Order(name, KINDS[kind], stack_size, lambda _task: None, shm, place)
+        order = Order(name, kind_number, stack_size, lambda _task: None, shm, place)
         return self._handle(self._process.create(data, what, order))
 
     def shared_memory(self, size: int) -> SharedMemory:
@@ -109,19 +103,6 @@ class HostProgram:
     def _handle(self, task: Task) -> Enclave:
         return Enclave(self._process, task)
 
-    def _load(self, image: Image) -> tuple[bytes, str]:
-        if isinstance(image, bytes | bytearray | memoryview):
-            return bytes(image), UNNAMED
-        try:
-            path = self._find_image(fspath(image))
-        except TypeError:
-            raise ImageError(f"{image!r} is no image: give a path, bytes, or the name of a demo") from None
-        try:
-            return path.read_bytes(), str(image)
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ImageError(f"cannot read {path}: {reason}") from error
-
     def __enter__(self) -> Self:
         return self
 
@@ -129,10 +110,6 @@ class HostProgram:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-UNNAMED = "the image"
-"""How messages call an image that came as bytes."""
 
 
 def _place(shm: SharedMemory, offset: int, size: int | None) -> tuple[int, int]:

@@ -1,0 +1,78 @@
+"""The machine's keys: reports that verify, and secrets that outlive a restart."""
+
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penglai.abi.errors import StorageError
+from penglai.attestation.report import Report
+from penglai.machine.store import Store
+from penglai.monitor.keys import Keys, monitor_hash
+from penglai.monitor.refusal import Refusal
+
+MEASUREMENT, OTHER = bytes(range(32)), bytes(32)
+
+
+def test_a_report_verifies_with_what_the_machine_says_of_itself():
+    keys = Keys(Store(None))
+    report = Report.from_bytes(keys.report(MEASUREMENT, 7))
+    report.verify(measurement=MEASUREMENT, nonce=7, device_key=keys.device_key, monitor_hash=monitor_hash())
+
+
+def test_the_device_is_the_same_after_a_restart_and_another_elsewhere(tmp_path: Path):
+    first, second = Keys(Store(tmp_path / "a")), Keys(Store(tmp_path / "a"))
+    elsewhere = Keys(Store(tmp_path / "b"))
+    assert first.device_key == second.device_key != elsewhere.device_key
+    report = Report.from_bytes(second.report(MEASUREMENT, 1))
+    report.verify(measurement=MEASUREMENT, nonce=1, device_key=first.device_key)
+    assert report.monitor_key == Report.from_bytes(first.report(MEASUREMENT, 1)).monitor_key
+
+
+def test_what_is_said_of_the_monitor_is_made_once():
+    keys = Keys(Store(None))
+    reports = []
+    threads = [threading.Thread(target=lambda: reports.append(keys.report(MEASUREMENT, 1))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(reports) == 8
+    assert len({report[:160] for report in reports}) == 1
+
+
+def test_a_derived_key_is_of_one_program_one_kind_one_device(tmp_path: Path):
+    keys = Keys(Store(tmp_path / "a"))
+    key = keys.derive(0, MEASUREMENT, 32)
+    assert Keys(Store(tmp_path / "a")).derive(0, MEASUREMENT, 32) == key
+    others = [keys.derive(1, MEASUREMENT, 32), keys.derive(0, OTHER, 32)]
+    others.append(Keys(Store(tmp_path / "b")).derive(0, MEASUREMENT, 32))
+    assert len({key, *others}) == 4
+
+
+@given(size=st.integers(1, 8160))
+def test_a_derived_key_has_the_size_that_is_asked_for(size: int):
+    keys = Keys(Store(None))
+    assert len(keys.derive(0, MEASUREMENT, size)) == size
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"), [(2, 32), (-1, 32), (1 << 63, 32), (0, 0), (0, -1), (0, 8161), (1, 1 << 63)]
+)
+def test_a_key_that_cannot_be_is_refused(kind: int, size: int):
+    with pytest.raises(Refusal, match="key of"):
+        Keys(Store(None)).derive(kind, MEASUREMENT, size)
+
+
+def test_a_key_of_a_wrong_size_is_not_used(tmp_path: Path):
+    directory = tmp_path / "state"
+    Store(directory).load_or_create("device-key", lambda: b"short")
+    with pytest.raises(StorageError, match="device-key in the machine's storage has 5 bytes, not 32"):
+        Keys(Store(directory)).device_key  # noqa: B018 - reading it is the test
+
+
+def test_nothing_is_made_before_it_is_needed(tmp_path: Path):
+    Keys(Store(tmp_path / "state"))
+    assert not (tmp_path / "state").exists()
