@@ -13,7 +13,7 @@ import os
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -55,11 +55,21 @@ def zig_path() -> Path:
     return package_dir("ziglang") / "zig"
 
 
-def compile_c(arguments: Sequence[str | Path], output: Path) -> None:
+def compile_c(arguments: Sequence[str | Path], output: Path, *, cxx: bool = False) -> None:
     """Run `zig cc ARGUMENTS -o OUTPUT`; OUTPUT appears whole or not at all.
 
-    Raises ToolchainError with the compiler's own messages.
+    cxx: as `zig c++`, which links the C++ library.  Raises ToolchainError with the compiler's own messages.
     """
+    _compile(lambda fresh: ["c++" if cxx else "cc", *map(str, arguments), "-o", str(fresh)], output)
+
+
+def compile_zig(arguments: Sequence[str | Path], output: Path) -> None:
+    """Compile Zig to an object file, which appears whole or not at all.  Raises ToolchainError."""
+    _compile(lambda fresh: ["build-obj", *map(str, arguments), f"-femit-bin={fresh}"], output)
+
+
+def _compile(command: Callable[[Path], list[str]], output: Path) -> None:
+    """Run zig with command(path of the result), and move the result to its place when it is whole."""
     log.info("compiling %s", output.name)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -68,26 +78,32 @@ def compile_c(arguments: Sequence[str | Path], output: Path) -> None:
         raise ToolchainError(f"cannot write {output}: {error.strerror}") from error
     os.close(handle)
     fresh = Path(name)
-    command = [str(zig_path()), "cc", *map(str, arguments), "-o", str(fresh)]
+    line = [str(zig_path()), *command(fresh)]
     zig_cache = str(cache_dir() / "zig")
     environment = {**os.environ, "ZIG_GLOBAL_CACHE_DIR": zig_cache, "ZIG_LOCAL_CACHE_DIR": zig_cache}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise ToolchainError(f"{shlex.join(command)}\n{done.stderr.strip()}")
+            raise ToolchainError(f"{shlex.join(line)}\n{done.stderr.strip()}")
         fresh.chmod(0o755)
         fresh.replace(output)
     except OSError as error:
-        raise ToolchainError(f"cannot run the compiler {command[0]}: {error}") from error
+        raise ToolchainError(f"cannot run the compiler {line[0]}: {error}") from error
     finally:
         fresh.unlink(missing_ok=True)
 
 
-def compile_cached(name: str, arguments: Sequence[str | Path], inputs: Sequence[Path]) -> Path:
+def compile_cached(
+    name: str,
+    arguments: Sequence[str | Path],
+    inputs: Sequence[Path],
+    make: Callable[[Path], None] | None = None,
+) -> Path:
     """Compile into the cache and return the path; later calls with the same inputs return at once.
 
     name: file name of the result.  inputs: every file whose content decides the result; with the
-    arguments and the compiler's version they make the key.
+    arguments and the compiler's version they make the key.  make: called with the path of the result, if
+    it takes more than `compile_c` with the arguments.
     """
     key = hashlib.sha256(package_version("ziglang").encode())
     for argument in arguments:
@@ -96,5 +112,8 @@ def compile_cached(name: str, arguments: Sequence[str | Path], inputs: Sequence[
         key.update(hashlib.sha256(path.read_bytes()).digest())
     output = cache_dir() / key.hexdigest()[:24] / name
     if not output.exists():
-        compile_c(arguments, output)
+        if make is None:
+            compile_c(arguments, output)
+        else:
+            make(output)
     return output

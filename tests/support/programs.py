@@ -16,7 +16,7 @@ def compiled(source: str, *flags: str) -> Path:
     named = PROGRAMS / f"{source}.c" if "\n" not in source and len(source) < 40 else None
     text = named.read_text() if named else source
     sdk = Path(penglai.__file__).parent / "sdk"
-    inputs = b"".join(path.read_bytes() for path in sorted(sdk.rglob("*.[chS]")) if path.is_file())
+    inputs = b"".join(path.read_bytes() for path in sorted(sdk.rglob("*.[chSl]*")) if path.is_file())
     key = hashlib.sha256(repr((text, flags)).encode() + inputs).hexdigest()[:24]
     directory = cache_dir() / "tests" / key
     target = directory / "program"

@@ -1,28 +1,52 @@
-"""Compiling enclave programs."""
+"""Compiling enclave programs: C, C++, Zig and assembler, with the C library of the toolchain."""
 
+import re
+import tempfile
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 from penglai.abi.errors import ImageError, ToolchainError
-from penglai.toolchain import compile_c, compile_cached
+from penglai.toolchain import compile_c, compile_cached, compile_zig
 
 SDK = Path(__file__).parent
 INCLUDE = SDK / "include"
-LIBRARY = (SDK / "lib" / "entry.S", SDK / "lib" / "eapp.c", SDK / "lib" / "print.c")
+LIBRARY = tuple(sorted(path for path in (SDK / "lib").iterdir() if path.suffix in (".c", ".S")))
 LINKER_SCRIPT = SDK / "lib" / "penglai.lds"
 DEMOS = SDK / "demos"
 
-FLAGS = (
-    *("-target", "riscv64-freestanding-none", "-mcpu=generic_rv64+m+a+f+d+c", "-mabi=lp64d"),
-    *("-mcmodel=medany", "-ffreestanding", "-fno-sanitize=undefined", "-fno-stack-protector"),
-    *("-ffunction-sections", "-fdata-sections", "-nostdlib", "-static"),
+CXX_SUFFIXES = (".cpp", ".cc", ".cxx")
+ZIG_SUFFIX = ".zig"
+DEMO_SUFFIXES = (".c", *CXX_SUFFIXES, ZIG_SUFFIX)
+
+TARGET = ("-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+f+d+c")
+COMPILE_FLAGS = (
+    *TARGET,
+    *("-fno-sanitize=undefined", "-fno-stack-protector", "-ffunction-sections", "-fdata-sections"),
     f"-I{INCLUDE}",
 )
-"""Flags of every enclave program: bare rv64gc, the SDK's headers."""
+LENIENCE = tuple(
+    f"-Wno-error={warning}"
+    for warning in (
+        "implicit-function-declaration",
+        "implicit-int",
+        "int-conversion",
+        "incompatible-pointer-types",
+        "incompatible-function-pointer-types",
+        "return-type",
+    )
+)
+"""What the C of Penglai's own time took with a warning is a warning here too."""
 
-LINK_FLAGS = (f"-Wl,-T,{LINKER_SCRIPT}", "-Wl,--gc-sections", "-Wl,--build-id=none")
+LINK_FLAGS = (
+    *("-static", f"-Wl,-T,{LINKER_SCRIPT}", "-Wl,--entry=eapp_start"),
+    *("-Wl,--gc-sections", "-Wl,--build-id=none"),
+)
+LIBRARY_FLAGS = ("-c", "-O2", "-g0", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror")
 DEFAULT_OPTIMISATION = "-O2"
+
+ZIG_MODES = {"-O0": "Debug", "-O1": "ReleaseSafe", "-Os": "ReleaseSmall", "-Oz": "ReleaseSmall"}
+"""Zig's optimisation for C's; ReleaseFast for all others."""
 
 Source = str | PathLike[str]
 
@@ -30,7 +54,7 @@ Source = str | PathLike[str]
 def build(
     sources: Source | Sequence[Source], output: Source | None = None, flags: Sequence[str] = ()
 ) -> Path:
-    """Compile C (or assembler) sources to an enclave ELF, and return its path.
+    """Compile C, C++, Zig or assembler sources to an enclave ELF, and return its path.
 
     output: by default the first source's name without its suffix.  flags: more flags for the compiler, such
     as "-O1", "-g" or "-DLIMIT=3"; the default is -O2.  Raises ToolchainError with the compiler's messages.
@@ -44,22 +68,39 @@ def build(
     target = Path(output) if output is not None else paths[0].with_suffix("")
     if target.exists() and any(target.samefile(path) for path in paths):
         raise ToolchainError(f"the result would overwrite its source {target}; name another with -o")
-    compile_c(_arguments(paths, flags), target)
+    with tempfile.TemporaryDirectory(prefix="penglai-") as directory:
+        inputs = [_zig_object(path, Path(directory), flags) for path in paths]
+        compile_c(_arguments(inputs, flags), target, cxx=_has_cxx(paths))
     return target
 
 
 def demos() -> list[str]:
     """Names of the enclave programs that the package ships."""
-    return sorted(path.stem for path in DEMOS.glob("*.c"))
+    return sorted(path.stem for path in DEMOS.iterdir() if path.suffix in DEMO_SUFFIXES)
+
+
+def demo_source(name: str) -> Path:
+    """The source of a shipped demo.  Raises ImageError for an unknown name."""
+    for suffix in DEMO_SUFFIXES:
+        source = DEMOS / f"{name}{suffix}"
+        if source.is_file():
+            return source
+    raise ImageError(f"no demo {name!r}; there are {', '.join(demos())}")
 
 
 def build_demo(name: str) -> Path:
     """The ELF of a shipped demo, compiled on first use.  Raises ImageError for an unknown name."""
-    source = DEMOS / f"{name}.c"
-    if name not in demos():
-        raise ImageError(f"no demo {name!r}; there are {', '.join(demos())}")
-    inputs = [source, *LIBRARY, LINKER_SCRIPT, *sorted(INCLUDE.glob("*.h"))]
-    return compile_cached(name, _arguments([source], ()), inputs)
+    source = demo_source(name)
+    inputs = [source, LINKER_SCRIPT, *LIBRARY, *_headers()]
+    with tempfile.TemporaryDirectory(prefix="penglai-") as directory:
+        return compile_cached(
+            name,
+            [source, *LINK_FLAGS],
+            inputs,
+            lambda output: compile_c(
+                _arguments([_zig_object(source, Path(directory), ())], ()), output, cxx=_has_cxx([source])
+            ),
+        )
 
 
 def find_image(name: str) -> Path:
@@ -78,4 +119,34 @@ def find_image(name: str) -> Path:
 
 
 def _arguments(sources: Sequence[Path], flags: Sequence[str]) -> list[str | Path]:
-    return [*FLAGS, DEFAULT_OPTIMISATION, *flags, *LINK_FLAGS, *LIBRARY, *sources]
+    own = [*COMPILE_FLAGS, *LENIENCE, DEFAULT_OPTIMISATION]
+    return [*own, *flags, *sources, *LINK_FLAGS, *_library()]
+
+
+def _has_cxx(paths: Sequence[Path]) -> bool:
+    return any(path.suffix in CXX_SUFFIXES for path in paths)
+
+
+def _headers() -> list[Path]:
+    return [*sorted(INCLUDE.glob("*.h")), *sorted((SDK / "lib").glob("*.h"))]
+
+
+def _library() -> list[Path]:
+    """The SDK's own part of every program, compiled on first use; what is not called is not linked."""
+    return [_library_object(source) for source in LIBRARY]
+
+
+def _library_object(source: Path) -> Path:
+    flags = [*COMPILE_FLAGS, *(LIBRARY_FLAGS if source.suffix == ".c" else ("-c",))]
+    return compile_cached(f"{source.stem}.o", [*flags, source], [source, *_headers()])
+
+
+def _zig_object(path: Path, directory: Path, flags: Sequence[str]) -> Path:
+    """The object file of a Zig source; any other source as it is."""
+    if path.suffix != ZIG_SUFFIX:
+        return path
+    levels = [flag for flag in flags if re.fullmatch(r"-O\w*", flag)]
+    mode = ZIG_MODES.get(levels[-1] if levels else DEFAULT_OPTIMISATION, "ReleaseFast")
+    target = directory / f"{path.stem}.zig.o"
+    compile_zig([*TARGET, "-O", mode, "-lc", "-fno-stack-protector", "-ffunction-sections", path], target)
+    return target

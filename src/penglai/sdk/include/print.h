@@ -3,19 +3,18 @@
 #define PENGLAI_PRINT_H
 
 #include <stdarg.h>
+#include <stdio.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
 /*
- * Writes formatted text and returns its length in bytes.
- *
- * Formats: %d %i %u %x %X %o %c %s %p %%, with the flags - and 0, width, precision (for %s: at most so many
- * bytes), and the lengths hh h l ll z t j.  Nothing is cut: text of any length goes out in pieces of 4095 bytes.
+ * Writes formatted text and returns its length in bytes, or -1 for a format that is none.  The formats are
+ * printf's.  What stdio still has buffered goes out first; text of any length goes out whole, at once.
  */
 int eapp_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
-int eapp_vprint(const char *format, va_list arguments);
+int eapp_vprint(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 #ifdef __cplusplus
 }

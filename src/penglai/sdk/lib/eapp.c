@@ -1,17 +1,67 @@
-/* The calls to the monitor, and what a compiler expects of a freestanding program. */
-#include "eapp.h"
-#include "ocall.h"
-#include <stddef.h>
+/* The calls of the enclave to the monitor. */
+#include <stdio.h>
+#include "runtime.h"
 
-void eapp_exit(unsigned long value)
-{
-    for (;;)
-        eapp_ecall(EAPP_ECALL_EXIT, value, 0, 0);
-}
+#define ARGUMENT_A3 13
+#define ARGUMENT_A4 14
 
 unsigned long get_enclave_id(void)
 {
     return (unsigned long)eapp_ecall(EAPP_ECALL_OWN_ID, 0, 0, 0);
+}
+
+int get_report(char *name, struct report_t *report, unsigned long nonce)
+{
+    return (int)eapp_ecall(EAPP_ECALL_GET_REPORT, (unsigned long)name, (unsigned long)report, nonce);
+}
+
+int get_key(int key_type, char *key, int key_size)
+{
+    return (int)eapp_ecall(EAPP_ECALL_GET_KEY, (unsigned long)key_type, (unsigned long)key,
+                           (unsigned long)key_size);
+}
+
+int eapp_yield(void)
+{
+    return (int)eapp_ecall(EAPP_ECALL_YIELD, 0, 0, 0);
+}
+
+static int yield_was_called(void)
+{
+    return 0;
+}
+
+eapp_nothing *eapp_yielded(void)
+{
+    eapp_yield();
+    return yield_was_called;
+}
+
+int eapp_random(void *buffer, size_t size)
+{
+    return (int)eapp_ecall(EAPP_ECALL_OCALL, OCALL_GETRANDOM, (unsigned long)buffer, size);
+}
+
+/* ---- memory ---- */
+
+void *EAPP_MMAP(unsigned long ocall_func_id, void *vaddr, unsigned long size)
+{
+    return (void *)eapp_ecall(EAPP_ECALL_OCALL, ocall_func_id, (unsigned long)vaddr, size);
+}
+
+int EAPP_UNMAP(unsigned long ocall_func_id, void *vaddr, unsigned long size)
+{
+    return (int)eapp_ecall(EAPP_ECALL_OCALL, ocall_func_id, (unsigned long)vaddr, size);
+}
+
+void *eapp_mmap(void *vaddr, unsigned long size)
+{
+    return EAPP_MMAP(OCALL_MMAP, vaddr, size);
+}
+
+int eapp_unmap(void *vaddr, unsigned long size)
+{
+    return EAPP_UNMAP(OCALL_UNMAP, vaddr, size);
 }
 
 void *sbrk(long delta)
@@ -19,57 +69,161 @@ void *sbrk(long delta)
     return (void *)eapp_ocall(OCALL_SBRK, (unsigned long)delta);
 }
 
-static void nothing(void)
+unsigned long split_mem_region(unsigned long mem_addr, unsigned long mem_size, unsigned long split_addr)
 {
+    return (unsigned long)eapp_ecall(EAPP_ECALL_SPLIT_REGION, mem_addr, mem_size, split_addr);
 }
 
-eapp_nothing *eapp_yield(void)
+int EAPP_RETURN_RELAY_PAGE(unsigned long ocall_func_id)
 {
-    eapp_ecall(EAPP_ECALL_YIELD, 0, 0, 0);
-    return nothing;
+    register unsigned long a0 __asm__("a0") = ocall_func_id;
+    register unsigned long a1 __asm__("a1") = 0;
+    register unsigned long a2 __asm__("a2") = 0;
+    register long a6 __asm__("a6") = EAPP_ECALL_EXTENSION;
+    register long a7 __asm__("a7") = EAPP_ECALL_OCALL;
+    __asm__ volatile("ecall\n\tli a6, 0" : "+r"(a0), "+r"(a1), "+r"(a2), "+r"(a6) : "r"(a7) : "memory");
+    if (!a0) {
+        eapp_entry_registers[ARGUMENT_A3] = a1;
+        eapp_entry_registers[ARGUMENT_A4] = a2;
+    }
+    return (int)a0;
 }
 
-__attribute__((weak)) void *memcpy(void *restrict to, const void *restrict from, size_t bytes)
+int eapp_return_relay_page(void)
 {
-    char *target = to;
-    const char *source = from;
-    while (bytes--)
-        *target++ = *source++;
-    return to;
+    return EAPP_RETURN_RELAY_PAGE(OCALL_RETURN_RELAY_PAGE);
 }
 
-__attribute__((weak)) void *memmove(void *to, const void *from, size_t bytes)
+/* ---- servers ---- */
+
+unsigned long acquire_enclave(char *name)
 {
-    char *target = to;
-    const char *source = from;
-    if (target <= source)
-        return memcpy(to, from, bytes);
-    while (bytes--)
-        target[bytes] = source[bytes];
-    return to;
+    return (unsigned long)eapp_ecall(EAPP_ECALL_ACQUIRE_SERVER, (unsigned long)name, 0, 0);
 }
 
-__attribute__((weak)) void *memset(void *to, int value, size_t bytes)
+unsigned long call_enclave(unsigned long handle, struct call_enclave_arg_t *arg)
 {
-    char *target = to;
-    while (bytes--)
-        *target++ = (char)value;
-    return to;
+    return (unsigned long)eapp_ecall(EAPP_ECALL_CALL_SERVER, handle, (unsigned long)arg, 0);
 }
 
-__attribute__((weak)) int memcmp(const void *left, const void *right, size_t bytes)
+unsigned long asyn_enclave_call(char *name, struct call_enclave_arg_t *arg)
 {
-    const unsigned char *a = left, *b = right;
-    for (; bytes--; a++, b++)
-        if (*a != *b)
-            return *a - *b;
-    return 0;
+    return (unsigned long)eapp_ecall(EAPP_ECALL_ASYNC_CALL, (unsigned long)name, (unsigned long)arg, 0);
 }
 
-__attribute__((weak)) size_t strlen(const char *text)
+unsigned long get_caller_id(void)
 {
-    size_t length = 0;
-    while (text[length])
-        length++;
-    return length;
+    return (unsigned long)eapp_ecall(EAPP_ECALL_CALLER_ID, 0, 0, 0);
+}
+
+int eapp_server_return(struct call_enclave_arg_t *arg)
+{
+    fflush(NULL);
+    return (int)eapp_ecall(EAPP_ECALL_SERVER_RETURN, (unsigned long)arg, 0, 0);
+}
+
+/* ---- shared memory ---- */
+
+static long shared(unsigned long request, unsigned long key, unsigned long size)
+{
+    return eapp_ecall(EAPP_ECALL_OCALL, request, key, size);
+}
+
+long eapp_shmget(unsigned long key, unsigned long size)
+{
+    return shared(OCALL_SHM_GET, key, size);
+}
+
+void *eapp_shmat(unsigned long key)
+{
+    return (void *)eapp_ecall(EAPP_ECALL_SHM_ATTACH, key, 0, 0);
+}
+
+int eapp_shmdt(unsigned long key)
+{
+    return (int)shared(OCALL_SHM_DETACH, key, 0);
+}
+
+int eapp_shmdestroy(unsigned long key)
+{
+    return (int)shared(OCALL_SHM_DESTROY, key, 0);
+}
+
+long eapp_shmstat(unsigned long key)
+{
+    return eapp_ecall(EAPP_ECALL_SHM_STAT, key, 0, 0);
+}
+
+long eapp_shmextend(unsigned long key, unsigned long size)
+{
+    return shared(OCALL_SHM_EXTEND, key, size);
+}
+
+/* ---- sectors ---- */
+
+int EAPP_PERSISTENCY_READ_SEC(unsigned long ocall_func_id, unsigned long sec)
+{
+    return (int)eapp_ocall(ocall_func_id, sec);
+}
+
+int EAPP_PERSISTENCY_WRITE_SEC(unsigned long ocall_func_id, unsigned long sec)
+{
+    return (int)eapp_ocall(ocall_func_id, sec);
+}
+
+int eapp_persistency_read_sec(unsigned long sec)
+{
+    return EAPP_PERSISTENCY_READ_SEC(OCALL_READ_SECT, sec);
+}
+
+int eapp_persistency_write_sec(unsigned long sec)
+{
+    return EAPP_PERSISTENCY_WRITE_SEC(OCALL_WRITE_SECT, sec);
+}
+
+int eapp_read_sector(unsigned long sector, void *buffer)
+{
+    int result = eapp_persistency_read_sec(sector);
+    for (int i = 0; !result && i < EAPP_SECTOR_SIZE; i++)
+        ((char *)buffer)[i] = EAPP_KERNEL_BUFFER[i];
+    return result;
+}
+
+int eapp_write_sector(unsigned long sector, const void *buffer)
+{
+    for (int i = 0; i < EAPP_SECTOR_SIZE; i++)
+        EAPP_KERNEL_BUFFER[i] = ((const char *)buffer)[i];
+    return eapp_persistency_write_sec(sector);
+}
+
+/* ---- other names ---- */
+
+unsigned long EAPP_ACQUIRE_ENCLAVE(char *name)
+{
+    return acquire_enclave(name);
+}
+
+unsigned long EAPP_CALL_ENCLAVE(unsigned long handle, struct call_enclave_arg_t *arg)
+{
+    return call_enclave(handle, arg);
+}
+
+unsigned long EAPP_GET_CALLER_ID(void)
+{
+    return get_caller_id();
+}
+
+unsigned long EAPP_GET_ENCLAVE_ID(void)
+{
+    return get_enclave_id();
+}
+
+int EAPP_GET_REPORT(char *name, struct report_t *report, unsigned long nonce)
+{
+    return get_report(name, report, nonce);
+}
+
+int EAPP_GET_KEY(int key_type, char *key, int key_size)
+{
+    return get_key(key_type, key, key_size);
 }

@@ -1,0 +1,44 @@
+/* File descriptors: 0 is at its end, 1 and 2 are the host's console, and there are no others. */
+#include <errno.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include "runtime.h"
+
+static long write_to(long descriptor, const struct iovec *pieces, long count)
+{
+    return descriptor == 1 || descriptor == 2 ? eapp_console_write(pieces, count) : -EBADF;
+}
+
+static long control(long request, struct winsize *size)
+{
+    if (request != TIOCGWINSZ)
+        return -ENOTTY;
+    *size = (struct winsize){.ws_row = 24, .ws_col = 80};
+    return 0;
+}
+
+long eapp_file_call(long number, long a, long b, long c, long d)
+{
+    (void)d;
+    int is_console = a >= 0 && a <= 2;
+    switch (number) {
+    case SYS_write:
+        return write_to(a, &(struct iovec){(void *)b, (size_t)c}, 1);
+    case SYS_writev:
+        return write_to(a, (const struct iovec *)b, c);
+    case SYS_read:
+    case SYS_readv:
+        return a ? -EBADF : 0;
+    case SYS_ioctl:
+        return is_console ? control(b, (struct winsize *)c) : -EBADF;
+    case SYS_lseek:
+        return is_console ? -ESPIPE : -EBADF;
+    case SYS_close:
+        return is_console ? 0 : -EBADF;
+    case SYS_openat:
+        return -ENOENT;
+    default:
+        return -ENOSYS;
+    }
+}
