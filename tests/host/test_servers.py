@@ -58,7 +58,7 @@ def test_a_ring_that_is_stopped_resumed_and_destroyed_at_random(machine: penglai
         caller = machine.create(endless)
         run = caller.start(relay=relay if use_relay else None)
         for _ in range(chance.randrange(1, 6)):
-            spin = chance.randrange(200_000)
+            spin = chance.randrange(3_000_000)
             let_run(caller, spin)
             caller.stop()
             check(machine._monitor)

@@ -127,13 +127,12 @@ class Mapping(mmap.mmap):
 
     def close(self) -> None:
         """Unmap; more than once does nothing.  Raises BufferError while arrays or views of it are in use."""
-        if not self.closed:
-            super().close()
-            self._release()
+        super().close()
+        self._release()
 
     def __del__(self) -> None:
         if hasattr(self, "_release"):
-            self.close()
+            self._release()  # views of it went with it, and the mapping goes by itself
 
 
 M = TypeVar("M", bound=Mapping)
@@ -194,9 +193,12 @@ def _mapper(memory: PhysicalMemory) -> Callable[[int, int, type[M]], M]:
             pages = slice(memory.page_of(pa), memory.page_of(pa + size))
             memory.mapped[pages] += 1
 
+        held = [pages]
+
         def release() -> None:
             with memory.lock:
-                memory.mapped[pages] -= 1
+                if held:
+                    memory.mapped[held.pop()] -= 1
 
         mapping.pa = pa
         mapping._release = release
