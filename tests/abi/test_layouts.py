@@ -72,17 +72,79 @@ def test_the_report_is_the_abis():
 def test_call_numbers_are_the_abis():
     assert sbi.EXTENSION == 0x100100
     calls = {call.name: int(call) for call in sbi.HostCall if call is not sbi.HostCall.INFO}
-    assert calls == {"CREATE": 99, "RUN": 97, "STOP": 96, "RESUME": 95, "DESTROY": 94, "MEMORY_EXTEND": 92}
+    assert calls == {
+        "SM_INIT": 100,
+        "CREATE": 99,
+        "ATTEST": 98,
+        "RUN": 97,
+        "STOP": 96,
+        "RESUME": 95,
+        "DESTROY": 94,
+        "MEMORY_EXTEND": 92,
+        "MEMORY_RECLAIM": 91,
+        "CREATE_SERVER": 90,
+        "DESTROY_SERVER": 89,
+        "DEBUG_PRINT": 88,
+        "RUN_SHADOW": 87,
+        "CREATE_SHADOW": 86,
+        "SCHRODINGER_INIT": 85,
+        "ATTEST_SHADOW": 80,
+        "DESTROY_SHADOW": 79,
+    }
     assert [int(reason) for reason in sbi.ResumeReason] == [0, 1, 2]
     assert [int(value) for value in sbi.RunValue if value is not sbi.RunValue.FAULTED] == [0, 1, 2, 3]
     assert ecall.EXTENSION == 0x100101
-    assert {call.name: int(call) for call in ecall.EnclaveCall} == {
+    own = ("SET_HANDLER", "HANDLER_RETURN", "CLOCK")
+    assert {call.name: int(call) for call in ecall.EnclaveCall if call.name not in own} == {
         "EXIT": 99,
         "OCALL": 98,
+        "ACQUIRE_SERVER": 97,
+        "CALL_SERVER": 96,
+        "RETURN": 95,
+        "GET_REPORT": 94,
+        "ASYNC_CALL": 93,
+        "SPLIT_REGION": 92,
+        "CALLER_ID": 91,
         "OWN_ID": 90,
         "YIELD": 89,
+        "GET_KEY": 88,
+        "SHM_ATTACH": 84,
+        "SHM_STAT": 83,
     }
-    assert {ocall.name: int(ocall) for ocall in ecall.Ocall} == {"WRITE": 3, "SBRK": 4}
+    assert [ocall.name for ocall in sorted(ecall.Ocall)] == [
+        "MMAP",
+        "UNMAP",
+        "WRITE",
+        "SBRK",
+        "READ_SECTOR",
+        "WRITE_SECTOR",
+        "RETURN_RELAY",
+        "GETRANDOM",
+        "SHM_GET",
+        "SHM_DETACH",
+        "SHM_DESTROY",
+        "SHM_EXTEND",
+    ]
+    assert sorted(ecall.Ocall) == list(range(1, 13))
+
+
+def test_call_arg_is_the_abis():
+    assert ctypes.sizeof(ecall.CallArg) == 48
+    names = ("req_arg", "resp_val", "req_vaddr", "req_size", "resp_vaddr", "resp_size")
+    assert offsets(ecall.CallArg) == {name: 8 * index for index, name in enumerate(names)}
+
+
+def test_shadow_run_param_is_the_abis():
+    assert ctypes.sizeof(sbi.ShadowRunParam) == 136
+    found = offsets(sbi.ShadowRunParam)
+    assert list(found.values()) == list(range(0, 128, 8))
+    names = ("size", "eid_pa", "kbuffer", "shm_paddr", "relay_pa", "ocall_id_pa", "name")
+    assert [found[name] for name in names] == [16, 24, 32, 48, 64, 80, 120]
+
+
+def test_attest_param_is_the_abis():
+    assert ctypes.sizeof(ioctl.AttestParam) == 344
+    assert offsets(ioctl.AttestParam) == {"eid": 0, "isShadow": 4, "nonce": 8, "report": 16}
 
 
 def test_address_space_is_the_abis():
