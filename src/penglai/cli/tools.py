@@ -16,7 +16,7 @@ from penglai.cli.options import Json, command, err, fail, out, write_json
 from penglai.driver.task import Reason
 from penglai.embedded import Machine
 from penglai.machine.engine import build as build_engine
-from penglai.sdk.build import DEMOS, build, build_demo, demos
+from penglai.sdk.build import DEMOS, build, build_demo, demo_source, demos
 from penglai.toolchain import CACHE_VARIABLE, cache_dir, package_version
 
 PACKAGES = (
@@ -28,10 +28,10 @@ PACKAGES = (
 @command
 def build_program(
     context: typer.Context,
-    sources: Annotated[list[Path], typer.Argument(help="C or assembler files.", metavar="SOURCE...")],
+    sources: Annotated[list[Path], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The enclave ELF to make.")] = None,
 ) -> None:
-    """Compile C sources to an enclave ELF.
+    """Compile C, C++ or Zig sources to an enclave ELF.
 
     Options that penglai does not know, such as -O1, -g or -DNAME=1, go to the compiler.
     """
@@ -44,7 +44,7 @@ def build_program(
 @command
 def list_demos(as_json: Json = False) -> None:
     """List the enclave programs that the package ships."""
-    rows = [{"name": name, "about": _about(name), "source": str(DEMOS / f"{name}.c")} for name in demos()]
+    rows = [{"name": name, "about": _about(name), "source": str(demo_source(name))} for name in demos()]
     if as_json:
         write_json(rows)
         return
@@ -135,9 +135,8 @@ def _machine() -> str:
 
 def _about(name: str) -> str:
     """The first line of a demo's first comment."""
-    text = (DEMOS / f"{name}.c").read_text(encoding="utf-8")
-    comment = text.partition("/*")[2].partition("*/")[0]
-    return comment.strip(" *\n").splitlines()[0].rstrip(".")
+    text = demo_source(name).read_text(encoding="utf-8")
+    return text.lstrip("/* \n").splitlines()[0].removesuffix("*/").rstrip(" .")
 
 
 def register(app: typer.Typer) -> None:

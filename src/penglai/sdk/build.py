@@ -120,7 +120,8 @@ def find_image(name: str) -> Path:
 
 def _arguments(sources: Sequence[Path], flags: Sequence[str]) -> list[str | Path]:
     own = [*COMPILE_FLAGS, *LENIENCE, DEFAULT_OPTIMISATION]
-    return [*own, *flags, *sources, *LINK_FLAGS, *_library()]
+    stripped = () if any(flag.startswith("-g") for flag in flags) else ("-Wl,--strip-debug",)
+    return [*own, *flags, *sources, *LINK_FLAGS, *stripped, *_library()]
 
 
 def _has_cxx(paths: Sequence[Path]) -> bool:
