@@ -57,8 +57,10 @@ def test_memory_is_free_when_nobody_has_it(machine: penglai.Machine):
     view.release()
     machine.free(shared)
     machine.free(relay)
-    with pytest.raises(penglai.NoSuchEnclaveError):
+    with pytest.raises(penglai.BadArgumentError, match="no shared memory"):
         machine.find_shared_memory(shared.id)
+    with pytest.raises(penglai.BadArgumentError, match="no relay pages"):
+        machine.find_relay_pages(relay.id)
     assert machine._driver.free_bytes < free - 7 * PAGE, "the enclave has it still"
     enclave.destroy()
     until(lambda: machine._driver.free_bytes == free)
@@ -203,6 +205,43 @@ def test_keys_belong_to_program_and_device(tmp_path):
     assert found[0][0] == found[0][1] != found[0][2], "the program's own"
     assert found[2][0] != found[0][0], "the device's own"
     assert 0 not in found[0]
+
+
+SAFE = """
+unsigned char pad[512], sector[512];
+char secret[] = "the combination is 4711";
+if (get_key(EAPP_KEY_STORAGE, (char *)pad, sizeof pad))
+    EAPP_RETURN(1);
+if (args[11]) { /* shared memory says: write */
+    for (int i = 0; i < 512; i++)
+        sector[i] = pad[i] ^ (i < (int)sizeof secret ? secret[i] : 0);
+    EAPP_RETURN(eapp_write_sector(3, sector));
+}
+if (eapp_read_sector(3, sector))
+    EAPP_RETURN(2);
+for (int i = 0; i < 512; i++)
+    sector[i] ^= pad[i];
+for (int i = 0; i < 512; i++)
+    if (sector[i] != (i < (int)sizeof secret ? secret[i] : 0))
+        EAPP_RETURN(3);
+EAPP_RETURN(42);
+"""
+
+
+def test_what_is_sealed_survives_a_restart_and_opens_for_nobody_else(tmp_path):
+    state = tmp_path / "state"
+    with penglai.Machine(state=state) as machine:
+        writer = machine.create(eapp(SAFE), shm=machine.shared_memory(PAGE))
+        assert writer.run(PATIENCE).value == 0
+    assert b"combination" not in (state / "disk.img").read_bytes()
+    with penglai.Machine(state=state) as machine:
+        assert machine.create(eapp(SAFE)).run(PATIENCE).value == 42
+        assert machine.create(eapp('eapp_print("thief");' + SAFE)).run(PATIENCE).value == 3
+    for key in state.iterdir():
+        if "secret" in key.name:
+            key.unlink()
+    with penglai.Machine(state=state) as machine:
+        assert machine.create(eapp(SAFE)).run(PATIENCE).value == 3, "another device"
 
 
 REPORTS = """

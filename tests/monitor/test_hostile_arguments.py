@@ -18,7 +18,7 @@ WORD = 1 << 64
 TABLE = 0x10000
 """Where the program below has its rows: a7, a0 to a3."""
 ROW = 40
-ROWS_PER_RUN = 400
+ROWS_PER_RUN = 3000
 
 CALL_ALL = f"""
 li s0, {TABLE}

@@ -28,7 +28,9 @@ PACKAGES = (
 @command
 def build_program(
     context: typer.Context,
-    sources: Annotated[list[Path], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")],
+    sources: Annotated[
+        list[Path], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The enclave ELF to make.")] = None,
 ) -> None:
     """Compile C, C++ or Zig sources to an enclave ELF.

@@ -4,7 +4,7 @@ import itertools
 import threading
 from typing import TypeVar
 
-from penglai.abi.errors import BadArgumentError, NoSuchEnclaveError
+from penglai.abi.errors import BadArgumentError
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.driver.pages import PageAllocator
 from penglai.machine.memory import HostMemory, Mapping
@@ -117,11 +117,11 @@ class SharedMemories:
         return relay
 
     def shared(self, number: int) -> SharedMemory:
-        """The shared memory with this id.  Raises NoSuchEnclaveError."""
+        """The shared memory with this id.  Raises BadArgumentError."""
         return _known(self._shared, number, "shared memory")
 
     def relay(self, number: int) -> RelayPages:
-        """The relay pages with this id.  Raises NoSuchEnclaveError."""
+        """The relay pages with this id.  Raises BadArgumentError."""
         return _known(self._relay, number, "relay pages")
 
     def remove(self, item: SharedMemory | RelayPages) -> None:
@@ -178,5 +178,5 @@ class SharedMemories:
 def _known(table: dict[int, T], number: int, what: str) -> T:
     found = table.get(number)
     if found is None:
-        raise NoSuchEnclaveError(f"there is no {what} with the id {number}")
+        raise BadArgumentError(f"there is no {what} with the id {number}")
     return found

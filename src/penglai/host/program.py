@@ -73,11 +73,11 @@ class HostProgram:
         return self._process.driver.memories.make_relay(size)
 
     def find_shared_memory(self, number: int) -> SharedMemory:
-        """The shared memory with this id.  Raises NoSuchEnclaveError if there is none."""
+        """The shared memory with this id.  Raises BadArgumentError if there is none."""
         return self._process.driver.memories.shared(number)
 
     def find_relay_pages(self, number: int) -> RelayPages:
-        """The relay pages with this id.  Raises NoSuchEnclaveError if there are none."""
+        """The relay pages with this id.  Raises BadArgumentError if there are none."""
         return self._process.driver.memories.relay(number)
 
     def free(self, memory: SharedMemory | RelayPages) -> None:
