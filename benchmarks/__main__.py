@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -67,6 +68,43 @@ def calls(rounds: int) -> list[Series]:
     return found
 
 
+def server_calls(rounds: int) -> list[Series]:
+    """Calls of a server and back, per call, by the size of the pages that go with them."""
+    here = Path(__file__).parent
+    found = []
+    with tempfile.TemporaryDirectory() as directory, penglai.Machine(harts=1) as machine:
+        server = penglai.build(here / "server.c", Path(directory, "server"))
+        machine.create(server, name="server", kind="server")
+        for size, name in ((0, "register"), (16 << 10, "16 KiB"), (16 << 20, "16 MiB")):
+            flags = [f"-DSIZE={size}UL", f"-DROUNDS={rounds}UL"]
+            caller = penglai.build(here / "caller.c", Path(directory, "caller"), flags)
+            series = Series(f"server call and return, {name}")
+            for _ in range(5):
+                enclave = machine.create(caller)
+                assert enclave.run().value == rounds
+                series.times.append(enclave.info().run_time // rounds)
+            found.append(series)
+    return found
+
+
+def shadows(rounds: int) -> list[Series]:
+    """An instance of a shadow beside an enclave that is created, each run to its end; and attestation."""
+    names = ("create and run hello-world", "instance of a shadow, run", "create shadow", "attest")
+    series = {name: Series(name) for name in names}
+    hello = build_demo("hello-world").read_bytes()
+    with penglai.Machine(harts=1) as machine:
+        shadow = machine.create(hello, kind="shadow")
+        shadow.attest(0)
+        for nonce in range(rounds):
+            series[names[0]].time(lambda: machine.create(hello).run())
+            series[names[1]].time(shadow.run)
+            made: list[penglai.Enclave] = []
+            series[names[2]].time(lambda made=made: made.append(machine.create(hello, kind="shadow")))
+            made[0].destroy()
+            series[names[3]].time(lambda nonce=nonce: shadow.attest(nonce))
+    return list(series.values())
+
+
 def host_process(rounds: int) -> list[Series]:
     """The peer: a process of the operating system, stopped, continued and killed."""
     names = ("fork+exec", "SIGSTOP to stopped", "SIGCONT", "SIGKILL to gone")
@@ -100,6 +138,8 @@ def main() -> None:
         lambda: life_cycle(options.rounds, 1),
         lambda: life_cycle(options.rounds, 2),
         lambda: calls(20_000),
+        lambda: server_calls(1_000),
+        lambda: shadows(min(options.rounds, 200)),
         lambda: host_process(min(options.rounds, 100)),
     ]
     rows = [series for part in parts for series in part()]
