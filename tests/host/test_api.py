@@ -74,13 +74,13 @@ def test_names(machine: penglai.Machine):
 
 
 def test_info(machine: penglai.Machine):
-    enclave = machine.create("loop", stack_size=8192)
+    enclave = machine.create("loop", stack_size=16384)
     info = enclave.info()
     assert (info.state, info.run_time, info.stops, info.preemptions) == (State.FRESH, 0, 0, 0)
     assert len(info.measurement) == 32
-    assert info.measurement == machine.create("loop", stack_size=8192).measurement
+    assert info.measurement == machine.create("loop", stack_size=16384).measurement
     assert info.measurement != machine.create("loop").measurement
-    assert machine.create("loop").info().pages == info.pages + 14
+    assert machine.create("loop").info().pages == info.pages + 12
     enclave.start()
     until(lambda: enclave.info().run_time > 0)
     enclave.stop()

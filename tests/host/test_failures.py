@@ -187,3 +187,10 @@ def test_callbacks_outlive_their_machine_quietly(caplog):
         if thread.name == "penglai-output":
             thread.join(PATIENCE)
     assert caplog.text == ""
+
+
+def test_a_stack_that_is_too_small_is_called_so(machine: penglai.Machine):
+    body = "volatile char big[60000]; big[0] = 1; EAPP_RETURN(big[0]);"
+    result = machine.create(eapp(body), stack_size=16384).run(PATIENCE)
+    assert result.reason is penglai.Reason.FAULTED
+    assert "below the stack" in str(result.fault)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from penglai.abi import layout
 from penglai.abi.errors import WaitTimeoutError
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
@@ -36,7 +37,9 @@ class Fault:
     address: int
 
     def __str__(self) -> str:
-        return f"{cause_name(self.cause)} at {self.address:#x}"
+        overflow = layout.MMAP_TOP <= self.address < layout.STACK_TOP
+        hint = " (it lies below the stack, which is too small)" if overflow else ""
+        return f"{cause_name(self.cause)} at {self.address:#x}{hint}"
 
 
 @dataclass(frozen=True)
