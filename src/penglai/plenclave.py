@@ -263,7 +263,7 @@ def PLenclave_shmat(shmid: int, _address: int = 0, machine: Machine | None = Non
 
 
 def PLenclave_shmdt(_shmid: int, shared: SharedMemory) -> int:
-    """The program uses it no more; the id stays.  -1 while arrays or views of it are in use."""
+    """The program uses it no more; the id stays.  -1 if it is no shared memory."""
     return 0 if isinstance(shared, SharedMemory) else -1
 
 

@@ -190,7 +190,7 @@ def test_callbacks_outlive_their_machine_quietly(caplog):
 
 
 def test_a_stack_that_is_too_small_is_called_so(machine: penglai.Machine):
-    body = "volatile char big[60000]; big[0] = 1; EAPP_RETURN(big[0]);"
+    body = "volatile char big[60000]; big[args[10]] = 1; EAPP_RETURN(big[args[11]]);"
     result = machine.create(eapp(body), stack_size=16384).run(PATIENCE)
     assert result.reason is penglai.Reason.FAULTED
     assert "below the stack" in str(result.fault)

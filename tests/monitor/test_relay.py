@@ -182,6 +182,28 @@ def test_they_can_be_lent_to_a_server(raw: RawHost, port: HostPort):
     check(raw.monitor)
 
 
+def test_a_response_keeps_clear_of_what_is_lent(raw: RawHost, port: HostPort):
+    """The host's relay pages lie where responses go; lent, their place stays theirs."""
+    give = call(98, Ocall.MMAP, 0, PAGE_SIZE) + "li t2, 99\nsd t2, 0(a0)\nmv a3, a0\nli a4, 4096\n"
+    raw.make_server("server", give + answering("x0", "a3", "a4"))
+    raw.memory.write(REGION, (41).to_bytes(8, "little"))
+    where = layout.STACK_TOP - 256
+    text = (
+        "mv s2, a3\nmv s3, a4\n"
+        + name_at(where, "server")
+        + call(97, where)
+        + store(where + 64, 0, 0, "s2", "s3", 0, 0)
+        + call(96, "", where + 64)
+        + f"li t1, {where + 64 + 32}\nld t1, 0(t1)\nld a0, 0(t1)\nld t0, 0(s2)\nadd a0, a0, t0\n"
+        + EXIT_WITH_A0
+    )
+    eid = raw.make(text)
+    start(raw, eid)
+    assert raw.enter(eid, port) == (0, RunValue.ENDED)
+    assert raw.word(4) == 99 + 41
+    check(raw.monitor)
+
+
 class TestSharedMemory:
     """Memory of the host that stays the host's and is mapped in enclaves."""
 

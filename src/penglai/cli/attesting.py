@@ -92,6 +92,7 @@ def attest(
         int | None,
         typer.Option(help="The verifier's number; a random one without it.", parser=parse_nonce, metavar="N"),
     ] = None,
+    kind: Annotated[Kind, typer.Option(help="What the enclave will be.")] = Kind.NORMAL,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report there.")] = None,
     memory: Memory = "256M",
     harts: Harts = 2,
@@ -101,7 +102,7 @@ def attest(
     """Create an enclave and let the monitor report on it."""
     number = secrets.randbits(64) if nonce is None else nonce
     with Machine(memory, harts) as machine:
-        enclave = machine.create(eapp, stack_size=parse_size(stack_size))
+        enclave = machine.create(eapp, kind=kind, stack_size=parse_size(stack_size))
         measurement = enclave.measurement
         report = enclave.attest(number)
     if output is not None:

@@ -59,8 +59,10 @@ def run(
     """
     servers = [_split(text) for text in server or []]
     with Machine(memory, harts) as machine:
-        if not as_json:
-            machine.on_output = Stdout(machine)
+        written: dict[int, bytes] = {}
+        machine.on_output = Stdout(machine)
+        if as_json:
+            machine.on_output = lambda eid, text: written.update({eid: written.get(eid, b"") + text})
         for name, image in servers:
             machine.create(image, name=name, kind="server", stack_size=parse_size(stack_size))
         kind = "normal" if instances is None else "shadow"
@@ -90,11 +92,11 @@ def _wait(run: Run, eapp: str, timeout: float | None) -> tuple[Result, Info]:
     """The end of a run, or of the enclave's time; relay pages are never supplied."""
     try:
         result = run.wait(timeout)
+        while result.reason is Reason.RELAY:
+            result = run.enclave.run(timeout, rerun=True)
     except WaitTimeoutError:
         run.enclave.destroy()
         fail(f"{eapp} was destroyed: it was still alive after {timeout} seconds")
-    while result.reason is Reason.RELAY:
-        result = run.enclave.run(timeout, rerun=True)
     return result, run.enclave.info()
 
 
@@ -107,7 +109,7 @@ def _tell(eid: int, eapp: str, result: Result, *, quiet: bool) -> None:
         err.print(f"enclave {eid} exited with value {result.value}", style="dim")
 
 
-def _as_dict(eid: int, result: Result, info: Info, output: str) -> dict[str, Any]:
+def _as_dict(eid: int, result: Result, info: Info, output: bytes) -> dict[str, Any]:
     return {
         "eid": eid,
         "reason": result.reason.name,
@@ -118,5 +120,5 @@ def _as_dict(eid: int, result: Result, info: Info, output: str) -> dict[str, Any
         "run_time_ns": info.run_time,
         "preemptions": info.preemptions,
         "stops": info.stops,
-        "output": output,
+        "output": output.decode("utf-8", "replace"),
     }

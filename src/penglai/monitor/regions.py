@@ -89,10 +89,13 @@ class Regions:
         """True if no region has a page in [start, end)."""
         return not self.within(start, end)
 
-    def gap_above(self, floor: int, ceiling: int, size: int) -> int | None:
-        """The lowest address of size free bytes in [floor, ceiling), or None."""
+    def gap_above(self, floor: int, ceiling: int, size: int, avoid: "Region | None" = None) -> int | None:
+        """The lowest address of size free bytes in [floor, ceiling), also clear of avoid, or None."""
         start = floor
-        for region in self.within(floor, ceiling):
+        taken = self.within(floor, ceiling)
+        if avoid is not None:
+            taken = sorted([*taken, avoid], key=lambda region: region.start)
+        for region in taken:
             if region.start - start >= size:
                 return start
             start = max(start, region.end)

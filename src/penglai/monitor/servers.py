@@ -111,11 +111,12 @@ def give_answer(platform: Platform, run: Enclave, pointer: int) -> None:
     answer = _read_argument(platform, me, pointer)
     region = passed(me, answer.resp_vaddr, answer.resp_size)
     address = 0
-    if frame.argument and region is not None and region.lent:
-        address = _home(frame, region)
+    if frame.argument and region is not None:
+        if region.lent:
+            address = _home(frame, region)
+        else:
+            address = receive(platform, region, me, frame.caller, avoid=frame.lent)
     _give_back(platform, frame)
-    if frame.argument and region is not None and not region.lent:
-        address = receive(platform, region, me, frame.caller)
     size = answer.resp_size if region else 0
     _leave(platform, run)
     complete(frame.caller, _deliver(platform, frame, answer.resp_val, address, size))
@@ -148,10 +149,20 @@ def passed(me: Enclave, address: int, size: int) -> Region | None:
 
 
 def receive(
-    platform: Platform, region: Region, source: Enclave, target: Enclave, *, lent: bool = False
+    platform: Platform,
+    region: Region,
+    source: Enclave,
+    target: Enclave,
+    *,
+    lent: bool = False,
+    avoid: Region | None = None,
 ) -> int:
-    """Move a region to where an enclave receives pages; returns its address there.  Raises Refusal."""
-    address = target.regions.gap_above(layout.RELAY_BASE, layout.SHARED_BASE, region.size)
+    """Move a region to where an enclave receives pages; returns its address there.
+
+    avoid: a region that the target has lent and will have again at its place.  Raises Refusal (no memory),
+    BadPointer if there is no room.
+    """
+    address = target.regions.gap_above(layout.RELAY_BASE, layout.SHARED_BASE, region.size, avoid)
     if address is None:
         raise BadPointer("the receiver has no room for the pages")
     move(platform, region, source, target, region.moved(address, lent=lent))
