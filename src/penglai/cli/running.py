@@ -71,7 +71,7 @@ def run(
         outcomes = [_wait(run, eapp, timeout) for run in runs]
         if as_json:
             rows = [
-                _as_dict(run.eid, *outcome, machine.console.text)
+                _as_dict(run.eid, *outcome, written.get(run.eid, b""))
                 for run, outcome in zip(runs, outcomes, strict=True)
             ]
             write_json(rows if instances else rows[0])
