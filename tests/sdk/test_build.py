@@ -98,10 +98,12 @@ def test_printing_is_as_in_c(machine: penglai.Machine, form: str, values: tuple[
     assert result.value == len(expected)
 
 
-def test_pointers_nulls_and_unknown_formats_are_printed_somehow(machine: penglai.Machine):
-    program = eapp('eapp_print("%p %s %q|", (void *)0x1234, (char *)0);', "-Wno-format")
-    machine.create(program).run(PATIENCE)
-    assert machine.console.text == "0x1234 (null) %q|"
+def test_pointers_and_nulls_are_printed_and_a_format_that_is_none_is_not(machine: penglai.Machine):
+    program = eapp(
+        'eapp_print("%p %s|", (void *)0x1234, (char *)0); EAPP_RETURN(eapp_print("%q|"));', "-Wno-format"
+    )
+    assert machine.create(program).run(PATIENCE).value == 2**64 - 1
+    assert machine.console.text == "0x1234 (null)|"
 
 
 def test_long_text_goes_out_whole(machine: penglai.Machine):

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from typer.core import TyperCommand
 
 from penglai.abi.errors import PenglaiError, ToolchainError
 from penglai.cli.options import Json, command, err, fail, out, write_json
@@ -27,9 +28,8 @@ PACKAGES = (
 
 @command
 def build_program(
-    context: typer.Context,
     sources: Annotated[
-        list[Path], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")
+        list[str], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The enclave ELF to make.")] = None,
 ) -> None:
@@ -37,9 +37,9 @@ def build_program(
 
     Options that penglai does not know, such as -O1, -g or -DNAME=1, go to the compiler.
     """
-    files = [source for source in sources if not str(source).startswith("-")]
-    flags = [str(source) for source in sources if str(source).startswith("-")]
-    made = build(files, output, [*flags, *context.args])
+    files = [source for source in sources if not source.startswith("-")]
+    flags = [source for source in sources if source.startswith("-")]
+    made = build(files, output, flags)
     err.print(f"built {made}", style="dim")
 
 
@@ -141,10 +141,30 @@ def _about(name: str) -> str:
     return text.lstrip("/* \n").splitlines()[0].removesuffix("*/").rstrip(" .")
 
 
+class CompilerLike(TyperCommand):
+    """A command whose unknown options are the compiler's.
+
+    They go behind `--`: the parser would look for its own short options inside them, and find the -o of -Wno-error.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Tell the command's own options from all else, then parse."""
+        own, rest, waiting = [], [], list(args)
+        while waiting:
+            argument = waiting.pop(0)
+            if argument in ("-o", "--output"):
+                own += [argument, *waiting[:1]]
+                del waiting[:1]
+            elif argument == "--help" or argument.startswith(("-o", "--output=")):
+                own.append(argument)
+            elif argument != "--":
+                rest.append(argument)
+        return super().parse_args(ctx, [*own, "--", *rest])
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    passing: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True}
-    app.command("build", context_settings=passing)(build_program)
+    app.command("build", cls=CompilerLike)(build_program)
     app.command("demos")(list_demos)
     app.command("doctor")(doctor)
     app.command("version")(version)

@@ -18,6 +18,12 @@ static long control(long request, struct winsize *size)
     return 0;
 }
 
+static long describe(struct stat *about)
+{
+    *about = (struct stat){.st_mode = S_IFCHR | 0620, .st_nlink = 1, .st_blksize = EAPP_PAGE_SIZE};
+    return 0;
+}
+
 long eapp_file_call(long number, long a, long b, long c, long d)
 {
     (void)d;
@@ -36,7 +42,13 @@ long eapp_file_call(long number, long a, long b, long c, long d)
         return is_console ? -ESPIPE : -EBADF;
     case SYS_close:
         return is_console ? 0 : -EBADF;
+    case SYS_fstat:
+        return is_console ? describe((struct stat *)b) : -EBADF;
     case SYS_openat:
+    case SYS_newfstatat:
+    case SYS_faccessat:
+    case SYS_readlinkat:
+    case SYS_unlinkat:
         return -ENOENT;
     default:
         return -ENOSYS;
