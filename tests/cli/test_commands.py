@@ -12,6 +12,8 @@ import pytest
 from tests.support.programs import eapp
 from tests.support.waiting import PATIENCE
 
+from penglai import demos
+
 PENGLAI = str(Path(sys.executable).with_name("penglai"))
 
 
@@ -158,12 +160,8 @@ class TestTools:
     def test_demos(self):
         done = penglai("demos")
         assert done.returncode == 0
-        assert [line.split()[0] for line in done.stdout.splitlines()[:-1]] == [
-            "float",
-            "hello-world",
-            "loop",
-            "prime",
-        ]
+        listed = [line.split()[0] for line in done.stdout.splitlines()[:-1]]
+        assert listed == demos()
         rows = json.loads(penglai("demos", "--json").stdout)
         assert all(Path(row["source"]).is_file() for row in rows)
 

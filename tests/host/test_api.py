@@ -12,7 +12,7 @@ from tests.support.waiting import PATIENCE, until
 import penglai
 from penglai import Reason, Result, State
 from penglai.abi.riscv import Cause
-from penglai.sdk.build import DEMOS, build_demo
+from penglai.sdk.build import build_demo, demo_source
 
 
 def test_the_example_of_the_readme():
@@ -44,7 +44,7 @@ def test_an_image_is_a_path_or_bytes(machine: penglai.Machine, kind):
 
 
 def test_every_demo_has_the_result_it_promises(machine: penglai.Machine):
-    assert penglai.demos() == ["float", "hello-world", "loop", "prime"]
+    assert {"caller", "float", "hello-world", "libc", "loop", "prime", "server"} < set(penglai.demos())
     assert machine.create("prime").run(PATIENCE).value == 78498
     first, second = (machine.create("float").run(PATIENCE) for _ in range(2))
     assert first == second
@@ -53,6 +53,12 @@ def test_every_demo_has_the_result_it_promises(machine: penglai.Machine):
     loop.start()
     machine.console.wait_for("round 1", PATIENCE)
     loop.destroy()
+    for name in ("test-server=server", "test-server1=server1"):
+        machine.create(name.partition("=")[2], name=name.partition("=")[0], kind="server")
+    for name in ("caller", "cxx", "libc", "mem", "zigzag"):
+        assert machine.create(name).run(PATIENCE).reason is Reason.EXITED, name
+    pages = machine.relay_pages(4096)
+    assert machine.create("relay-page").run(PATIENCE, relay=pages).reason is Reason.RELAY
 
 
 def test_a_file_of_the_directory_comes_before_a_demo(machine: penglai.Machine, tmp_path, monkeypatch):
@@ -165,7 +171,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("image", "message"),
         [
-            ("no-such-file", "no such file: no-such-file .and no demo of that name; there are float"),
+            ("no-such-file", "no such file: no-such-file .and no demo of that name; there are caller"),
             ("/", "cannot read /: Is a directory"),
             ("/proc/self/mem", "cannot read /proc/self/mem"),
             (__file__, "is not an ELF file; compile it with: penglai build"),
@@ -348,4 +354,4 @@ class TestOutput:
 
 
 def test_the_sources_of_the_demos_are_shipped():
-    assert all((DEMOS / f"{name}.c").is_file() for name in penglai.demos())
+    assert all(demo_source(name).is_file() for name in penglai.demos())
