@@ -160,7 +160,8 @@ class TestTools:
     def test_demos(self):
         done = penglai("demos")
         assert done.returncode == 0
-        listed = [line.split()[0] for line in done.stdout.splitlines()[:-1]]
+        rows = [line for line in done.stdout.splitlines()[:-1] if not line.startswith(" ")]
+        listed = [row.split()[0] for row in rows]
         assert listed == demos()
         rows = json.loads(penglai("demos", "--json").stdout)
         assert all(Path(row["source"]).is_file() for row in rows)
