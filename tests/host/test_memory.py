@@ -244,6 +244,22 @@ def test_what_is_sealed_survives_a_restart_and_opens_for_nobody_else(tmp_path):
         assert machine.create(eapp(SAFE)).run(PATIENCE).value == 3, "another device"
 
 
+def test_keys_that_others_can_read_are_not_used_and_the_machine_goes_on(tmp_path, caplog):
+    state = tmp_path / "state"
+    with penglai.Machine(state=state) as machine:
+        assert machine.create("hello-world").attest(1)
+        assert machine.create(eapp(SEAL)).run(PATIENCE).value != 0
+    for key in state.iterdir():
+        key.chmod(0o644)
+    with penglai.Machine(state=state) as machine:
+        with pytest.raises(penglai.AttestationError, match="its log says why"):
+            machine.create("hello-world").attest(1)
+        assert machine.create(eapp(SEAL)).run(PATIENCE).value == 0
+        with pytest.raises(penglai.StorageError):
+            assert machine.device_key
+    assert "keys are not to be had" in caplog.text
+
+
 REPORTS = """
 struct report_t mine, theirs;
 if (get_report(0, &mine, 77) || get_report("helper", &theirs, 78))

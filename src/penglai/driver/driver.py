@@ -228,6 +228,8 @@ class Driver:
             if verb not in ("destroy", "attest"):
                 remedy = KIND_REMEDIES.get(task.kind, remedy)
             why = f"it is {self.info(task).state}; {remedy}"
+        elif result.error == ErrorCode.ATTESTATION_FAILED:
+            why = "the monitor cannot get at the device's keys; its log says why"
         else:
             why = f"the monitor refuses ({code_name(result.error)})"
         raise error_class(result.error)(f"cannot {verb} {task.label}: {why}")

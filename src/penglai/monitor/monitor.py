@@ -17,7 +17,7 @@ from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunVa
 from penglai.abi.state import State
 from penglai.machine.board import Board
 from penglai.machine.hart import Hart
-from penglai.monitor import calls, create, execution, relay
+from penglai.monitor import calls, create, execution, relay, reports
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.ending import dissolve, end, report
 from penglai.monitor.keys import Keys
@@ -159,7 +159,7 @@ class Monitor:
         ownership.check_host(report_pa, REPORT_BYTES)
         with self._locked(eid) as enclave:
             next_state(Call.ATTEST, enclave.state)
-        ownership.write_host(report_pa, self.platform.keys.report(enclave.measurement, nonce))
+        ownership.write_host(report_pa, reports.sign(self.platform, enclave, nonce))
         return OK
 
     # ---- the host's calls: memory --------------------------------------------------------------

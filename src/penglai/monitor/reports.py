@@ -1,14 +1,28 @@
 """Reports and keys for enclaves."""
 
+import logging
+
 from penglai.abi.ecall import KeyType
+from penglai.abi.errors import ErrorCode, StorageError
 from penglai.abi.report import REPORT_BYTES
 from penglai.monitor import usermem
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.platform import Platform
+from penglai.monitor.refusal import Refusal
 from penglai.monitor.usermem import BadPointer
+
+log = logging.getLogger(__name__)
 
 MAX_KEY_SIZE = 4096
 """Bytes that one GET_KEY derives."""
+
+
+def sign(platform: Platform, subject: Enclave, nonce: int) -> bytes:
+    """The report of an enclave, 328 bytes.  Raises Refusal for want of the device's keys."""
+    try:
+        return platform.keys.report(subject.measurement, nonce)
+    except StorageError as error:
+        raise _no_keys(error) from error
 
 
 def write_report(platform: Platform, me: Enclave, name: int, pointer: int, nonce: int) -> None:
@@ -22,7 +36,7 @@ def write_report(platform: Platform, me: Enclave, name: int, pointer: int, nonce
     if subject is None:
         raise BadPointer("no server has the name")
     usermem.check_writable(platform.memory, me.table, pointer, REPORT_BYTES)
-    usermem.write(platform.memory, me.table, pointer, platform.keys.report(subject.measurement, nonce))
+    usermem.write(platform.memory, me.table, pointer, sign(platform, subject, nonce))
 
 
 def write_key(platform: Platform, me: Enclave, kind: int, pointer: int, size: int) -> None:
@@ -30,4 +44,13 @@ def write_key(platform: Platform, me: Enclave, kind: int, pointer: int, size: in
     if kind not in tuple(KeyType) or not 0 < size <= MAX_KEY_SIZE:
         raise BadPointer(f"no key of kind {kind} with {size} bytes")
     usermem.check_writable(platform.memory, me.table, pointer, size)
-    usermem.write(platform.memory, me.table, pointer, platform.keys.derive(kind, me.measurement, size))
+    try:
+        key = platform.keys.derive(kind, me.measurement, size)
+    except StorageError as error:
+        raise _no_keys(error) from error
+    usermem.write(platform.memory, me.table, pointer, key)
+
+
+def _no_keys(error: StorageError) -> Refusal:
+    log.error("the device's keys are not to be had: %s", error)
+    return Refusal(ErrorCode.ATTESTATION_FAILED, str(error))
