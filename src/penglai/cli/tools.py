@@ -25,7 +25,9 @@ PACKAGES = ("unicorn", "ziglang", "numpy", "cryptography", "pyelftools", "platfo
 
 @command
 def build_program(
-    sources: Annotated[list[str], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")],
+    sources: Annotated[
+        list[str], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The enclave ELF to make.")] = None,
 ) -> None:
     """Compile C, C++ or Zig sources to an enclave ELF.
@@ -139,7 +141,8 @@ def _about(name: str) -> str:
 class CompilerLike(TyperCommand):
     """A command whose unknown options are the compiler's.
 
-    They go behind `--`: the parser would look for its own short options inside them, and find the -o of -Wno-error.
+    They go behind `--`: the parser would look for its own short options inside them, and find the -o of
+    -Wno-error.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
