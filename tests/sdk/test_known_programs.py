@@ -46,23 +46,54 @@ def run(image: Path) -> tuple[int | None, str]:
 
 
 SCRIPTS = {
-    "arithmetic": ("print(1 / 3, 7 // 2, 2^53, 0x7fffffffffffffff + 1, math.sqrt(2))",
-                   "0.33333333333333\t3\t9.007199254741e+15\t-9223372036854775808\t1.4142135623731\n"),
-    "tables": ("local t = {} for i = 1, 100000 do t[i] = i * i end table.sort(t, function(a, b) return a > b end) "
-               "print(#t, t[1], t[100000])", "100000\t10000000000\t1\n"),
-    "strings": ("print(('%5.2f|%-4s|%q'):format(3.14159, 'ab', 'x\\ny')) "
-                "print((('hello world'):gsub('o', '0')), ('k=v'):match('(%w)=(%w)'))",
-                " 3.14|ab  |\"x\\\ny\"\nhell0 w0rld\tk\tv\n"),
-    "errors": ("print(pcall(error, 'thrown')) print(select(2, pcall(function() return nil + 1 end)) ~= nil)",
-               "false\tthrown\ntrue\n"),
-    "coroutines": ("local c = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) "
-                   "print(c(), c(), c())", "1\t2\t3\n"),
-    "garbage": ("for i = 1, 200000 do local t = {i, tostring(i)} end collectgarbage() "
-                "print(collectgarbage('count') < 2000)", "true\n"),
-    "time": ("print(os.time() > 1600000000, os.clock() >= 0, os.date('!%Y', 0))", "true\ttrue\t1970\n"),
-    "recursion": ("local function f(n) return n == 0 and 0 or 1 + f(n - 1) end print(f(10000)) "
-                  "print(pcall(string.rep, 'x', -1))", "10000\ntrue\t\n"),
-}  # fmt: skip
+    "arithmetic": (
+        "print(1 / 3, 7 // 2, 2^53, 0x7fffffffffffffff + 1, math.sqrt(2))",
+        "0.33333333333333\t3\t9.007199254741e+15\t-9223372036854775808\t1.4142135623731\n",
+    ),
+    "tables": (
+        (
+            "local t = {} for i = 1, 100000 do t[i] = i * i end table.sort(t, function(a, b) return a "
+            "> b end) print(#t, t[1], t[100000])"
+        ),
+        "100000\t10000000000\t1\n",
+    ),
+    "strings": (
+        (
+            "print(('%5.2f|%-4s|%q'):format(3.14159, 'ab', 'x\\ny')) print((('hello world'):gsub('o', "
+            "'0')), ('k=v'):match('(%w)=(%w)'))"
+        ),
+        ' 3.14|ab  |"x\\\ny"\nhell0 w0rld\tk\tv\n',
+    ),
+    "errors": (
+        ("print(pcall(error, 'thrown')) print(select(2, pcall(function() return nil + 1 end)) ~= nil)"),
+        "false\tthrown\ntrue\n",
+    ),
+    "coroutines": (
+        (
+            "local c = coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) "
+            "print(c(), c(), c())"
+        ),
+        "1\t2\t3\n",
+    ),
+    "garbage": (
+        (
+            "for i = 1, 200000 do local t = {i, tostring(i)} end collectgarbage() "
+            "print(collectgarbage('count') < 2000)"
+        ),
+        "true\n",
+    ),
+    "time": (
+        "print(os.time() > 1600000000, os.clock() >= 0, os.date('!%Y', 0))",
+        "true\ttrue\t1970\n",
+    ),
+    "recursion": (
+        (
+            "local function f(n) return n == 0 and 0 or 1 + f(n - 1) end print(f(10000)) "
+            "print(pcall(string.rep, 'x', -1))"
+        ),
+        "10000\ntrue\t\n",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -1,4 +1,4 @@
-"""Sources of well-known C programs, from Debian's source packages: fetched once, checked by apt, never kept here."""
+"""Sources of well-known C programs, from Debian's source packages: fetched once, and checked by apt."""
 
 import functools
 import shutil

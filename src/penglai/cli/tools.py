@@ -144,7 +144,8 @@ def _about(name: str) -> str:
 class CompilerLike(TyperCommand):
     """A command whose unknown options are the compiler's.
 
-    They go behind `--`: the parser would look for its own short options inside them, and find the -o of -Wno-error.
+    They go behind `--`: the parser would look for its own short options inside them, and find the -o of
+    -Wno-error.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
