@@ -27,11 +27,7 @@ def port(raw: RawHost) -> HostPort:
 
 
 def run(raw: RawHost, port: HostPort, text: str) -> int:
-    eid = raw.make(text + EXIT_WITH_A0)
-    raw.start(eid)
-    assert raw.enter(eid, port) == (0, RunValue.ENDED)
-    check(raw.monitor)
-    return raw.word(4)
+    return raw.value_of(port, text + EXIT_WITH_A0)
 
 
 def test_what_is_mapped_is_zero_and_writable(raw: RawHost, port: HostPort):

@@ -1,7 +1,7 @@
 """Pages that change hands between host and enclave, and memory that they share."""
 
 import pytest
-from tests.support.rawhost import EXIT, RawHost, answering, call, name_at, store
+from tests.support.rawhost import EXIT, RawHost, answering, call, lending
 
 from penglai.abi import layout
 from penglai.abi.ecall import Ocall
@@ -165,16 +165,7 @@ def test_a_page_that_a_program_of_the_host_has_mapped_cannot_be_given(raw: RawHo
 def test_they_can_be_lent_to_a_server(raw: RawHost, port: HostPort):
     raw.make_server("server", "ld t2, 0(a1)\naddi t2, t2, 1\nsd t2, 0(a1)\n" + answering("x0"))
     raw.memory.write(REGION, (41).to_bytes(8, "little"))
-    where = layout.STACK_TOP - 256
-    text = (
-        "mv s2, a3\nmv s3, a4\n"
-        + name_at(where, "server")
-        + call(97, where)
-        + store(where + 64, 0, 0, "s2", "s3", 0, 0)
-        + call(96, "", where + 64)
-        + RETURN_RELAY
-        + EXIT
-    )
+    text = "mv s2, a3\nmv s3, a4\n" + lending("server", "s2", "s3") + RETURN_RELAY + EXIT
     eid = raw.make(text)
     start(raw, eid)
     assert raw.enter(eid, port) == (0, RunValue.OCALL)
@@ -190,10 +181,7 @@ def test_a_response_keeps_clear_of_what_is_lent(raw: RawHost, port: HostPort):
     where = layout.STACK_TOP - 256
     text = (
         "mv s2, a3\nmv s3, a4\n"
-        + name_at(where, "server")
-        + call(97, where)
-        + store(where + 64, 0, 0, "s2", "s3", 0, 0)
-        + call(96, "", where + 64)
+        + lending("server", "s2", "s3")
         + f"li t1, {where + 64 + 32}\nld t1, 0(t1)\nld a0, 0(t1)\nld t0, 0(s2)\nadd a0, a0, t0\n"
         + EXIT_WITH_A0
     )

@@ -43,12 +43,7 @@ def port(raw: RawHost) -> HostPort:
 
 
 def run(raw: RawHost, port: HostPort, text: str | ImageSpec) -> int:
-    """Run a program to its end; what it returned."""
-    eid = raw.make(text)
-    raw.start(eid)
-    assert raw.enter(eid, port) == (0, RunValue.ENDED)
-    check(raw.monitor)
-    return raw.word(4)
+    return raw.value_of(port, text)
 
 
 def in_server(raw: RawHost, port: HostPort, text: str, passing: str = "") -> tuple[int, int]:

@@ -34,11 +34,7 @@ def start(raw: RawHost, port: HostPort, text: str) -> int:
 
 
 def run(raw: RawHost, port: HostPort, text: str) -> int:
-    eid = raw.make(text + EXIT_WITH_A0)
-    raw.start(eid)
-    assert raw.enter(eid, port) == (0, RunValue.ENDED)
-    check(raw.monitor)
-    return raw.word(4)
+    return raw.value_of(port, text + EXIT_WITH_A0)
 
 
 def test_what_one_writes_the_other_reads(raw: RawHost, port: HostPort):

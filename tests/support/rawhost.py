@@ -12,6 +12,7 @@ from penglai.abi.sbi import (
     EnclaveType,
     HostCall,
     ResumeReason,
+    RunValue,
     SbiResult,
     ShadowRunParam,
 )
@@ -154,16 +155,17 @@ class RawHost:
             "entry": layout.TEXT_BASE,
             "kbuffer": self.page(),
             "kbuffer_size": PAGE_SIZE,
-            "ocall_id_pa": self.words,
-            "ocall_arg0_pa": self.words + 8,
-            "ocall_arg1_pa": self.words + 16,
-            "syscall_pa": self.words + 24,
-            "retval_pa": self.words + 32,
+            **self.mailbox(),
             **fields,
         }
         self.kernel_buffer = values["kbuffer"]
         self.memory.write(page, bytes(CreateParam(**values)))
         return page
+
+    def mailbox(self) -> dict[str, int]:
+        """Fields of a parameter: where the monitor's five words go."""
+        names = ("ocall_id_pa", "ocall_arg0_pa", "ocall_arg1_pa", "syscall_pa", "retval_pa")
+        return {name: self.words + 8 * index for index, name in enumerate(names)}
 
     def create(self, spec: ImageSpec | str, **fields: object) -> SbiResult:
         """CREATE; the value is the eid."""
@@ -203,11 +205,7 @@ class RawHost:
             "eid_pa": self._eid_word,
             "kbuffer": self.page(),
             "kbuffer_size": PAGE_SIZE,
-            "ocall_id_pa": self.words,
-            "ocall_arg0_pa": self.words + 8,
-            "ocall_arg1_pa": self.words + 16,
-            "syscall_pa": self.words + 24,
-            "retval_pa": self.words + 32,
+            **self.mailbox(),
             **fields,
         }
         page = self.page()
@@ -238,6 +236,15 @@ class RawHost:
         self, eid: int, ocall: int = Ocall.WRITE, size: int = 0, port: HostPort | None = None
     ) -> SbiResult:
         return self.call(HostCall.RESUME, eid, ResumeReason.OCALL, ocall, 0, size, port=port)
+
+    def value_of(self, port: HostPort, spec: ImageSpec | str) -> int:
+        """Run a program to its end on the hart of port; what it returned.  The invariants hold."""
+        eid = self.make(spec)
+        self.start(eid)
+        result = self.enter(eid, port)
+        assert result == (0, RunValue.ENDED), result
+        check(self.monitor)
+        return self.word(4)
 
     def info(self, eid: int) -> EnclaveInfo:
         page = self.page()
@@ -270,3 +277,15 @@ def answering(value: str, address: str = "x0", size: str = "x0") -> str:
 def load_word(register: str, address: int) -> str:
     """Load the word at address."""
     return f"li t1, {address}\nld {register}, 0(t1)\n"
+
+
+def lending(name: str, address: str, size: str) -> str:
+    """Acquire a server and call it with pages.  address, size: registers (not t0, t1, a0 to a7, s1)."""
+    where = layout.STACK_TOP - 256
+    return (
+        name_at(where, name)
+        + call(97, where)
+        + "mv s1, a0\n"
+        + store(where + 64, 0, 0, address, size, 0, 0)
+        + call(96, "mv a0, s1", where + 64)
+    )
