@@ -36,7 +36,7 @@ def test_a_report_says_what_it_is_made_of():
 
 
 def test_a_good_report_verifies():
-    GOOD.verify(measurement=MEASUREMENT, nonce=NONCE)
+    assert GOOD.verify(measurement=MEASUREMENT, nonce=NONCE) is GOOD
     GOOD.verify(measurement=MEASUREMENT.hex(), nonce=NONCE)
     GOOD.verify(measurement=MEASUREMENT, nonce=NONCE, device_key=DEVICE_KEY, monitor_hash=MONITOR_HASH)
 

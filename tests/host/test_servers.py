@@ -143,6 +143,35 @@ def test_a_server_whose_callers_process_ends(machine: penglai.Machine):
     server.destroy()
 
 
+CALL_STUCK = 'struct call_enclave_arg_t a = {0}; EAPP_RETURN(call_enclave(acquire_enclave("stuck"), &a));'
+
+
+def test_a_process_ends_with_its_servers_also_those_that_it_calls_itself(machine: penglai.Machine):
+    before = machine._monitor.platform.ownership.snapshot()
+    with machine.program() as program:
+        server = program.create(eapp("for (;;) ;"), name="stuck", kind="server")
+        program.create(eapp(CALL_STUCK)).start()
+        until(lambda: server.state is State.BUSY)
+    assert server.state is State.DESTROYED
+    machine.create("hello-world", name="stuck", kind="server").destroy()
+    after = machine._monitor.platform.ownership.snapshot()
+    assert (after > 0).sum() == (before > 0).sum() == 0
+
+
+def test_a_server_that_others_call_goes_when_they_are_done(machine: penglai.Machine):
+    with machine.program() as program:
+        server = program.create(eapp("for (;;) ;"), name="stuck", kind="server")
+        caller = machine.create(eapp(CALL_STUCK))
+        run = caller.start()
+        until(lambda: server.state is State.BUSY)
+    assert server.state is State.BUSY
+    caller.destroy()
+    assert run.wait(PATIENCE).reason is Reason.DESTROYED
+    until(lambda: server.state is State.DESTROYED)
+    machine.create("hello-world", name="stuck", kind="server")
+    check(machine._monitor)
+
+
 def test_the_text_of_a_server_is_its_callers(machine: penglai.Machine):
     seen: list[tuple[int, bytes]] = []
     machine.on_output = lambda eid, text: seen.append((eid, text))

@@ -97,8 +97,10 @@ class Report:
         device_key: bytes | None = None,
         monitor_hash: bytes | None = None,
         scheme: str = Scheme.SM3,
-    ) -> None:
-        """Return if the report proves that this enclave runs; raise AttestationError if not.
+    ) -> Self:
+        """The report itself if it proves that this enclave runs there.
+
+        Raises AttestationError if it does not.
 
         measurement: the one expected, 32 bytes or their hex digits.  nonce: the one that was sent.
         device_key: the key of the device that is trusted; without it any device is, also one that somebody
@@ -130,6 +132,7 @@ class Report:
                 f"wrong measurement: the report is not of {_measurement(measurement).hex()} "
                 f"(scheme {scheme}); it is another enclave, or another scheme"
             )
+        return self
 
     def __repr__(self) -> str:
         return (

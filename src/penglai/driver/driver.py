@@ -83,6 +83,7 @@ class Driver:
         self.memories = SharedMemories(memory, self._pages)
         self._tasks_lock = threading.Lock()
         self._tasks: set[Task] = set()
+        self._orphans: set[Task] = set()
         self._scheduler = Scheduler(self._step, self._release_if_over, self._fail)
         self.ocalls = OcallServer(memory, port, self._pages, output, disk, self._scheduler.wake)
         self._failure: Exception | None = None
@@ -189,16 +190,30 @@ class Driver:
             self._release_if_over(task)
 
     def destroy_if_alive(self, task: Task) -> None:
-        """Destroy an enclave unless it has ended already, or the machine has failed."""
+        """Destroy an enclave unless it has ended already, or the machine has failed.
+
+        A server that is being called is destroyed later, at the first chance after the call.
+        """
         with Shield():
             try:
-                destroyed = self._ecall(DESTROY[task.kind], task.eid).error == ErrorCode.OK
-            except PenglaiError as error:
-                self._fail(error)
+                error = self._ecall(DESTROY[task.kind], task.eid).error
+            except PenglaiError as failure:
+                self._fail(failure)
                 return
-            if destroyed:
+            if error == ErrorCode.GENERIC:
+                with self._tasks_lock:
+                    self._orphans.add(task)
+                return
+            if not error:
                 self._end(task, Result(Reason.DESTROYED))
             self._release_if_over(task)
+
+    def _bury_orphans(self) -> None:
+        """Servers of processes that are gone were being called then: now perhaps they are not."""
+        with self._tasks_lock:
+            orphans, self._orphans = self._orphans, set()
+        for orphan in orphans:
+            self.destroy_if_alive(orphan)
 
     def info(self, task: Task) -> Info:
         """What the monitor tells of an enclave; of an ended one, what it told last."""
@@ -278,6 +293,7 @@ class Driver:
                 )
 
     def _new_task(self, order: Order) -> Task:
+        self._bury_orphans()
         pages = self._pages.allocate(2 * PAGE_SIZE)
         self._memory.write(pages, bytes(PAGE_SIZE))
         task = Task(page=pages, kernel_buffer=pages + PAGE_SIZE, **vars(order))
@@ -357,6 +373,7 @@ class Driver:
         task.on_end(task)
         if run is not None:
             run.finish(result)
+        self._bury_orphans()
 
     def _release_if_over(self, task: Task) -> None:
         """Give the pages of an ended task back, once neither a hart nor a callback has to do with it."""

@@ -74,9 +74,9 @@ class Process:
         self._tasks.pop(task.eid, None)
 
     def close(self) -> None:
-        """The process ends: its enclaves are destroyed."""
+        """The process ends: its enclaves are destroyed, those first that call others."""
         self._open = False
-        for task in self.tasks():
+        for task in sorted(self.tasks(), key=lambda task: task.kind is EnclaveType.SERVER):
             self.driver.destroy_if_alive(task)
 
     def _check_open(self) -> None:

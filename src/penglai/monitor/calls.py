@@ -19,7 +19,7 @@ from penglai.abi.sbi import RunValue
 from penglai.abi.state import State
 from penglai.monitor import mapping, reflect, relay, reports, servers, sharing, usermem
 from penglai.monitor.enclave import Enclave
-from penglai.monitor.ending import dissolve, tell_host
+from penglai.monitor.ending import dissolve, end_server, tell_host
 from penglai.monitor.platform import Platform
 from penglai.monitor.refusal import Refusal
 from penglai.monitor.servers import complete
@@ -55,8 +55,8 @@ def _unknown(_platform: Platform, run: Enclave) -> Outcome:
 
 
 def _exit(platform: Platform, run: Enclave) -> Outcome:
-    if run.frames:  # a server that exits is gone, and its caller learns no more than that
-        dissolve(platform, servers.fail(platform, run), State.DESTROYED)
+    if run.frames:
+        end_server(platform, run)
         return None
     tell_host(platform, run.mailbox.retval, run.context.x[REG_A0])
     dissolve(platform, run, State.EXITED)

@@ -23,6 +23,14 @@ def end(platform: Platform, enclave: Enclave, state: State) -> None:
     dissolve(platform, enclave, state)
 
 
+def end_server(platform: Platform, run: Enclave) -> None:
+    """The server that runs in a chain faulted or exited: it is gone, and its caller's call has failed."""
+    server = run.active
+    with server.lock:
+        servers.fail(platform, run)
+        dissolve(platform, server, State.DESTROYED)
+
+
 def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
     """Scrub and give back all that the enclave has; it executes nowhere, and `state` is its last.
 
@@ -32,7 +40,6 @@ def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
     if enclave.hart is not None:
         enclave.leave_hart(platform.clock.now())
     registry = platform.registry
-    registry.remove(enclave)
     enclave.state = state
     report(platform, enclave, enclave.final_info)
     platform.forget_mappings()
@@ -44,6 +51,7 @@ def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
         _release(platform, enclave)
     if enclave.template is not None and registry.end_instance(enclave.template):
         _release(platform, enclave.template)
+    registry.remove(enclave)  # last: whoever finds it gone finds its memory back and its account written
 
 
 def _release(platform: Platform, enclave: Enclave) -> None:

@@ -26,9 +26,9 @@ from penglai.abi.sbi import RunValue, SbiResult
 from penglai.abi.state import State
 from penglai.machine.context import Trap
 from penglai.machine.hart import Hart
-from penglai.monitor import calls, reflect, servers
+from penglai.monitor import calls, reflect
 from penglai.monitor.enclave import Enclave
-from penglai.monitor.ending import dissolve, tell_host
+from penglai.monitor.ending import dissolve, end_server, tell_host
 from penglai.monitor.lifecycle import Call, next_state
 from penglai.monitor.platform import Platform
 
@@ -113,7 +113,7 @@ def _fault(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
     """
     log.info("%r: %s", enclave.active, trap)
     if enclave.frames:
-        dissolve(platform, servers.fail(platform, enclave), State.DESTROYED)
+        end_server(platform, enclave)
         return None
     address = trap.tval if trap.cause in ADDRESS_FAULTS else trap.epc
     tell_host(platform, enclave.mailbox.ocall_arg0, trap.cause)

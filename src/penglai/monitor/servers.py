@@ -79,7 +79,7 @@ def begin(
     """
     me = run.active
     if not platform.registry.change_state(server, State.IDLE, State.BUSY):
-        complete(me, RESULT_BUSY)
+        complete(me, RESULT_BUSY if server.state is State.BUSY else RESULT_ERROR)
         return
     address = 0
     try:
@@ -122,13 +122,12 @@ def give_answer(platform: Platform, run: Enclave, pointer: int) -> None:
     complete(frame.caller, _deliver(platform, frame, answer.resp_val, address, size))
 
 
-def fail(platform: Platform, run: Enclave) -> Enclave:
-    """The server that runs cannot go on: its caller's call has the result -1.  Returns the server."""
+def fail(platform: Platform, run: Enclave) -> None:
+    """The server that runs cannot go on: its caller's call has the result -1, and nobody calls it again."""
     frame = run.frames[-1]
     _give_back(platform, frame)
-    _leave(platform, run)
+    _leave(platform, run, State.DESTROYED)
     complete(frame.caller, RESULT_ERROR)
-    return frame.server
 
 
 def abandon(platform: Platform, run: Enclave) -> None:
@@ -189,7 +188,7 @@ def _give_back(platform: Platform, frame: Frame) -> None:
             move(platform, region, frame.server, frame.caller, home)
 
 
-def _leave(platform: Platform, run: Enclave) -> None:
+def _leave(platform: Platform, run: Enclave, after: State = State.IDLE) -> None:
     """The innermost server runs no more: it keeps nothing of the call but what is in its own memory."""
     server = run.frames.pop().server
     server.caller = None
@@ -197,7 +196,7 @@ def _leave(platform: Platform, run: Enclave) -> None:
     server.context = Context()
     server.table.redirect(layout.KERNEL_BUFFER, server.kernel_buffer)
     platform.forget_mappings()
-    platform.registry.change_state(server, State.BUSY, State.IDLE)
+    platform.registry.change_state(server, State.BUSY, after)
 
 
 def _deliver(platform: Platform, frame: Frame, value: int, address: int, size: int) -> int:
