@@ -50,7 +50,7 @@ int EAPP_ENTRY main()
     try {
         thrower(5);
     } catch (const std::exception &error) {
-        std::cout << made << " " << error.what() << " " << Counted::alive << " " 
+        std::cout << made << " " << error.what() << " " << Counted::alive << " "
                   << ages.begin()->first << std::endl;
     }
     EAPP_RETURN(sum + twice(21));
