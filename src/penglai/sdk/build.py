@@ -93,15 +93,13 @@ def build_demo(name: str) -> Path:
     """The ELF of a shipped demo, compiled on first use.  Raises ImageError for an unknown name."""
     source = demo_source(name)
     inputs = [source, LINKER_SCRIPT, *LIBRARY, *_headers()]
-    with tempfile.TemporaryDirectory(prefix="penglai-") as directory:
-        return compile_cached(
-            name,
-            [source, *LINK_FLAGS],
-            inputs,
-            lambda output: compile_c(
-                _arguments([_zig_object(source, Path(directory), ())], ()), output, cxx=_has_cxx([source])
-            ),
-        )
+
+    def make(output: Path) -> None:
+        with tempfile.TemporaryDirectory(prefix="penglai-") as directory:
+            made = _zig_object(source, Path(directory), ())
+            compile_c(_arguments([made], ()), output, cxx=_has_cxx([source]))
+
+    return compile_cached(name, [source, *LINK_FLAGS], inputs, make)
 
 
 def find_image(name: str) -> Path:
