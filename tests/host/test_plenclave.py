@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.support.programs import eapp
@@ -118,3 +119,94 @@ def test_without_a_machine_all_share_one():
 def test_the_names_of_c_structs_are_there_too():
     assert plenclave.elf_args is ElfArgs
     assert plenclave.enclave_args is EnclaveArgs
+
+
+RELAY = """
+volatile unsigned long *pages = (void *)args[13];
+for (int round = 0; round < 2; round++) {
+    pages[1] = pages[0] + 1;
+    eapp_return_relay_page();
+}
+EAPP_RETURN(args[14] ? pages[0] : 7);
+"""
+
+
+def prepared(machine: penglai.Machine, program: Path, **fields: object) -> PLenclave:
+    """An enclave of a program, created.  fields: of its EnclaveArgs."""
+    enclave, elf, params = PLenclave(), ElfArgs(), EnclaveArgs(**fields)  # type: ignore[arg-type]
+    assert PLenclave_init(enclave, machine) == 0
+    assert elf_args_init(elf, str(program)) == 0
+    assert plenclave.elf_valid(elf)
+    assert PLenclave_create(enclave, elf, params) == 0, enclave.error
+    return enclave
+
+
+def test_relay_pages_by_the_c_names(machine: penglai.Machine):
+    number = plenclave.PLenclave_schrodinger_get(2 * 4096, machine)
+    pages = plenclave.PLenclave_schrodinger_at(number, 0, machine)
+    assert pages is not None
+    enclave = prepared(machine, eapp(RELAY))
+    assert plenclave.PLenclave_set_mem_arg(enclave, number, 0, 4096) == 0
+    for value in (5, 50):
+        pages.write(value.to_bytes(8, "little"))
+        assert PLenclave_run(enclave) == plenclave.RETURN_USER_RELAY_PAGE
+        assert int.from_bytes(pages.read(8, 8), "little") == value + 1
+        assert plenclave.PLenclave_set_rerun_arg(enclave, plenclave.RETURN_USER_RELAY_PAGE) == 0
+    pages.write((500).to_bytes(8, "little"))
+    assert PLenclave_run(enclave) == 0
+    assert enclave.user_param.retval == 500
+    assert plenclave.PLenclave_schrodinger_dt(number, pages) == 0
+    assert plenclave.PLenclave_schrodinger_ctl(number, machine) == 0
+    assert plenclave.PLenclave_schrodinger_ctl(number, machine) == -1
+    assert plenclave.PLenclave_schrodinger_at(number, 0, machine) is None
+
+
+def test_shared_memory_by_the_c_names(machine: penglai.Machine):
+    number = plenclave.PLenclave_shmget(4096, machine)
+    shared = plenclave.PLenclave_shmat(number, 0, machine)
+    assert shared is not None
+    shared[0] = 9
+    program = eapp("EAPP_RETURN(*(unsigned char *)args[10] + args[11]);")
+    direct = prepared(machine, program, shmid=number, shm_size=4096)
+    assert (PLenclave_run(direct), direct.user_param.retval) == (0, 4096 + 9)
+    enclave = PLenclave()
+    PLenclave_init(enclave, machine)
+    assert plenclave.PLenclave_set_shm(enclave, number, 0, 4096) == 0
+    assert PLenclave_create(enclave, direct.elffile or ElfArgs(), EnclaveArgs()) == 0
+    assert (PLenclave_run(enclave), enclave.user_param.retval) == (0, 4096 + 9)
+    assert plenclave.PLenclave_fs_persistency_init(number, machine) == 0
+    view = memoryview(shared)
+    assert plenclave.PLenclave_shmctl(number, machine) == -1, "it is in use"
+    view.release()
+    assert plenclave.PLenclave_shmdt(number, shared) == 0
+    assert plenclave.PLenclave_shmget(0, machine) == plenclave.PLenclave_shmctl(4711, machine) == -1
+
+
+def test_a_shadow_becomes_its_instance_and_can_be_named_again(machine: penglai.Machine):
+    shadow = prepared(machine, eapp("EAPP_RETURN(get_enclave_id());"), type=plenclave.SHADOW_ENCLAVE)
+    template = shadow.eid
+    assert plenclave.PLenclave_attest(shadow, 7) == 0
+    report = penglai.Report(bytes(shadow.attest_param.report))
+    report.verify(measurement=machine.enclave(template).measurement, nonce=7, device_key=machine.device_key)
+    for _ in range(2):
+        shadow.eid = template
+        assert PLenclave_run(shadow) == 0
+        assert shadow.user_param.isShadow == 1
+        assert shadow.eid == shadow.user_param.retval != template
+        assert PLenclave_destroy(shadow) == -1, "the instance has ended"
+    shadow.eid = template
+    assert PLenclave_destroy(shadow) == 0
+
+
+def test_a_server_by_the_c_names(machine: penglai.Machine):
+    answer = "struct call_enclave_arg_t a = {.resp_val = args[10] * 2}; SERVER_RETURN(&a);"
+    server = prepared(machine, eapp(answer), name="test-server", type=plenclave.SERVER_ENCLAVE)
+    body = """
+    struct call_enclave_arg_t a = {.req_arg = 21};
+    unsigned long failed = call_enclave(acquire_enclave("test-server"), &a);
+    EAPP_RETURN(failed ? 1 : a.resp_val);
+    """
+    caller = prepared(machine, eapp(body))
+    assert (PLenclave_run(caller), caller.user_param.retval) == (0, 42)
+    assert PLenclave_run(server) == -1
+    assert PLenclave_destroy(server) == 0

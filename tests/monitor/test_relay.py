@@ -258,3 +258,19 @@ def test_reclaim_gives_whole_chunks_back(raw: RawHost):
         check(raw.monitor)
     assert ownership.free_pages == 0
     assert (ownership.snapshot() == 0).all()
+
+
+def test_want_of_memory_leaves_the_pages_with_the_host(raw: RawHost, port: HostPort):
+    """The enclave's table needs pages to map them: none are left, then the host gives some."""
+    raw.memory.write(REGION, (1234).to_bytes(8, "little"))
+    eid = raw.make(READ + EXIT_WITH_A0)
+    ownership = raw.monitor.platform.ownership
+    hoard = ownership.take(ownership.free_pages, -1)
+    assert start(raw, eid) == ErrorCode.NO_MEMORY
+    assert raw.memory.read(REGION, 8) == (1234).to_bytes(8, "little")
+    assert raw.state(eid) is State.FRESH
+    ownership.release(hoard, -1)
+    check(raw.monitor)
+    assert start(raw, eid) == 0
+    assert raw.enter(eid, port) == (0, RunValue.ENDED)
+    assert raw.word(4) == 1234
