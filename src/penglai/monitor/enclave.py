@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penglai.abi import layout
+from penglai.abi.ecall import CallArg
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
@@ -62,13 +63,15 @@ class Reflected:
 class Frame:
     """A call of a server under way.
 
-    argument: address of the call_arg in the caller, 0 if nobody waits for the answer.  lent: the
-    region that the caller passed, as it was there, and lent_at: where the server has it.
+    argument: address of the call_arg in the caller, 0 if nobody waits for the answer; request: what was
+    read there.  lent: the region that the caller passed, as it was there, and lent_at: where the server
+    has it.
     """
 
     server: "Enclave"
     caller: "Enclave"
     argument: int
+    request: CallArg
     lent: Region | None
     lent_at: int
 

@@ -62,8 +62,8 @@ def call(platform: Platform, run: Enclave, handle: int, pointer: int) -> None:
     server = platform.registry.find(handle) if handle in me.handles else None
     if server is None or server.kind is not EnclaveType.SERVER:
         raise BadPointer(f"no server has the handle {handle:#x}")
-    argument = _read_argument(platform, me, pointer)
-    usermem.check_writable(platform.memory, me.table, pointer, ARGUMENT_SIZE)
+    raw = usermem.read_writable(platform.memory, me.table, pointer, ARGUMENT_SIZE)
+    argument = CallArg.from_buffer_copy(raw)
     region = passed(me, argument.req_vaddr, argument.req_size)
     if region and region.start < pointer + ARGUMENT_SIZE and pointer < region.end:
         raise BadPointer("the argument lies on the pages that it passes")
@@ -95,7 +95,7 @@ def begin(
     server.context.x[REG_A2] = argument.req_size if region else 0
     server.table.redirect(layout.KERNEL_BUFFER, run.kernel_buffer)
     platform.forget_mappings()
-    run.frames.append(Frame(server, me, pointer, region if pointer else None, address))
+    run.frames.append(Frame(server, me, pointer, argument, region if pointer else None, address))
 
 
 def give_answer(platform: Platform, run: Enclave, pointer: int) -> None:
@@ -108,7 +108,8 @@ def give_answer(platform: Platform, run: Enclave, pointer: int) -> None:
     if not run.frames:
         raise BadPointer("returning without having been called")
     frame = run.frames[-1]
-    answer = _read_argument(platform, me, pointer)
+    raw = usermem.read(platform.memory, me.table, pointer, ARGUMENT_SIZE)
+    answer = CallArg.from_buffer_copy(raw)
     region = passed(me, answer.resp_vaddr, answer.resp_size)
     address = 0
     if frame.argument and region is not None:
@@ -168,10 +169,6 @@ def receive(
     return address
 
 
-def _read_argument(platform: Platform, me: Enclave, pointer: int) -> CallArg:
-    return CallArg.from_buffer_copy(usermem.read(platform.memory, me.table, pointer, ARGUMENT_SIZE))
-
-
 def _home(frame: Frame, region: Region) -> int:
     """Where a lent region lay in the caller."""
     assert frame.lent is not None
@@ -203,13 +200,10 @@ def _deliver(platform: Platform, frame: Frame, value: int, address: int, size: i
     """Fill in the caller's call_arg; the result of its call."""
     if not frame.argument:
         return 0
-    memory, table = platform.memory, frame.caller.table
+    answered = frame.request
+    answered.resp_val, answered.resp_vaddr, answered.resp_size = value, address, size
     try:
-        for field, content in (
-            (CallArg.resp_val, value.to_bytes(8, "little")),
-            (CallArg.resp_vaddr, address.to_bytes(8, "little") + size.to_bytes(8, "little")),
-        ):
-            usermem.write(memory, table, frame.argument + field.offset, content)
+        usermem.write(platform.memory, frame.caller.table, frame.argument, bytes(answered))
     except BadPointer:
         return RESULT_ERROR
     return 0

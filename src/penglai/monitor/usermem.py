@@ -23,6 +23,13 @@ def read(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> b
     return b"".join(memory.read(pa, length) for pa, length in _pieces(memory, table, address, size, READABLE))
 
 
+def read_writable(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
+    """`read`, of memory to which the answer will be written.  Raises BadPointer unless both would work."""
+    return b"".join(
+        memory.read(pa, length) for pa, length in _pieces(memory, table, address, size, READABLE | WRITABLE)
+    )
+
+
 def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -> None:
     """Write at a virtual address: all of it, or nothing.  Raises BadPointer."""
     done = 0
@@ -62,8 +69,8 @@ def _pieces(
         if address >> (ADDRESS_BITS - 1) not in (0, UPPER_BITS << 1 | 1):
             raise BadPointer(f"{address:#x} is no Sv39 address")
         mapped = table.lookup(address)
-        if mapped is None or not mapped[1] & need:
-            raise BadPointer(f"{address:#x} is not {'writable' if need == WRITABLE else 'readable'}")
+        if mapped is None or mapped[1] & need != need:
+            raise BadPointer(f"{address:#x} is not {'writable' if need & WRITABLE else 'readable'}")
         offset = address % PAGE_SIZE
         length = min(PAGE_SIZE - offset, end - address)
         found.append((memory.address_of(mapped[0]) + offset, length))
