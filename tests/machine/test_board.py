@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from penglai.abi import riscv, sbi
+from penglai.abi import sbi
 from penglai.abi.errors import BadArgumentError, MachineError
+from penglai.abi.firmware import Extension
 from penglai.abi.sbi import SbiResult
 from penglai.machine import Board, Hart, HostPort, ManualClock
 
@@ -43,11 +44,11 @@ def test_without_firmware_nothing_is_supported(board: Board):
 def test_the_timer_belongs_to_the_hart_that_sets_it():
     board = Board(16 << 20, 2, ManualClock())
     port = board.host_port(board.harts[1])
-    assert port.ecall(riscv.SBI_TIME, 0, 50) == (0, 0)
+    assert port.ecall(Extension.TIME, 0, 50) == (0, 0)
     assert board.harts[1].deadline == 5000, "50 ticks of 100 ns"
-    assert port.ecall(riscv.SBI_TIME, 0, (1 << 64) - 1) == (0, 0)
+    assert port.ecall(Extension.TIME, 0, (1 << 64) - 1) == (0, 0)
     assert board.harts[1].deadline == (1 << 64) - 1
-    assert board.host_port().ecall(riscv.SBI_TIME, 0, 50) == (-2, 0), "no hart, no timer"
+    assert board.host_port().ecall(Extension.TIME, 0, 50) == (-2, 0), "no hart, no timer"
     board.power_off()
 
 

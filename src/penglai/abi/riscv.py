@@ -1,7 +1,7 @@
-"""Facts of the RISC-V architecture that cross a boundary: causes, Sv39, SBI numbers.
+"""Facts of the RISC-V architecture that cross a boundary: causes, Sv39.
 
 Source: RISC-V privileged specification, chapters "Machine-Level ISA" (causes) and "Supervisor-Level
-ISA" (Sv39); RISC-V SBI specification (extension ids).
+ISA" (Sv39).
 """
 
 from enum import IntEnum, IntFlag
@@ -69,9 +69,6 @@ class Pte(IntFlag):
 PTE_PPN_SHIFT = 10
 PTE_RESERVED = 0x3FF << 54
 """Bits of a PTE that must be zero without the Svnapot and Svpbmt extensions."""
-
-SBI_TIME = 0x54494D45
-"""SBI extension TIME; function 0 sets the timer: a0 = deadline in ticks of the time CSR."""
 
 REG_SP, REG_A0, REG_A1, REG_A2, REG_A3, REG_A4, REG_A6, REG_A7 = 2, 10, 11, 12, 13, 14, 16, 17
 """Numbers of the x registers that calls use."""

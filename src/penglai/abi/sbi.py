@@ -38,6 +38,14 @@ class HostCall(IntEnum):
     """Not of Penglai-TVM: eid, pa of EnclaveInfo, pa of a second one or 0.
 
     Fills in the first now; fills in the second once more when the enclave ends."""
+    EVENT = 2
+    """Not of Penglai-TVM, and not the monitor's: what came of an enclave that runs elsewhere.
+
+    value: eid << EVENT_SHIFT | RunValue, or 0 if nothing has come."""
+
+
+EVENT_SHIFT = 8
+"""Bits of an event below the eid."""
 
 
 class ResumeReason(IntEnum):
@@ -58,6 +66,8 @@ class RunValue(IntEnum):
     FAULTED = 6
     """Not of Penglai-TVM: the enclave did what it may not and is destroyed.
     ocall arg0 holds the cause, arg1 the address."""
+    ELSEWHERE = 7
+    """Not of Penglai-TVM: the enclave runs on another hart; EVENT tells what it comes back for."""
 
 
 class EnclaveType(IntEnum):

@@ -14,8 +14,9 @@ from typing import NoReturn
 from penglai.abi import sbi
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import ErrorCode, ExistsError, MachineError, PenglaiError, error_class
+from penglai.abi.firmware import Extension
 from penglai.abi.report import REPORT_BYTES
-from penglai.abi.riscv import NS_PER_TICK, PAGE_SIZE, SBI_TIME
+from penglai.abi.riscv import NS_PER_TICK, PAGE_SIZE
 from penglai.abi.sbi import EnclaveInfo, EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
 from penglai.abi.state import State
 from penglai.driver.disk import Disk
@@ -23,12 +24,12 @@ from penglai.driver.image import Template
 from penglai.driver.ocalls import OcallServer, Output, code_name
 from penglai.driver.pages import PageAllocator
 from penglai.driver.params import create_param, shadow_run_param
-from penglai.driver.scheduler import Scheduler
 from penglai.driver.shared import RelayPages, SharedMemories, SharedMemory
 from penglai.driver.shield import Shield
 from penglai.driver.task import Fault, Info, Reason, Result, Run, Task
 from penglai.machine.board import HostPort
 from penglai.machine.memory import HostMemory
+from penglai.machine.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -336,7 +337,7 @@ class Driver:
 
     def _step(self, port: HostPort, task: Task) -> bool:
         """Enter an enclave until its time is up or it cannot go on; True if it could."""
-        port.ecall(SBI_TIME, 0, port.time() + TICK_NS // NS_PER_TICK)
+        port.ecall(Extension.TIME, 0, port.time() + TICK_NS // NS_PER_TICK)
         result = port.ecall(sbi.EXTENSION, HostCall.RESUME, task.eid, ResumeReason.TIMER)
         while True:
             if result.error == ErrorCode.NO_SUCH_ENCLAVE:

@@ -11,6 +11,7 @@ from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
 from penglai.driver.shared import SharedMemory
 from penglai.machine.context import cause_name
+from penglai.machine.scheduler import Turn
 
 
 class Reason(Enum):
@@ -102,14 +103,6 @@ class Run:
     def __repr__(self) -> str:
         reason = self._outcome.reason if isinstance(self._outcome, Result) else self._outcome
         return f"<Run of {self.task.label}: {reason or 'under way'}>"
-
-
-class Turn(Enum):
-    """Where a task is on its way to a hart."""
-
-    PARKED = "parked"
-    QUEUED = "queued"
-    ON_HART = "on hart"
 
 
 @dataclass(eq=False)

@@ -8,6 +8,7 @@ from operator import index
 
 from penglai.abi import riscv
 from penglai.abi.errors import BadArgumentError, MachineError
+from penglai.abi.firmware import Extension, Status
 from penglai.abi.sbi import SbiResult
 from penglai.machine.clock import Clock
 from penglai.machine.hart import Hart
@@ -18,9 +19,6 @@ log = logging.getLogger(__name__)
 
 MAX_HARTS = 64
 REGISTER = (1 << 64) - 1
-SBI_NOT_SUPPORTED = -2
-"""SBI specification: the extension is not there."""
-
 
 Firmware = Callable[["Hart | None", int, int, tuple[int, ...]], SbiResult]
 """M-mode's answer to an SBI call: (hart, extension, function, arguments) -> result.
@@ -119,9 +117,9 @@ class Board:
             raise MachineError("the machine lives in the process that made it, not in its forks")
         extension, function = index(extension) & REGISTER, index(function) & REGISTER
         arguments = tuple(index(argument) & REGISTER for argument in arguments)
-        if extension == riscv.SBI_TIME and function == 0 and hart is not None and len(arguments) == 1:
+        if extension == Extension.TIME and function == 0 and hart is not None and len(arguments) == 1:
             hart.deadline = min(arguments[0] * riscv.NS_PER_TICK, (1 << 64) - 1)
             return SbiResult(0, 0)
         if self._firmware is None:
-            return SbiResult(SBI_NOT_SUPPORTED, 0)
+            return SbiResult(Status.NOT_SUPPORTED, 0)
         return self._firmware(hart, extension, function, arguments)

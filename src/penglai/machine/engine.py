@@ -21,6 +21,19 @@ class ClockRecord(ctypes.Structure):
     _fields_ = (("origin", ctypes.c_uint64), ("manual", ctypes.c_uint64))
 
 
+class ExitRecord(ctypes.Structure):
+    """What hart.c's supervisor and Python tell each other at an exit; supervisor.c says what."""
+
+    _fields_ = (
+        ("reason", ctypes.c_uint64),
+        ("a", ctypes.c_uint64 * 8),
+        ("address", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("bytes", ctypes.c_uint64),
+        ("store", ctypes.c_uint64),
+    )
+
+
 class Engine:
     """The functions of hart.c.
 
@@ -50,6 +63,20 @@ class Engine:
             _declare(loaded.hart_acknowledge, None, pointer)
             _declare(loaded.hart_flush_tlb, None, pointer)
             _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
+            _declare(loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, word, word)
+            _declare(loaded.supervisor_close, None, pointer)
+            _declare(loaded.supervisor_set_x, None, pointer, ctypes.c_uint32, word)
+            _declare(loaded.supervisor_set_timer, None, pointer, word)
+            _declare(loaded.supervisor_kick, None, pointer)
+            _declare(loaded.supervisor_hold, None, pointer, ctypes.c_uint32)
+            _declare(loaded.supervisor_raise, None, pointer)
+            _declare(loaded.supervisor_request, None, pointer)
+            _declare(loaded.supervisor_interrupt, None, pointer)
+            _declare(loaded.supervisor_flush, None, pointer)
+            _declare(loaded.supervisor_run, ctypes.c_int, pointer, ctypes.POINTER(ExitRecord))
+            _declare(loaded.supervisor_registers, None, pointer, pointer)
+            _declare(loaded.supervisor_show, ctypes.c_int, pointer, word, word)
+            _declare(loaded.supervisor_written, None, pointer, word)
 
 
 def _declare(function: Any, result: Any, *arguments: Any) -> None:
@@ -67,17 +94,19 @@ def unicorn_library() -> Path:
 
 def build() -> Path:
     """Compile hart.c for this machine, or find it in the cache.  Takes a second or two the first time."""
-    source = Path(__file__).with_name("hart.c")
+    here = Path(__file__).parent
+    sources = [here / name for name in ("hart.c", "access.c", "supervisor.c")]
     unicorn = unicorn_library()
     libc, _ = platform.libc_ver()
     target = f"{platform.machine()}-linux-{'gnu.2.28' if libc == 'glibc' else 'musl'}"
     arguments: list[str | Path] = [
-        *("-target", target, "-std=c11", "-O2", "-shared", "-fPIC", "-Wall", "-Wextra"),
+        *("-target", target, "-std=c11", "-O2", "-Wall", "-Wextra"),
+        *("-shared", "-fPIC", "-fvisibility=hidden"),
         *("-I", unicorn.parent.parent / "include"),
-        *(source, unicorn),
+        *(*sources, unicorn),
         f"-DUNICORN_PACKAGE={package_version('unicorn')}",
     ]
-    return compile_cached("hart.so", arguments, [source])
+    return compile_cached("hart.so", arguments, [*sources, here / "hart.h"])
 
 
 @functools.cache

@@ -64,6 +64,7 @@ class PhysicalMemory:
         self.lock = threading.Lock()
         self.host_visible: NDArray[np.bool_] = np.ones(self.page_count, dtype=np.bool_)
         self.mapped: NDArray[np.int32] = np.zeros(self.page_count, dtype=np.int32)
+        self._watchers: list[Callable[[int, int], None]] = []
 
     @property
     def address(self) -> int:
@@ -101,6 +102,20 @@ class PhysicalMemory:
         """Write data at pa, which must be RAM."""
         start = pa - self.base
         self.bytes[start : start + len(data)] = np.frombuffer(data, dtype=np.uint8)
+
+    def watch(self, watcher: Callable[[int, int], None]) -> None:
+        """From now on call watcher(first, last), page numbers, when the host's view of pages changes.
+
+        It is called under `lock`, after the change; on its return the bus shows what `host_visible` says.
+        """
+        self._watchers.append(watcher)
+
+    def show(self, pages: Pages, visible: bool) -> None:
+        """Let pages appear on the host's bus, or vanish from it.  The caller holds `lock`."""
+        self.host_visible[pages] = visible
+        if self._watchers and len(pages):
+            for watcher in self._watchers:
+                watcher(int(pages.min()), int(pages.max()))
 
     def first_hidden(self, pa: int, size: int) -> int | None:
         """The first address of [pa, pa + size) that the host may not touch, or None.
@@ -164,10 +179,14 @@ class HostMemory:
         """
         return self._map(pa, size, kind)
 
+    def check(self, pa: int, size: int) -> None:
+        """Raise AccessFault unless all of [pa, pa + size) is the host's at this moment."""
+        self._access(pa, size, NOTHING)
+
     def owns(self, pa: int, size: int) -> bool:
         """True if all of [pa, pa + size) is the host's at this moment."""
         try:
-            self._access(pa, size, NOTHING)
+            self.check(pa, size)
         except AccessFault:
             return False
         return True

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from penglai.abi import sbi
 from penglai.abi.errors import ErrorCode, MonitorBug
+from penglai.abi.firmware import Status
 from penglai.abi.report import REPORT_BYTES
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
@@ -27,9 +28,6 @@ from penglai.monitor.platform import Platform
 from penglai.monitor.refusal import Refusal, bad_argument
 
 log = logging.getLogger(__name__)
-
-NOT_SUPPORTED = -2
-"""SBI specification: no such extension."""
 
 OK = SbiResult(ErrorCode.OK, 0)
 PREEMPTED = SbiResult(ErrorCode.OK, RunValue.TIMER)
@@ -59,7 +57,7 @@ class Monitor:
         if self._bug is not None:
             raise MonitorBug(self._bug)
         if extension != sbi.EXTENSION or function not in _CALLS:
-            return SbiResult(NOT_SUPPORTED, 0)
+            return SbiResult(Status.NOT_SUPPORTED, 0)
         name, arity, handler = _CALLS[function]
         padded = (*arguments, *([0] * arity))[:arity]
         try:

@@ -245,12 +245,12 @@ class Ownership:
         if self._memory.mapped[pages].any():
             raise breach("a page that is to be given away is mapped in a program of the host")
         self._owner[pages] = owner
-        self._memory.host_visible[pages] = False
+        self._memory.show(pages, visible=False)
 
     def _show(self, pages: Pages, owner: int) -> None:
         self._relay[pages] = False
         self._owner[pages] = owner
-        self._memory.host_visible[pages] = True
+        self._memory.show(pages, visible=True)
 
     def _check_host_range(self, pa: int, size: int, align: int) -> None:
         if pa % align:

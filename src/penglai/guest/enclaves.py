@@ -1,0 +1,155 @@
+"""Where Linux's enclaves run: on the other harts while Linux goes on, or in turns with it on its own.
+
+What is here is the host's: it makes the same calls of the monitor that any host could make.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from penglai.abi import sbi
+from penglai.abi.errors import AccessFault, ErrorCode
+from penglai.abi.firmware import Extension
+from penglai.abi.riscv import NS_PER_TICK
+from penglai.abi.sbi import EVENT_SHIFT, HostCall, ResumeReason, RunValue, SbiResult, ShadowRunParam
+from penglai.machine.board import Board, HostPort
+from penglai.machine.hart import Hart
+from penglai.machine.memory import HostMemory
+from penglai.machine.scheduler import Scheduler, Turn
+from penglai.machine.supervisor import Supervisor
+
+log = logging.getLogger(__name__)
+
+TICK_NS = 10_000_000
+"""An enclave has a hart for at most this long, ns, before the next one gets it."""
+
+ELSEWHERE = SbiResult(ErrorCode.OK, RunValue.ELSEWHERE)
+ENDS = (HostCall.DESTROY, HostCall.DESTROY_SHADOW, HostCall.DESTROY_SERVER)
+
+
+class Calls(Protocol):
+    """Serves Linux's calls of the monitor."""
+
+    @property
+    def waiting(self) -> bool:
+        """True while there are events that Linux has not fetched."""
+
+    def answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
+        """Serve a call."""
+
+    def close(self) -> None:
+        """Run nothing any more."""
+
+
+class InTurns:
+    """For a machine of one hart: an enclave runs inside Linux's call, until Linux's timer wants the hart.
+
+    supervisor: gives the hart of the host's world.
+    """
+
+    waiting = False
+
+    def __init__(self, board: Board, supervisor: Callable[[], Supervisor]) -> None:
+        self._hart: Hart = board.harts[0]
+        self._port = board.host_port(self._hart)
+        self._clock = board.clock
+        self._supervisor = supervisor
+
+    def answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
+        """See Calls."""
+        self._hart.deadline = min(self._supervisor().timer_ns, self._clock.now() + TICK_NS)
+        return self._port.ecall(extension, function, *arguments)
+
+    def close(self) -> None:
+        """See Calls."""
+
+
+@dataclass(eq=False)
+class EnclaveJob:
+    """An enclave that Linux has asked to run."""
+
+    eid: int
+    turn: Turn = Turn.PARKED
+    woken: bool = False
+
+
+class Elsewhere:
+    """For a machine of more harts: Linux's call returns at once, and an interrupt tells it of events.
+
+    notify: called on any thread when there is a first event.  failed: called when a hart has failed.
+    """
+
+    def __init__(self, board: Board, notify: Callable[[], None], failed: Callable[[Exception], None]) -> None:
+        self._port = board.host_port()
+        self._memory: HostMemory = board.host_memory()
+        self._notify = notify
+        self._harts = len(board.harts)
+        self._lock = threading.Lock()
+        self._jobs: dict[int, EnclaveJob] = {}
+        self._events: deque[int] = deque()
+        self._scheduler: Scheduler[EnclaveJob] = Scheduler(self._step, lambda _job: None, failed)
+        board.power_on(self._scheduler.hart_main)
+
+    @property
+    def waiting(self) -> bool:
+        """See Calls."""
+        return bool(self._events)
+
+    def answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
+        """See Calls."""
+        if extension == sbi.EXTENSION and function == HostCall.EVENT:
+            return SbiResult(ErrorCode.OK, self._events.popleft() if self._events else 0)
+        result = self._port.ecall(extension, function, *arguments)
+        if result.error or extension != sbi.EXTENSION:
+            return result
+        if _enters(function, arguments) and result.value == RunValue.TIMER:
+            self._run(self._instance(arguments[1]) if function == HostCall.RUN_SHADOW else arguments[0])
+            return ELSEWHERE
+        if function in ENDS:
+            self._forget(arguments[0])
+        return result
+
+    def close(self) -> None:
+        """See Calls."""
+        self._scheduler.stop(self._harts)
+
+    def _run(self, eid: int) -> None:
+        with self._lock:
+            job = self._jobs.setdefault(eid, EnclaveJob(eid))
+        self._scheduler.wake(job)
+
+    def _instance(self, param: int) -> int:
+        """The eid of the instance that a shadow_run_param has just made."""
+        try:
+            where = self._memory.read(param + ShadowRunParam.eid_pa.offset, 8)
+            return int.from_bytes(self._memory.read(int.from_bytes(where, "little"), 4), "little")
+        except AccessFault:
+            return 0  # Linux gave the page away during its own call
+
+    def _forget(self, eid: int) -> None:
+        with self._lock:
+            self._jobs.pop(eid, None)
+
+    def _step(self, port: HostPort, job: EnclaveJob) -> bool:
+        """Enter an enclave until its time is up or Linux has to do something; True if it could go on."""
+        port.ecall(Extension.TIME, 0, port.time() + TICK_NS // NS_PER_TICK)
+        result = port.ecall(sbi.EXTENSION, HostCall.RESUME, job.eid, ResumeReason.TIMER)
+        if result.error:
+            return False  # stopped or destroyed: Linux knows, it was Linux
+        if result.value in (RunValue.TIMER, RunValue.YIELD):
+            return True
+        if result.value != RunValue.OCALL:
+            self._forget(job.eid)
+        self._events.append(job.eid << EVENT_SHIFT | result.value)
+        self._notify()
+        return False
+
+
+def _enters(function: int, arguments: tuple[int, ...]) -> bool:
+    """True for the calls after which an enclave runs."""
+    if function == HostCall.RESUME:
+        return arguments[1] in (ResumeReason.TIMER, ResumeReason.OCALL)
+    return function in (HostCall.RUN, HostCall.RUN_SHADOW)

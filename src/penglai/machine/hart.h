@@ -1,0 +1,135 @@
+/*
+ * What the files of a hart's inner loop share.  hart.c runs contexts of enclaves, supervisor.c an operating
+ * system in S-mode; access.c tells what an instruction that trapped was about to do.
+ */
+#ifndef PENGLAI_HART_H
+#define PENGLAI_HART_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <unicorn/unicorn.h>
+
+/* What Python calls.  All else is hidden: the process is full of libraries with functions of their own. */
+#define EXPORT __attribute__((visibility("default")))
+
+#define NS_PER_TICK 100 /* the time CSR counts at 10 MHz */
+#define PAGE_BYTES 4096
+#define PAGE_MASK ((uint64_t)PAGE_BYTES - 1)
+
+enum { PRIV_U = 0, PRIV_S = 1, PRIV_M = 3 };
+enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16 };
+
+/* mstatus; the low bits are those of sstatus. */
+#define MSTATUS_SIE ((uint64_t)1 << 1)
+#define MSTATUS_SPIE ((uint64_t)1 << 5)
+#define MSTATUS_SPP ((uint64_t)1 << 8)
+#define MSTATUS_FS_DIRTY ((uint64_t)3 << 13)
+#define MSTATUS_SUM ((uint64_t)1 << 18)
+#define MSTATUS_MXR ((uint64_t)1 << 19)
+
+/* mcause, RISC-V privileged specification, table of causes. */
+enum {
+    CAUSE_FETCH_ACCESS = 1,
+    CAUSE_ILLEGAL = 2,
+    CAUSE_BREAKPOINT = 3,
+    CAUSE_LOAD_MISALIGNED = 4,
+    CAUSE_LOAD_ACCESS = 5,
+    CAUSE_STORE_MISALIGNED = 6,
+    CAUSE_STORE_ACCESS = 7,
+    CAUSE_ECALL = 8, /* of U-mode; Unicorn gives it for every mode */
+    CAUSE_FETCH_PAGE = 12,
+    CAUSE_LOAD_PAGE = 13,
+    CAUSE_STORE_PAGE = 15,
+};
+#define CAUSE_INTERRUPT ((uint64_t)1 << 63)
+#define CAUSE_M_SOFTWARE (CAUSE_INTERRUPT | 3)
+#define CAUSE_M_TIMER (CAUSE_INTERRUPT | 7)
+#define NO_CAUSE UINT64_MAX
+
+struct context {
+    uint64_t x[32], f[32], fcsr, pc, priv, satp;
+};
+
+struct trap {
+    uint64_t cause, epc, tval;
+};
+
+struct clock {
+    uint64_t origin;         /* CLOCK_MONOTONIC ns that count as 0 */
+    _Atomic uint64_t manual; /* 0: follow CLOCK_MONOTONIC; else ns + 1, set by hand */
+};
+
+/* How a hart reaches memory: the translation, and the rights that the privilege level has. */
+struct view {
+    uint64_t satp;
+    bool supervisor; /* S-mode: pages of U-mode are reached with `sum` only, and never fetched from */
+    bool sum, mxr;
+};
+
+struct hart {
+    uc_engine *uc;
+    uint8_t *ram;
+    uint64_t ram_base, ram_bytes;
+    const uint8_t *visible; /* for each page, whether the bus shows it; NULL: all of them */
+    struct clock *clock;
+
+    _Atomic uint32_t pending;  /* somebody wants the hart out of the guest; a futex word */
+    _Atomic uint32_t in_guest; /* also the futex word that await_exit() sleeps on */
+    _Atomic uint32_t sleepers;
+    _Atomic uint32_t tlb_stale;
+
+    /* The rest is the hart's own thread's alone. */
+    uint64_t satp, deadline, last_read;
+    int64_t fuel, refill;
+    bool counting; /* the deadline is a number of blocks, not a time */
+    uint64_t interrupt, exception, hook_pc;
+    uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
+};
+
+/* ---- access.c ---- */
+
+/* The access that an instruction makes: at x[base] + offset, from or to register `reg`. */
+struct access {
+    unsigned base, bytes, reg;
+    int64_t offset;
+    bool store, atomic, reserve, floating, zero_extended;
+};
+
+/* The view of the code that runs, read from the engine's registers. */
+struct view look(struct hart *h);
+
+/* The physical address of va; false if the view does not translate it for all of these rights. */
+bool translate(const struct hart *h, const struct view *v, uint64_t va, uint64_t rights, uint64_t *pa);
+
+/* The halfword, or the instruction, zero-extended, at va; false, or 0 (which is illegal), if there is none. */
+bool fetch16(const struct hart *h, const struct view *v, uint64_t va, uint16_t *out);
+uint32_t fetch(const struct hart *h, const struct view *v, uint64_t va);
+
+bool decode_access(uint32_t insn, struct access *a);
+uint32_t bits(uint32_t value, int high, int low);
+
+/* ---- hart.c ---- */
+
+EXPORT uint64_t clock_ns(struct clock *clock);
+uint64_t read_reg(struct hart *h, int id);
+void write_reg(struct hart *h, int id, uint64_t value);
+
+/* The hart's part of opening: an engine without memory.  False if Unicorn refuses. */
+bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock);
+
+/* Sets the time or the number of blocks at which to come back; false if it is over already. */
+bool arm(struct hart *h, uint64_t deadline, uint64_t blocks);
+
+/*
+ * Runs from *pc until a trap, a request, the deadline, or wfi (no cause); *pc is then the trap's epc.  Fills in
+ * cause and tval, and for data faults the access.  Returns a uc_err that is nobody's trap.
+ */
+int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a);
+
+/* Execution is about to begin, or over; waits, on any thread, until it is over. */
+void enter_guest(struct hart *h);
+void leave_guest(struct hart *h);
+void await_exit(struct hart *h);
+
+#endif
