@@ -7,36 +7,40 @@ with penglai.Machine() as machine:
     print(enclave.run(), machine.console.text)
 """
 
-from penglai.abi.errors import (
-    AccessFault,
-    AllocationError,
-    AttestationError,
-    BadArgumentError,
-    ErrorCode,
-    ExistsError,
-    ImageError,
-    IpiError,
-    MachineError,
-    MonitorBug,
-    NoMemoryError,
-    NoSuchEnclaveError,
-    PenglaiError,
-    SecurityError,
-    StateError,
-    StorageError,
-    ToolchainError,
-    WaitTimeoutError,
-)
-from penglai.abi.state import State
-from penglai.attestation.report import Report
-from penglai.driver.shared import RelayPages, SharedMemory
-from penglai.driver.task import Fault, Info, Reason, Result
-from penglai.embedded import Machine
-from penglai.host.console import Console
-from penglai.host.enclave import Enclave, Run
-from penglai.host.program import HostProgram
-from penglai.offline import measure
-from penglai.sdk.build import build, demos
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penglai.abi.errors import (
+        AccessFault,
+        AllocationError,
+        AttestationError,
+        BadArgumentError,
+        ErrorCode,
+        ExistsError,
+        ImageError,
+        IpiError,
+        MachineError,
+        MonitorBug,
+        NoMemoryError,
+        NoSuchEnclaveError,
+        PenglaiError,
+        SecurityError,
+        StateError,
+        StorageError,
+        ToolchainError,
+        WaitTimeoutError,
+    )
+    from penglai.abi.state import State
+    from penglai.attestation.report import Report
+    from penglai.driver.shared import RelayPages, SharedMemory
+    from penglai.driver.task import Fault, Info, Reason, Result
+    from penglai.embedded import Machine
+    from penglai.host.console import Console
+    from penglai.host.enclave import Enclave, Run
+    from penglai.host.program import HostProgram
+    from penglai.offline import measure
+    from penglai.sdk.build import build, demos
 
 __version__ = "0.1.0"
 
@@ -76,3 +80,31 @@ __all__ = [
     "demos",
     "measure",
 ]
+
+_HOMES = {
+    "embedded": ("Machine",),
+    "offline": ("measure",),
+    "sdk.build": ("build", "demos"),
+    "abi.state": ("State",),
+    "attestation.report": ("Report",),
+    "driver.shared": ("RelayPages", "SharedMemory"),
+    "driver.task": ("Fault", "Info", "Reason", "Result"),
+    "host.console": ("Console",),
+    "host.enclave": ("Enclave", "Run"),
+    "host.program": ("HostProgram",),
+}
+"""Where names are defined that are no errors; errors are in abi.errors."""
+
+
+def __getattr__(name: str) -> object:
+    """Import what is used, when it is used: `penglai boot` needs no ELF reader, `penglai build` no machine."""
+    if name not in __all__:
+        raise AttributeError(f"module 'penglai' has no attribute {name!r}")
+    home = next((module for module, names in _HOMES.items() if name in names), "abi.errors")
+    found = getattr(importlib.import_module(f"penglai.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 
 import fdt
 
+from penglai.abi.errors import BadArgumentError
 from penglai.abi.riscv import TIMEBASE_HZ
 
 DTB_VERSION = 17
+
+COMMAND_LINE_BYTES = 1024
+"""With the NUL; Linux cuts off the rest."""
 
 CPU_INTC = 1
 PLIC = 2
@@ -53,7 +57,7 @@ class Description:
 
 
 def make(description: Description) -> bytes:
-    """The tree as a blob (DTB)."""
+    """The tree as a blob (DTB).  Raises BadArgumentError for a command line that Linux would not take."""
     tree = fdt.FDT()
     _set(tree, "/", {"#address-cells": 2, "#size-cells": 2, "compatible": "penglai,machine"})
     _set(tree, "/", {"model": "pypenglai"})
@@ -69,12 +73,24 @@ def make(description: Description) -> bytes:
 
 
 def _chosen(tree: fdt.FDT, description: Description) -> None:
-    _set(tree, "/chosen", {"bootargs": description.append})
+    if description.append:
+        _set(tree, "/chosen", {"bootargs": _checked(description.append)})
     words = [int.from_bytes(description.seed[n : n + 4], "big") for n in range(0, len(description.seed), 4)]
     _set(tree, "/chosen", {"rng-seed": words})
     if description.initrd is not None:
         for name, value in zip(("start", "end"), description.initrd, strict=True):
             _set(tree, "/chosen", {f"linux,initrd-{name}": [value >> 32, value & 0xFFFF_FFFF]})
+
+
+def _checked(append: str) -> str:
+    """A command line that Linux takes whole."""
+    if not append.isascii() or not append.isprintable():
+        raise BadArgumentError(f"the kernel's command line {append!r} is not plain ASCII")
+    if len(append) >= COMMAND_LINE_BYTES:
+        raise BadArgumentError(
+            f"the kernel's command line has {len(append)} characters; Linux takes {COMMAND_LINE_BYTES - 1}"
+        )
+    return append
 
 
 def _cpu(tree: fdt.FDT) -> None:

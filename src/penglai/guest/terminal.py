@@ -1,0 +1,167 @@
+"""The guest's console on this process's standard input and output.
+
+Two modes.  On a terminal it is raw: every key goes to the guest, Ctrl-C too, and Ctrl-A is the way to the
+machine itself.  On anything else (a pipe, a file, a test) it is plain: input goes to the guest when the guest
+is ready for it, and its end is typed as Ctrl-D.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+import tty
+import weakref
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+ESCAPE = 0x01
+"""Ctrl-A."""
+END_OF_FILE = b"\x04"
+"""Ctrl-D: at the beginning of a line it is the end, elsewhere it ends the line."""
+READY = 0x1E
+"""The first byte that our init writes on a plain console: it echoes nothing and takes input from now on."""
+
+CHUNK = 4096
+HELP = b"\r\nCtrl-A x  switch the machine off\r\nCtrl-A a  send Ctrl-A\r\nCtrl-A h  this help\r\n"
+DEFAULT_SIZE = (80, 24)
+
+
+class Terminal:
+    """A console (machine.services.ConsolePort) of file descriptors.
+
+    interactive: raw mode; only if both are terminals.  take_input: whether input is read at all.  leave: called
+    on a thread of its own when the user wants to switch the machine off.
+    """
+
+    def __init__(
+        self,
+        *,
+        interactive: bool,
+        take_input: bool = True,
+        leave: Callable[[], None] = lambda: None,
+        source: int = 0,
+        target: int = 1,
+    ) -> None:
+        self.interactive = interactive
+        self.size = _size(target)
+        self._leave = leave
+        self._source = source
+        self._target = target
+        self._take_input = take_input
+        self._typed = bytearray()
+        self._lock = threading.Lock()
+        self._ready = interactive
+        self._gate = os.eventfd(int(interactive), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        weakref.finalize(self, os.close, self._gate)
+        self._escaped = False
+        self._notify: Callable[[], None] = lambda: None
+
+    # ---- towards the machine -------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Show bytes.  Nobody reads them any more: the machine is switched off."""
+        if not self._ready:
+            self._ready = True
+            os.eventfd_write(self._gate, 1)
+            data = data.replace(bytes([READY]), b"", 1)
+        try:
+            while data:
+                data = data[os.write(self._target, data) :]
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._target)
+            self._leave()
+
+    def read(self, limit: int) -> bytes:
+        """Up to limit bytes that were typed."""
+        with self._lock:
+            data = bytes(self._typed[:limit])
+            del self._typed[:limit]
+            return data
+
+    @property
+    def waiting(self) -> bool:
+        """True if something was typed that nobody has read."""
+        return bool(self._typed)
+
+    # ---- towards the user ----------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def attached(self, notify: Callable[[], None]) -> Iterator[None]:
+        """Take input and follow the terminal's size for the length of a with block, on the main thread.
+
+        notify: called on any thread when something was typed or the size has changed.
+        """
+        self._notify = notify
+        stop, wake = os.pipe()
+        reader = threading.Thread(target=self._read_all, args=(stop,), name="penglai-terminal", daemon=True)
+        with contextlib.ExitStack() as stack:
+            if self.interactive:
+                before = termios.tcgetattr(self._source)
+                stack.callback(termios.tcsetattr, self._source, termios.TCSAFLUSH, before)
+                tty.setraw(self._source)
+                stack.callback(signal.signal, signal.SIGWINCH, signal.signal(signal.SIGWINCH, self._resized))
+            stack.callback(os.close, stop)
+            stack.callback(reader.join)
+            stack.callback(os.close, wake)
+            reader.start()
+            yield
+
+    def _resized(self, _number: int, _frame: FrameType | None) -> None:
+        self.size = _size(self._target)
+        self._notify()
+
+    def _read_all(self, stop: int) -> None:
+        if not self._take_input or stop in select.select([self._gate, stop], [], [])[0]:
+            return
+        last = b"\n"
+        while stop not in select.select([self._source, stop], [], [])[0]:
+            data = os.read(self._source, CHUNK)
+            if not data:
+                self._type(END_OF_FILE if last == b"\n" else END_OF_FILE * 2)
+                return
+            last = data[-1:]
+            self._type(self._without_escapes(data) if self.interactive else data)
+
+    def _type(self, data: bytes) -> None:
+        with self._lock:
+            self._typed += data
+        self._notify()
+
+    def _without_escapes(self, data: bytes) -> bytes:
+        """What is for the guest; the rest is done."""
+        kept = bytearray()
+        for byte in data:
+            if self._escaped:
+                self._escaped = False
+                kept += self._command(byte)
+            elif byte == ESCAPE:
+                self._escaped = True
+            else:
+                kept.append(byte)
+        return bytes(kept)
+
+    def _command(self, byte: int) -> bytes:
+        if byte in b"xX":
+            self._leave()
+        elif byte in (ESCAPE, *b"aA"):
+            return bytes([ESCAPE])
+        elif byte in b"hH?":
+            os.write(self._target, HELP)
+        return b""
+
+
+def is_terminal() -> bool:
+    """True if a person sits at standard input and output."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _size(fd: int) -> tuple[int, int]:
+    """Columns and rows of a terminal."""
+    try:
+        columns, rows = os.get_terminal_size(fd)
+    except OSError:
+        return DEFAULT_SIZE
+    return (columns, rows) if columns and rows else DEFAULT_SIZE
