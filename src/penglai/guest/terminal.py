@@ -32,8 +32,7 @@ DEFAULT_SIZE = (80, 24)
 class Terminal:
     """A console (machine.services.ConsolePort) of file descriptors.
 
-    interactive: raw mode; only if both are terminals.  take_input: whether input is read at all.  leave: called
-    on a thread of its own when the user wants to switch the machine off.
+    interactive: raw mode; only if both are terminals.  take_input: whether input is read at all.
     """
 
     def __init__(
@@ -41,13 +40,13 @@ class Terminal:
         *,
         interactive: bool,
         take_input: bool = True,
-        leave: Callable[[], None] = lambda: None,
         source: int = 0,
         target: int = 1,
     ) -> None:
         self.interactive = interactive
         self.size = _size(target)
-        self._leave = leave
+        self.leave: Callable[[], None] = lambda: None
+        """Called on any thread when the user wants to switch the machine off, or nobody reads any more."""
         self._source = source
         self._target = target
         self._take_input = take_input
@@ -66,13 +65,13 @@ class Terminal:
         if not self._ready:
             self._ready = True
             os.eventfd_write(self._gate, 1)
-            data = data.replace(bytes([READY]), b"", 1)
+            data = data.removeprefix(bytes([READY]))
         try:
             while data:
                 data = data[os.write(self._target, data) :]
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self._target)
-            self._leave()
+            self.leave()
 
     def read(self, limit: int) -> bytes:
         """Up to limit bytes that were typed."""
@@ -145,7 +144,7 @@ class Terminal:
 
     def _command(self, byte: int) -> bytes:
         if byte in b"xX":
-            self._leave()
+            self.leave()
         elif byte in (ESCAPE, *b"aA"):
             return bytes([ESCAPE])
         elif byte in b"hH?":
