@@ -1,4 +1,5 @@
 # make demo    the tutorial: stop, resume and destroy a running enclave
+# make linux   a real Linux as the host, for penglai boot;  make linux SDK_FILES="penglai.ko install.sh mine"
 # make test    every test;  make test ARGS="tests/monitor -k stop" for some
 # make lint    formatting, types, and the rules of the rooms
 # make bench   how fast it is
@@ -11,14 +12,21 @@
 PYTHON ?= python3
 ARGS ?=
 
+# Every file that is in / of Linux after boot: names of what is shipped, and paths of your own.
+SDK_FILES ?= penglai.ko install.sh host fork-host test-caller test-stop attest shadow \
+	hello-world loop prime mem relay-page caller server server1 float libc cxx zigzag
+
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint bench soak docs clean
+.PHONY: demo linux test lint bench soak docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
 	$(BIN)/penglai test-stop loop $(ARGS)
+
+linux: $(STAMP)
+	$(BIN)/penglai image build $(SDK_FILES) $(ARGS)
 
 test: $(STAMP)
 	$(BIN)/coverage erase

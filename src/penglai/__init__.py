@@ -97,7 +97,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is used, when it is used: `penglai boot` needs no ELF reader, `penglai build` no machine."""
+    """Import what is used, when it is used: booting needs no ELF reader, compiling no machine."""
     if name not in __all__:
         raise AttributeError(f"module 'penglai' has no attribute {name!r}")
     home = next((module for module, names in _HOMES.items() if name in names), "abi.errors")

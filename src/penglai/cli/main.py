@@ -4,7 +4,8 @@ import logging
 
 import typer
 
-from penglai.cli import attesting, tools
+from penglai.cli import attesting, imaging, tools
+from penglai.cli.booting import boot
 from penglai.cli.running import run
 from penglai.cli.stopping import stop_tutorial
 
@@ -17,6 +18,8 @@ app = typer.Typer(
 )
 app.command("run")(run)
 app.command("test-stop")(stop_tutorial)
+app.command("boot")(boot)
+imaging.register(app)
 attesting.register(app)
 tools.register(app)
 

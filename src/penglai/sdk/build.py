@@ -60,6 +60,18 @@ def build(
     output: by default the first source's name without its suffix.  flags: more flags for the compiler, such
     as "-O1", "-g" or "-DLIMIT=3"; the default is -O2.  Raises ToolchainError with the compiler's messages.
     """
+    paths, target = plan(sources, output)
+    with tempfile.TemporaryDirectory(prefix="penglai-") as directory:
+        inputs = [_zig_object(path, Path(directory), flags) for path in paths]
+        compile_c(_arguments(inputs, flags), target, cxx=has_cxx(paths))
+    return target
+
+
+def plan(sources: Source | Sequence[Source], output: Source | None) -> tuple[list[Path], Path]:
+    """The sources, and the path of what is made from them: by default the first one's without its suffix.
+
+    Raises ToolchainError if a source is missing, or would be overwritten.
+    """
     paths = [Path(source) for source in ([sources] if isinstance(sources, str | PathLike) else sources)]
     if not paths:
         raise ToolchainError("nothing to build: name a C file")
@@ -69,10 +81,17 @@ def build(
     target = Path(output) if output is not None else paths[0].with_suffix("")
     if target.exists() and any(target.samefile(path) for path in paths):
         raise ToolchainError(f"the result would overwrite its source {target}; name another with -o")
-    with tempfile.TemporaryDirectory(prefix="penglai-") as directory:
-        inputs = [_zig_object(path, Path(directory), flags) for path in paths]
-        compile_c(_arguments(inputs, flags), target, cxx=_has_cxx(paths))
-    return target
+    return paths, target
+
+
+def has_cxx(paths: Sequence[Path]) -> bool:
+    """True if a C++ library is needed."""
+    return any(path.suffix in CXX_SUFFIXES for path in paths)
+
+
+def strip_flags(flags: Sequence[str]) -> tuple[str, ...]:
+    """Debug information is kept if a flag asks for it."""
+    return () if any(flag.startswith("-g") for flag in flags) else ("-Wl,--strip-debug",)
 
 
 def demos() -> list[str]:
@@ -97,7 +116,7 @@ def build_demo(name: str) -> Path:
     def make(output: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="penglai-") as directory:
             made = _zig_object(source, Path(directory), ())
-            compile_c(_arguments([made], ()), output, cxx=_has_cxx([source]))
+            compile_c(_arguments([made], ()), output, cxx=has_cxx([source]))
 
     return compile_cached(name, [source, *LINK_FLAGS], inputs, make)
 
@@ -119,12 +138,7 @@ def find_image(name: str) -> Path:
 
 def _arguments(sources: Sequence[Path], flags: Sequence[str]) -> list[str | Path]:
     own = [*COMPILE_FLAGS, *LENIENCE, DEFAULT_OPTIMISATION]
-    stripped = () if any(flag.startswith("-g") for flag in flags) else ("-Wl,--strip-debug",)
-    return [*own, *flags, *sources, *LINK_FLAGS, *stripped, *_library()]
-
-
-def _has_cxx(paths: Sequence[Path]) -> bool:
-    return any(path.suffix in CXX_SUFFIXES for path in paths)
+    return [*own, *flags, *sources, *LINK_FLAGS, *strip_flags(flags), *_library()]
 
 
 def _headers() -> list[Path]:

@@ -1,0 +1,91 @@
+"""The image: all of it, from Debian's sources to the ramfs."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from penglai.abi.errors import ImageError
+from penglai.guest.image import busybox, kernel, packages, ramfs
+from penglai.guest.image.files import ALWAYS, default_files, resolve
+from penglai.guest.image.kernel import VARIANTS, Kernel
+from penglai.guest.image.keys import key_of
+from penglai.guest.image.work import Tell, once, quiet, root, write_whole
+
+CURRENT = "current.json"
+
+
+@dataclass(frozen=True)
+class Image:
+    """What is booted.
+
+    kernel: a Linux Image.  initrd: a cpio archive.  variant: "" or "debug".  files: names in /.  linux,
+    busybox: Debian's versions.
+    """
+
+    kernel: Path
+    initrd: Path
+    variant: str
+    files: tuple[str, ...]
+    linux: str
+    busybox: str
+
+
+def build_image(
+    files: Sequence[str] | None = None, *, variant: str = "", update: bool = False, tell: Tell = quiet
+) -> Image:
+    """Build kernel, module, BusyBox and ramfs, as far as they are not in the cache.
+
+    The result is then the current image.  files: entries of SDK_FILES, by default all that is shipped;
+    penglai.ko and install.sh are always in.  variant: "debug" for a kernel that looks for mistakes.  update:
+    ask Debian for newer sources.  tell: called with what is being done.
+
+    Raises ImageError for files, ToolchainError if something cannot be built or fetched.
+    """
+    if variant not in VARIANTS:
+        raise ImageError(f"no variant {variant!r} of the kernel; there are {', '.join(VARIANTS)}")
+    versions = packages.versions(tell, update=update)
+    built = build_kernel(variant, tell)
+    programs = busybox.build(versions.busybox, tell)
+    named = resolve(default_files() if files is None else files, built, tell)
+    names = {file.name for file in named}
+    found = [*resolve((name for name in ALWAYS if name not in names), built, tell), *named]
+    try:
+        archive = ramfs.make(programs, found)
+    except OSError as error:
+        raise ImageError(f"cannot read {error.filename}: {error.strerror}") from error
+    directory = once(
+        root() / f"ramfs-{key_of(archive)}", lambda fresh: write_whole(fresh / "initrd.cpio", archive)
+    )
+    image = Image(
+        kernel=built.image,
+        initrd=directory / "initrd.cpio",
+        variant=variant,
+        files=tuple(file.name for file in found),
+        linux=versions.linux,
+        busybox=versions.busybox,
+    )
+    write_whole(root() / CURRENT, json.dumps(asdict(image), default=str).encode())
+    return image
+
+
+def build_kernel(variant: str = "", tell: Tell = quiet) -> Kernel:
+    """The kernel of a variant alone.  Raises ToolchainError."""
+    return kernel.build(packages.versions(tell).linux, variant, tell)
+
+
+def current_image() -> Image | None:
+    """The image that was built last; None if there is none (any more)."""
+    try:
+        raw = json.loads((root() / CURRENT).read_text())
+    except FileNotFoundError:
+        return None
+    image = Image(
+        kernel=Path(raw["kernel"]),
+        initrd=Path(raw["initrd"]),
+        variant=raw["variant"],
+        files=tuple(raw["files"]),
+        linux=raw["linux"],
+        busybox=raw["busybox"],
+    )
+    return image if image.kernel.exists() and image.initrd.exists() else None

@@ -1,0 +1,127 @@
+"""Doing long things: programs that run to their end, results that appear whole, and telling what goes on."""
+
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from penglai.abi.errors import ToolchainError
+from penglai.toolchain import cache_dir
+
+LINES_SHOWN = 20
+"""Of a program that failed."""
+
+Tell = Callable[[str, int], None]
+"""tell(what, steps): what is being done, and how many small steps of it are."""
+
+
+def quiet(_what: str, _steps: int) -> None:
+    """Tells nobody."""
+
+
+def root() -> Path:
+    """Where all that belongs to Linux is kept."""
+    return cache_dir() / "linux"
+
+
+def run(
+    line: Sequence[str | Path],
+    directory: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
+    on_line: Callable[[str], None] = lambda _line: None,
+    stdin: bytes = b"",
+) -> None:
+    """Run a program to its end, with its output line by line.
+
+    Raises ToolchainError with the end of its output if it fails.  Interrupted, it takes its children along.
+    """
+    words = [str(word) for word in line]
+    kept: list[str] = []
+    with tempfile.TemporaryFile() as source:
+        source.write(stdin)
+        source.seek(0)
+        try:
+            process = subprocess.Popen(
+                words,
+                cwd=directory,
+                env={**os.environ, "LC_ALL": "C", **(environment or {})},
+                stdin=source,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ToolchainError(f"cannot run {words[0]}: {error.strerror}") from error
+        with process, _killed(process):
+            assert process.stdout is not None
+            for text in process.stdout:
+                kept = [*kept[1 - LINES_SHOWN :], text.rstrip()]
+                on_line(text)
+    if process.returncode:
+        end = "\n".join(kept)
+        raise ToolchainError(f"{shlex.join(words)} failed with status {process.returncode}:\n{end}")
+
+
+@contextlib.contextmanager
+def _killed(process: subprocess.Popen[str]) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        raise
+
+
+def once(target: Path, make: Callable[[Path], None]) -> Path:
+    """The directory `target`; the first time, what make(an empty directory) fills.
+
+    It appears whole or not at all.  Of several processes that want it at once, one makes it.
+    """
+    if target.exists():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.with_name(f".{target.name}.lock")):
+            if not target.exists():
+                fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+                try:
+                    make(fresh)
+                    fresh.chmod(0o755)
+                    fresh.rename(target)
+                finally:
+                    shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise ToolchainError(f"cannot build in {target.parent}: {error.strerror or error}") from error
+    return target
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all.  Raises ToolchainError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        Path(name).rename(path)
+    except OSError as error:
+        raise ToolchainError(f"cannot write {path}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,30 @@
+/* What the demos have in common: arguments, errors, and running an enclave to its end. */
+#ifndef PENGLAI_DEMOS_COMMON_H
+#define PENGLAI_DEMOS_COMMON_H
+
+#include "penglai-enclave.h"
+
+#define EXIT_USAGE 2
+
+/* Says how the program is called; returns EXIT_USAGE. */
+int usage(const char *arguments);
+
+/* Says "program: what: reason", the reason being errno's; returns EXIT_FAILURE. */
+int failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The number in a text, from 1 to most; 0 if there is no such number. */
+int parse_count(const char *text, int most);
+
+/* Reads an enclave program; -1 if there is none, which it says. */
+int load_program(struct elf_args *elf, const char *file);
+
+/* Opens the device and creates an enclave of that kind and name; -1 if it cannot, which it says. */
+int create_enclave(struct PLenclave *enclave, struct elf_args *elf, int type, const char *name);
+
+/*
+ * Runs an enclave until it ends, and says how.  It gets a page with the numbers 1 to 512 when it starts,
+ * and another one whenever it gives its page back.  Returns EXIT_SUCCESS or EXIT_FAILURE.
+ */
+int run_enclave(struct PLenclave *enclave);
+
+#endif
