@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penglai.abi import sbi
-from penglai.abi.errors import AccessFault, ErrorCode
+from penglai.abi.errors import ErrorCode
 from penglai.abi.firmware import Extension
 from penglai.abi.riscv import NS_PER_TICK
-from penglai.abi.sbi import EVENT_SHIFT, HostCall, ResumeReason, RunValue, SbiResult, ShadowRunParam
+from penglai.abi.sbi import EVENT_SHIFT, HostCall, ResumeReason, RunValue, SbiResult
 from penglai.machine.board import Board, HostPort
 from penglai.machine.hart import Hart
-from penglai.machine.memory import HostMemory
 from penglai.machine.scheduler import Scheduler, Turn
 from penglai.machine.supervisor import Supervisor
 
@@ -84,7 +83,6 @@ class Elsewhere:
 
     def __init__(self, board: Board, notify: Callable[[], None], failed: Callable[[Exception], None]) -> None:
         self._port = board.host_port()
-        self._memory: HostMemory = board.host_memory()
         self._notify = notify
         self._harts = len(board.harts)
         self._lock = threading.Lock()
@@ -106,7 +104,7 @@ class Elsewhere:
         if result.error or extension != sbi.EXTENSION:
             return result
         if _enters(function, arguments) and result.value == RunValue.TIMER:
-            self._run(self._instance(arguments[1]) if function == HostCall.RUN_SHADOW else arguments[0])
+            self._run(arguments[0])
             return ELSEWHERE
         if function in ENDS:
             self._forget(arguments[0])
@@ -120,14 +118,6 @@ class Elsewhere:
         with self._lock:
             job = self._jobs.setdefault(eid, EnclaveJob(eid))
         self._scheduler.wake(job)
-
-    def _instance(self, param: int) -> int:
-        """The eid of the instance that a shadow_run_param has just made."""
-        try:
-            where = self._memory.read(param + ShadowRunParam.eid_pa.offset, 8)
-            return int.from_bytes(self._memory.read(int.from_bytes(where, "little"), 4), "little")
-        except AccessFault:
-            return 0  # Linux gave the page away during its own call
 
     def _forget(self, eid: int) -> None:
         with self._lock:
@@ -149,7 +139,10 @@ class Elsewhere:
 
 
 def _enters(function: int, arguments: tuple[int, ...]) -> bool:
-    """True for the calls after which an enclave runs."""
+    """True for the calls after which an enclave runs.
+
+    A new instance does not yet: Linux has to know it before it hears of it, and enters it with RESUME.
+    """
     if function == HostCall.RESUME:
         return arguments[1] in (ResumeReason.TIMER, ResumeReason.OCALL)
-    return function in (HostCall.RUN, HostCall.RUN_SHADOW)
+    return function == HostCall.RUN
