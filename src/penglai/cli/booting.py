@@ -74,3 +74,8 @@ def _what_happened(outcome: Outcome) -> str:
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     """SIGTERM leaves as Ctrl-C does: the terminal is as it was before."""
     raise typer.Exit(TERMINATED)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("boot")(boot)

@@ -122,3 +122,8 @@ def _as_dict(eid: int, result: Result, info: Info, output: bytes) -> dict[str, A
         "stops": info.stops,
         "output": output.decode("utf-8", "replace"),
     }
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("run")(run)

@@ -147,3 +147,8 @@ def stop_tutorial(
 
 def _ms(ns: int) -> str:
     return f"{ns / 1e6:.0f}"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("test-stop")(stop_tutorial)

@@ -78,6 +78,10 @@ def test_the_guest_learns_of_the_terminals_size():
         return columns, rows
 
     assert size() == (80, 24)
+    driver.device.poll()
+    assert driver.acknowledge() == 2, "Linux asks only when it is told of a change"
+    driver.device.poll()
+    assert driver.acknowledge() == 0
     before = driver.device.load(0xFC, 4)
     port.size = (132, 50)
     driver.device.poll()

@@ -56,15 +56,13 @@ def _resolve(entry: str, shipped: dict[str, Callable[[], Path]]) -> File:
     path = Path(place if separator else entry)
     name = name.lstrip("/") if separator else path.name
     if path.is_file():
-        if not name or name != Path(name).name:
+        if name in ("", "..") or name != Path(name).name:
             raise ImageError(f"{entry}: {name!r} is no name for a file in /")
         return File(name, path.absolute())
     if not separator and entry in shipped:
         return File(entry, shipped[entry]())
     what = "is no regular file" if path.exists() else "is not there"
-    raise ImageError(
-        f"{path} {what}, and nothing that is shipped has the name; there are {', '.join(shipped)}"
-    )
+    raise ImageError(f"{path} {what}, and nothing of that name is shipped; there are {', '.join(shipped)}")
 
 
 def _shipped(kernel: Kernel | None, tell: Tell) -> dict[str, Callable[[], Path]]:

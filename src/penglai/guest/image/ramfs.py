@@ -6,8 +6,11 @@ from pathlib import Path
 from penglai.guest.image.busybox import BusyBox
 from penglai.guest.image.cpio import Archive
 from penglai.guest.image.files import File
+from penglai.sdk.build import TARGET
+from penglai.toolchain import compile_cached
 
-INIT = Path(__file__).parent / "init"
+INIT = Path(__file__).parent / "init.c"
+INIT_FLAGS = (*TARGET, "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-static", "-Wl,--strip-all")
 
 DIRECTORIES = ("bin", "sbin", "usr/bin", "usr/sbin", "dev", "proc", "sys", "run", "root", "mnt")
 EXECUTABLE = 0o755
@@ -17,12 +20,12 @@ ETC = {
     "etc/passwd": "root::0:0:root:/:/bin/sh\n",
     "etc/group": "root:x:0:\n",
     "etc/hosts": "127.0.0.1 localhost penglai\n",
-    "etc/profile": "export PS1='\\w # '\n",
+    "etc/profile": "export PS1='\\w # '\nalias ls='ls --color=auto'\n",
 }
 
 
 def make(busybox: BusyBox, files: Iterable[File]) -> bytes:
-    """The archive.  Raises OSError if a file cannot be read."""
+    """The archive.  Raises OSError if a file cannot be read, ToolchainError."""
     archive = Archive()
     for name in DIRECTORIES:
         archive.add_directory(name)
@@ -35,7 +38,8 @@ def make(busybox: BusyBox, files: Iterable[File]) -> bytes:
             archive.add_link(link.lstrip("/"), f"/{PROGRAM}")
     for name, text in ETC.items():
         archive.add_file(name, text.encode())
-    archive.add_file("init", INIT.read_bytes(), EXECUTABLE)
+    init = compile_cached("init", [*INIT_FLAGS, INIT], [INIT])
+    archive.add_file("init", init.read_bytes(), EXECUTABLE)
     for file in files:
         archive.add_file(file.name, file.path.read_bytes(), EXECUTABLE)
     return archive.finish()

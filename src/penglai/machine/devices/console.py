@@ -25,24 +25,24 @@ class ConsoleFunction:
 
     def __init__(self, port: ConsolePort) -> None:
         self._port = port
-        self._size = port.size
+        self._size: tuple[int, int] | None = None
 
     def config(self) -> bytes:
         """See Function."""
-        columns, rows = self._size
+        columns, rows = self._size or self._port.size
         return struct.pack("<HHII", columns, rows, 1, 0)
 
     def notified(self, device: VirtioDevice, queue: int) -> None:
         """See Function."""
         if queue == RECEIVE:
-            self._type(device)
+            self.poll(device)
             return
         while (chain := device.pop(TRANSMIT)) is not None:
             self._port.write(device.gather(chain))
             device.answer(TRANSMIT, chain)
 
     def poll(self, device: VirtioDevice) -> None:
-        """See Function."""
+        """See Function.  Linux looks at the size only when it has changed: so it has, at the beginning."""
         self._type(device)
         if self._port.size != self._size:
             self._size = self._port.size
@@ -55,3 +55,4 @@ class ConsoleFunction:
 
     def reset(self) -> None:
         """See Function."""
+        self._size = None
