@@ -40,7 +40,14 @@ def boot(
     enclaves; with one hart they take turns.
     """
     interactive = run is None and is_terminal()
-    plan = Boot(kernel, initrd, append, tuple(add or ()), run, plain=not interactive)
+    plan = Boot(
+        kernel=kernel,
+        initrd=initrd,
+        append=append,
+        files=tuple(add or ()),
+        commands=run,
+        plain=not interactive,
+    )
     software = plan.software()
     signal.signal(signal.SIGTERM, _terminate)
     while True:

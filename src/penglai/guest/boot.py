@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penglai.abi.errors import ImageError
-from penglai.guest.image.build import build_image, current_image
+from penglai.guest.image.build import Image, build_image, current_image
 from penglai.guest.image.cpio import Archive
 from penglai.guest.image.files import resolve
 from penglai.machine.system import Software
@@ -28,11 +28,12 @@ EXECUTABLE = 0o755
 class Boot:
     """What a user wants booted.
 
-    kernel, initrd: instead of the image's.  append: more for the command line.  files: entries of SDK_FILES
-    that are put into / beside the image's.  commands: a shell script to run instead of a shell.  plain: the
-    console is no terminal.
+    image: what was built; by default the current one.  kernel, initrd: instead of the image's.  append: more
+    for the command line.  files: entries of SDK_FILES that are put into / beside the image's.  commands: a
+    shell script to run instead of a shell.  plain: the console is no terminal.
     """
 
+    image: Image | None = None
     kernel: Path | None = None
     initrd: Path | None = None
     append: str = ""
@@ -44,7 +45,7 @@ class Boot:
         """Read it all; builds the image first if there is none.  Raises ImageError, ToolchainError."""
         kernel, initrd = self.kernel, self.initrd
         if kernel is None or initrd is None:
-            image = current_image() or build_image()
+            image = self.image or current_image() or build_image()
             kernel, initrd = kernel or image.kernel, initrd or image.initrd
         console = OUR_CONSOLE if self.kernel is None else ANY_CONSOLE
         words = [console, QUIET, *([NO_RETURN] if self.commands is not None else []), self.append]

@@ -1,5 +1,6 @@
 """Long things: they appear whole or not at all, once, and take their children along."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -84,18 +85,21 @@ def test_a_program_that_is_not_there_is_an_error(tmp_path: Path):
         run([tmp_path / "nothing"], tmp_path)
 
 
-def test_an_interrupted_program_takes_its_children_along(tmp_path: Path):
+def test_ctrl_c_ends_a_program_and_its_children(tmp_path: Path):
     code = f"""
 import sys
 from pathlib import Path
 from penglai.guest.image.work import run
-run(["sh", "-c", "sleep 1000 & echo $! > {tmp_path}/child; wait"], Path("{tmp_path}"))
+inner = "echo $$ > {tmp_path}/child; exec sleep 1000"
+run(["sh", "-c", f"sh -c '{{inner}}'; true"], Path("{tmp_path}"))
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stderr=subprocess.DEVNULL, start_new_session=True
+    )
     child = tmp_path / "child"
     until(lambda: child.exists() and child.read_text().endswith("\n"))
     pid = int(child.read_text())
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everybody in the foreground gets it
     process.wait()
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 

@@ -5,6 +5,7 @@
  * whoever lost its parent, and hear of poweroff and reboot while a shell runs.
  */
 #include <fcntl.h>
+#include <glob.h>
 #include <net/if.h>
 #include <signal.h>
 #include <stdio.h>
@@ -51,8 +52,10 @@ static void mount_at(const char *what, const char *where, const char *type, cons
 /* The directory of the machine's user, if it was started with one. */
 static void mount_share(void)
 {
-    if (mount("share", "/share", "9p", 0, "trans=virtio,version=9p2000.L,msize=131072"))
-        rmdir("/share");
+    glob_t tags;
+    if (!glob("/sys/bus/virtio/devices/*/mount_tag", 0, NULL, &tags))
+        mount_at("share", "/share", "9p", "trans=virtio,version=9p2000.L,msize=131072");
+    globfree(&tags);
 }
 
 static void loopback_up(void)
@@ -102,7 +105,6 @@ static void set_up(void)
     mount_at("proc", "/proc", "proc", NULL);
     mount_at("sys", "/sys", "sysfs", NULL);
     mount_at("pts", "/dev/pts", "devpts", NULL);
-    mkdir("/share", 0755);
     mount_share();
     sethostname("penglai", 7);
     loopback_up();

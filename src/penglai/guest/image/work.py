@@ -5,7 +5,6 @@ import fcntl
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,7 +39,8 @@ def run(
 ) -> None:
     """Run a program to its end, with its output line by line.
 
-    Raises ToolchainError with the end of its output if it fails.  Interrupted, it takes its children along.
+    Raises ToolchainError with the end of its output if it fails.  It stays in this process's group: Ctrl-C
+    reaches it and its children at whatever moment it comes.
     """
     words = [str(word) for word in line]
     kept: list[str] = []
@@ -57,11 +57,10 @@ def run(
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
-                start_new_session=True,
             )
         except OSError as error:
             raise ToolchainError(f"cannot run {words[0]}: {error.strerror}") from error
-        with process, _killed(process):
+        with process, _terminated(process):
             assert process.stdout is not None
             for text in process.stdout:
                 kept = [*kept[1 - LINES_SHOWN :], text.rstrip()]
@@ -72,12 +71,12 @@ def run(
 
 
 @contextlib.contextmanager
-def _killed(process: subprocess.Popen[str]) -> Iterator[None]:
+def _terminated(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Should this process alone be interrupted, the other one ends too."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        process.terminate()
         raise
 
 

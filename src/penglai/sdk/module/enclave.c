@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* The driver's records of enclaves: found by id, referenced by whoever works with them. */
 #include <linux/gfp.h>
+#include <linux/sched/signal.h>
 #include <linux/io.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
@@ -127,6 +128,23 @@ void enclave_return_relay(struct enclave *enclave)
 }
 
 /*
+ * The thread that runs the enclave may sleep in a request of it, such as a write to a pipe that is
+ * full: it wakes up, as from a signal, and finds that the enclave has ended.
+ */
+static void interrupt_runner(struct enclave *enclave)
+{
+	struct task_struct *task;
+
+	rcu_read_lock();
+	task = enclave->runner ? pid_task(enclave->runner, PIDTYPE_PID) : NULL;
+	if (task && task != current) {
+		set_tsk_thread_flag(task, TIF_NOTIFY_SIGNAL);
+		wake_up_process(task);
+	}
+	rcu_read_unlock();
+}
+
+/*
  * The monitor knows the enclave no more.  outcome: what its run returns.  Only the first end
  * counts.
  */
@@ -147,6 +165,10 @@ void enclave_ended(struct enclave *enclave, int outcome, u64 retval)
 	enclave_return_relay(enclave);
 	xa_erase_irq(&enclaves, enclave->eid);
 	wake_up_all(&enclave->wait);
+	spin_lock_irq(&enclave->lock);
+	if (enclave->attached)
+		interrupt_runner(enclave);
+	spin_unlock_irq(&enclave->lock);
 	enclave_put(enclave);
 	pool_reclaim_soon();
 }

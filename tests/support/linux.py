@@ -1,0 +1,154 @@
+"""Linux with penglai.ko for tests: boots, runs commands, and tells what they wrote."""
+
+import functools
+import hashlib
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import penglai
+from penglai.guest.boot import Boot
+from penglai.guest.image.build import Image, build_image, build_kernel
+from penglai.guest.image.module import build_module
+from penglai.guest.linux import Guest
+from penglai.machine.system import End, Outcome
+from penglai.sdk.hostbuild import build_host
+from penglai.toolchain import cache_dir
+from tests.support.waiting import PATIENCE
+
+PROGRAMS = Path(__file__).parents[1] / "guest" / "programs"
+
+
+class Recorder:
+    """A console that keeps what the guest writes, and can type."""
+
+    size = (80, 24)
+
+    def __init__(self) -> None:
+        self.written = bytearray()
+        self._typed = bytearray()
+        self._changed = threading.Condition()
+
+    def write(self, data: bytes) -> None:
+        with self._changed:
+            self.written += data
+            self._changed.notify_all()
+
+    def read(self, limit: int) -> bytes:
+        data = bytes(self._typed[:limit])
+        del self._typed[:limit]
+        return data
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._typed)
+
+    @property
+    def text(self) -> str:
+        return self.written.decode("utf-8", "replace").lstrip("\x1e")
+
+    def type(self, guest: Guest, text: str) -> None:
+        self._typed += text.encode()
+        guest.system.request()
+
+    def wait_for(self, text: str) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: text in self.text, PATIENCE), self.text
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How commands ended, and what they wrote."""
+
+    status: int
+    output: str
+
+
+@functools.cache
+def image(variant: str = "") -> Image:
+    """The image of all that is shipped, built once."""
+    return build_image(variant=variant)
+
+
+@functools.cache
+def host_program(*names: str) -> Path:
+    """A C program of tests/guest/programs for Linux; the first name is the program's."""
+    sources = [PROGRAMS / f"{name}.c" for name in names]
+    inputs = b"".join(path.read_bytes() for path in [*sources, PROGRAMS / "device.h"])
+    target = cache_dir() / "tests" / f"{names[0]}-{hashlib.sha256(inputs).hexdigest()[:24]}"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        build_host(sources, target, ["-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE"])
+    return target
+
+
+@functools.cache
+def enclave_program(name: str) -> Path:
+    """An enclave of tests/guest/programs."""
+    source = PROGRAMS / f"{name}.c"
+    target = cache_dir() / "tests" / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:24]}"
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        penglai.build(source, target)
+    return target
+
+
+def kernel_module(directory: str, variant: str = "") -> Path:
+    """A kernel module of tests/guest/programs."""
+    return build_module(build_kernel(variant), PROGRAMS / directory, directory)
+
+
+def boot(
+    commands: str | None,
+    files: dict[str, Path] | None = None,
+    *,
+    variant: str = "",
+    append: str = "",
+    plain: bool = True,
+) -> Boot:
+    """What to boot: the shipped image, and files by name."""
+    found = image(variant)
+    entries = tuple(f"{name}={path}" for name, path in (files or {}).items())
+    return Boot(image=found, append=append, files=entries, commands=commands, plain=plain)
+
+
+def run(
+    commands: str,
+    files: dict[str, Path] | None = None,
+    *,
+    harts: int = 2,
+    memory: str = "256M",
+    variant: str = "",
+    append: str = "",
+) -> Ran:
+    """Boot, run shell commands behind install.sh, and switch off."""
+    script = f"sh install.sh || exit 99\n{commands}"
+    console = Recorder()
+    software = boot(script, files, variant=variant, append=append).software()
+    with Guest(software, console, memory, harts) as guest:
+        guest.start()
+        try:
+            outcome = guest.wait(PATIENCE * (5 if variant else 2))
+        except TimeoutError:
+            raise AssertionError(f"it hangs:\n{console.text}") from None
+    assert outcome.end is End.STATUS, (outcome, console.text)
+    return Ran(outcome.status, console.text)
+
+
+def must_be_able() -> bool:
+    """True where a skip is a failure."""
+    return bool(os.environ.get("CI") or os.environ.get("PENGLAI_LINUX"))
+
+
+__all__ = [
+    "Outcome",
+    "Ran",
+    "Recorder",
+    "boot",
+    "enclave_program",
+    "host_program",
+    "image",
+    "must_be_able",
+    "run",
+]
