@@ -6,7 +6,7 @@ all inputs, so each thing is built once; two processes that build the same thing
 """
 
 import hashlib
-import importlib.metadata
+import importlib
 import importlib.util
 import logging
 import os
@@ -42,12 +42,19 @@ def package_dir(name: str) -> Path:
 
 def package_version(name: str) -> str:
     """Version of an installed distribution.  Raises ToolchainError if it is missing."""
+    metadata = importlib.import_module("importlib.metadata")  # slow: not where it can be helped
     try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        return str(metadata.version(name))
+    except metadata.PackageNotFoundError:
         raise ToolchainError(
             f"the Python package {name!r} is not installed; run: pip install {name}"
         ) from None
+
+
+def package_record(name: str) -> str:
+    """What tells versions of an installed package apart; quicker than its version."""
+    records = [path.name for path in package_dir(name).parent.glob(f"{name}-*.dist-info")]
+    return records[0] if len(records) == 1 else package_version(name)
 
 
 def zig_path() -> Path:
@@ -105,7 +112,7 @@ def compile_cached(
     arguments and the compiler's version they make the key.  make: called with the path of the result, if
     it takes more than `compile_c` with the arguments.
     """
-    key = hashlib.sha256(package_version("ziglang").encode())
+    key = hashlib.sha256(package_record("ziglang").encode())
     for argument in arguments:
         key.update(f"\0{argument}".encode())
     for path in inputs:

@@ -57,7 +57,7 @@ def test_the_host_reaches_its_own_pages_and_no_byte_more(hidden: set[int], pa: i
         ),
         None,
     )
-    before = MEMORY.bytes.copy()
+    before = MEMORY.raw.copy()
     if bad is None:
         HOST.write(pa, b"\xa5" * size)
         assert HOST.read(pa, size) == b"\xa5" * size
@@ -68,8 +68,8 @@ def test_the_host_reaches_its_own_pages_and_no_byte_more(hidden: set[int], pa: i
         with pytest.raises(AccessFault) as written:
             HOST.write(pa, b"\xa5" * size)
         assert read.value.address == written.value.address == bad
-        assert (MEMORY.bytes == before).all()
-    MEMORY.bytes[:] = 0
+        assert (MEMORY.raw == before).all()
+    MEMORY.raw[:] = 0
 
 
 @pytest.mark.parametrize(("pa", "size"), [(RAM_BASE + (4 << 20) - 8, 16), (1 << 64, 8), (-8, 16), (0, 1)])
@@ -88,7 +88,7 @@ def test_the_hosts_memory_has_no_way_to_the_rest():
 
 def test_closed_memory_is_given_back():
     memory = PhysicalMemory(64 << 20)
-    memory.bytes[:] = 1
+    memory.raw[:] = 1
     used = os.fstat(memory.fd).st_blocks
     assert used * 512 >= 64 << 20
     duplicate = os.dup(memory.fd)

@@ -194,10 +194,10 @@ def test_an_ended_enclave_leaves_no_byte_in_memory(raw: RawHost, port: HostPort)
     spec.pages[0x3000] = (RW, marker * 4)
     eid = raw.make(spec)
     raw.memory.write(raw.memory.base, bytes(RawHost.page(raw) - raw.memory.base))
-    assert marker in raw.board.memory.bytes.tobytes()
+    assert marker in raw.board.memory.raw.tobytes()
     raw.start(eid)
     assert raw.enter(eid, port) == (0, RunValue.ENDED)
-    assert marker[:8] not in raw.board.memory.bytes.tobytes()
+    assert marker[:8] not in raw.board.memory.raw.tobytes()
 
 
 def in_guest(raw: RawHost, eid: int, port: HostPort) -> tuple[threading.Thread, list[SbiResult]]:
@@ -315,4 +315,4 @@ def test_the_context_is_in_no_memory_that_anybody_can_read(raw: RawHost, port: H
     assert raw.enter(eid, port) == (0, RunValue.YIELD)
     context = raw.monitor.enclaves()[0].context
     assert (context.x[19], context.f[9]) == (marker, marker)
-    assert marker.to_bytes(8, "little") not in raw.board.memory.bytes.tobytes()
+    assert marker.to_bytes(8, "little") not in raw.board.memory.raw.tobytes()

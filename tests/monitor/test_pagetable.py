@@ -18,7 +18,7 @@ RW, RX = int(Pte.R | Pte.W | Pte.U), int(Pte.R | Pte.X | Pte.U)
 
 
 def fresh() -> PageTable:
-    MEMORY.bytes[:] = 0
+    MEMORY.raw[:] = 0
     return PageTable(MEMORY, 0)
 
 

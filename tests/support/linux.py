@@ -9,7 +9,8 @@ from pathlib import Path
 
 import penglai
 from penglai.guest.boot import Boot
-from penglai.guest.image.build import Image, build_image, build_kernel
+from penglai.guest.image.build import build_image, build_kernel
+from penglai.guest.image.current import Image
 from penglai.guest.image.module import build_module
 from penglai.guest.linux import Guest
 from penglai.machine.system import End, Outcome

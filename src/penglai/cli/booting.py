@@ -1,6 +1,7 @@
 """penglai boot: the machine with Linux as its host."""
 
 import signal
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -66,6 +67,7 @@ def _session(
     terminal = Terminal(interactive=interactive, take_input=not commands or not is_terminal())
     with Guest(software, terminal, memory, harts, state=default_state_dir()) as guest:
         terminal.leave = guest.system.close
+        terminal.begins = threading.Thread(target=guest.warm_up, name="penglai-warm-up", daemon=True).start
         with terminal.attached(guest.system.request):
             guest.start()
             try:

@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 
 from penglai.cli.options import Json, command, err, fail, out, write_json
-from penglai.guest.image.build import Image, build_image, current_image
+from penglai.guest.image.build import build_image
+from penglai.guest.image.current import Image, current_image
 from penglai.guest.image.work import Tell, root
 
 FILES_VARIABLE = "SDK_FILES"

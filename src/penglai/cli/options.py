@@ -1,15 +1,18 @@
 """Options that several commands share, and how commands end."""
 
 import functools
+import importlib
 import json
 import sys
 from collections.abc import Callable
-from typing import Annotated, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, cast
 
 import typer
-from rich.console import Console
 
 from penglai.abi.errors import PenglaiError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 P = ParamSpec("P")
 
@@ -21,8 +24,24 @@ Memory = Annotated[str, typer.Option(help="Memory of the machine, such as 256M o
 Harts = Annotated[int, typer.Option(help="Harts of the machine: how many enclaves run at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to standard output.")]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class _Later:
+    """A console that is made when it is used: booting writes nothing, and is not to wait for it."""
+
+    def __init__(self, **options: bool) -> None:
+        self._options = options
+
+    @functools.cached_property
+    def _console(self) -> "Console":
+        found: Console = importlib.import_module("rich.console").Console(**self._options)
+        return found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._console, name)
+
+
+out = cast("Console", _Later(highlight=False, soft_wrap=True))
+err = cast("Console", _Later(stderr=True, highlight=False, soft_wrap=True))
 
 
 def command(body: Callable[P, None]) -> Callable[P, None]:

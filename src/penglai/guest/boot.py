@@ -1,13 +1,17 @@
 """What is booted: kernel, ramfs, command line."""
 
+import importlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penglai.abi.errors import ImageError
-from penglai.guest.image.build import Image, build_image, current_image
 from penglai.guest.image.cpio import Archive
-from penglai.guest.image.files import resolve
+from penglai.guest.image.current import Image, current_image
 from penglai.machine.system import Software
+
+if TYPE_CHECKING:
+    from penglai.guest.image.files import File
 
 OUR_CONSOLE = "console=hvc1"
 """The virtio console, which our kernel has."""
@@ -45,7 +49,7 @@ class Boot:
         """Read it all; builds the image first if there is none.  Raises ImageError, ToolchainError."""
         kernel, initrd = self.kernel, self.initrd
         if kernel is None or initrd is None:
-            image = self.image or current_image() or build_image()
+            image = self.image or current_image() or _build()
             kernel, initrd = kernel or image.kernel, initrd or image.initrd
         console = OUR_CONSOLE if self.kernel is None else ANY_CONSOLE
         words = [console, QUIET, *([NO_RETURN] if self.commands is not None else []), self.append]
@@ -63,9 +67,22 @@ class Boot:
             archive.add_file(RUN_FILE, self.commands.encode() + b"\n")
         if self.plain:
             archive.add_file(PLAIN_FILE, b"")
-        for file in resolve(self.files):
+        for file in _resolve(self.files):
             archive.add_file(file.name, _read(file.path), EXECUTABLE)
         return archive.finish()
+
+
+def _build() -> Image:
+    image: Image = importlib.import_module("penglai.guest.image.build").build_image()
+    return image
+
+
+def _resolve(entries: tuple[str, ...]) -> "list[File]":
+    """Files by their entries; what builds them is not imported for nothing."""
+    if not entries:
+        return []
+    found: list[File] = importlib.import_module("penglai.guest.image.files").resolve(entries)
+    return found
 
 
 def _read(path: Path) -> bytes:

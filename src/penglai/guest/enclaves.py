@@ -46,12 +46,12 @@ class Calls(Protocol):
 class InTurns:
     """For a machine of one hart: an enclave runs inside Linux's call, until Linux's timer wants the hart.
 
-    supervisor: gives the hart of the host's world.
+    supervisor: the hart in the host's world.
     """
 
     waiting = False
 
-    def __init__(self, board: Board, supervisor: Callable[[], Supervisor]) -> None:
+    def __init__(self, board: Board, supervisor: Supervisor) -> None:
         self._hart: Hart = board.harts[0]
         self._port = board.host_port(self._hart)
         self._clock = board.clock
@@ -59,7 +59,7 @@ class InTurns:
 
     def answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
         """See Calls."""
-        self._hart.deadline = min(self._supervisor().timer_ns, self._clock.now() + TICK_NS)
+        self._hart.deadline = min(self._supervisor.timer_ns, self._clock.now() + TICK_NS)
         return self._port.ecall(extension, function, *arguments)
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
-"""A machine whose host is Linux: board, monitor, and a hart in S-mode."""
+"""A machine whose host is Linux: a hart in S-mode, and beside it board and monitor."""
 
+import importlib
 import logging
 import threading
 from pathlib import Path
@@ -8,14 +9,14 @@ from typing import Self
 
 from penglai.abi import sbi
 from penglai.abi.errors import BadArgumentError, MachineError
+from penglai.abi.sbi import SbiResult
 from penglai.guest.enclaves import Calls, Elsewhere, InTurns
 from penglai.machine.board import MAX_HARTS, Board
 from penglai.machine.clock import Clock
-from penglai.machine.memory import parse_size
+from penglai.machine.memory import PhysicalMemory, parse_size
 from penglai.machine.services import ConsolePort
 from penglai.machine.store import Store
 from penglai.machine.system import Outcome, Software, System, Vendor
-from penglai.monitor.monitor import Monitor
 
 log = logging.getLogger(__name__)
 
@@ -48,26 +49,26 @@ class Guest:
     ) -> None:
         if not 1 <= harts <= MAX_HARTS:
             raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
-        self._board = Board(parse_size(memory), max(1, harts - 1), clock, Store(state))
-        self._monitor = Monitor(self._board)
+        self._memory = PhysicalMemory(parse_size(memory))
+        self._clock = clock or Clock()
+        self._harts = harts
+        self._state = state
         self._done = threading.Event()
         self._ended: Outcome | Exception | None = None
-        self._calls: Calls
-        if harts == 1:
-            self._calls = InTurns(self._board, lambda: self.system.supervisor)
-        else:
-            self._calls = Elsewhere(self._board, self._notify, self._fail)
+        self._firmware_lock = threading.Lock()
+        self._board: Board | None = None
+        self._calls: Calls | None = None
         vendor = Vendor(
             extensions=frozenset([sbi.EXTENSION]),
-            answer=self._calls.answer,
-            waiting=lambda: self._calls.waiting,
+            answer=self._answer,
+            waiting=lambda: self._calls is not None and self._calls.waiting,
             name="penglai",
             compatible=DRIVER,
         )
         try:
-            self.system = System(self._board.memory, self._board.clock, software, console, vendor)
+            self.system = System(self._memory, self._clock, software, console, vendor)
         except BaseException:
-            self._switch_off()
+            self._memory.close()
             raise
         self._thread = threading.Thread(target=self._main, name="penglai-host", daemon=True)
 
@@ -94,11 +95,41 @@ class Guest:
         if self._thread.is_alive():
             self.system.close()
             self._thread.join()
-        self._switch_off()
+        with self._firmware_lock:
+            if self._board is None:
+                self._memory.close()
+            else:
+                assert self._calls is not None
+                self._calls.close()
+                self._board.power_off()
 
-    def _switch_off(self) -> None:
-        self._calls.close()
-        self._board.power_off()
+    # ---- the monitor, which is there when it is first called -----------------------------------
+
+    def warm_up(self) -> None:
+        """Make what the first call of the monitor needs, so that it need not wait."""
+        self._firmware()
+
+    def _answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
+        return self._firmware().answer(extension, function, arguments)
+
+    def _firmware(self) -> Calls:
+        """Board, monitor, and who serves Linux's calls: made when Linux first makes one, or by warm_up.
+
+        An operating system boots without any of it, and in less time than it takes to import it.
+        """
+        with self._firmware_lock:
+            if self._calls is None:
+                monitor = importlib.import_module("penglai.monitor.monitor")
+                board = Board(self._memory, max(1, self._harts - 1), self._clock, Store(self._state))
+                monitor.Monitor(board)
+                self._board = board
+                if self._harts == 1:
+                    self._calls = InTurns(board, self.system.supervisor)
+                else:
+                    self._calls = Elsewhere(board, self.system.request, self._fail)
+            return self._calls
+
+    # ---- the host's thread ---------------------------------------------------------------------
 
     def _main(self) -> None:
         try:
@@ -118,9 +149,6 @@ class Guest:
         self._finish(error)
         self.system.close()
 
-    def _notify(self) -> None:
-        self.system.request()
-
     def __enter__(self) -> Self:
         return self
 
@@ -130,4 +158,4 @@ class Guest:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Guest {'off' if self.done else 'on'} {self._board.memory.size >> 20} MiB>"
+        return f"<Guest {'off' if self.done else 'on'} {self._memory.size >> 20} MiB>"

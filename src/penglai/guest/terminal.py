@@ -45,6 +45,8 @@ class Terminal:
     ) -> None:
         self.interactive = interactive
         self.size = _size(target)
+        self.begins: Callable[[], None] = lambda: None
+        """Called on the machine's thread before the guest's first output is shown."""
         self.leave: Callable[[], None] = lambda: None
         """Called on any thread when the user wants to switch the machine off, or nobody reads any more."""
         self._source = source
@@ -52,7 +54,7 @@ class Terminal:
         self._take_input = take_input
         self._typed = bytearray()
         self._lock = threading.Lock()
-        self._ready = interactive
+        self._begun = False
         self._gate = os.eventfd(int(interactive), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         weakref.finalize(self, os.close, self._gate)
         self._escaped = False
@@ -62,10 +64,12 @@ class Terminal:
 
     def write(self, data: bytes) -> None:
         """Show bytes.  Nobody reads them any more: the machine is switched off."""
-        if not self._ready:
-            self._ready = True
-            os.eventfd_write(self._gate, 1)
-            data = data.removeprefix(bytes([READY]))
+        if not self._begun:
+            self._begun = True
+            self.begins()
+            if not self.interactive:
+                os.eventfd_write(self._gate, 1)
+                data = data.removeprefix(bytes([READY]))
         try:
             while data:
                 data = data[os.write(self._target, data) :]

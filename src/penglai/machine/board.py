@@ -46,16 +46,20 @@ class HostPort:
 class Board:
     """A machine without software.
 
-    memory: bytes of RAM.  harts: how many (1 to 64), each with a thread of its own once switched on.
+    memory: bytes of RAM, or RAM.  harts: how many (1 to 64), each with a thread of its own once switched on.
     store: the storage that outlives a restart; by default nothing does.
     """
 
     def __init__(
-        self, memory: int, harts: int, clock: Clock | None = None, store: Store | None = None
+        self,
+        memory: int | PhysicalMemory,
+        harts: int,
+        clock: Clock | None = None,
+        store: Store | None = None,
     ) -> None:
         if not 1 <= harts <= MAX_HARTS:
             raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
-        self.memory = PhysicalMemory(memory)
+        self.memory = memory if isinstance(memory, PhysicalMemory) else PhysicalMemory(memory)
         self.clock = clock or Clock()
         self.store = store or Store(None)
         self.harts = tuple(Hart(number, self.memory, self.clock) for number in range(harts))

@@ -12,7 +12,7 @@ from typing import Any
 
 from penglai.abi.errors import ToolchainError
 from penglai.machine.context import Context, TrapRecord
-from penglai.toolchain import compile_cached, package_dir, package_version
+from penglai.toolchain import compile_cached, package_dir, package_record
 
 
 class ClockRecord(ctypes.Structure):
@@ -104,7 +104,7 @@ def build() -> Path:
         *("-shared", "-fPIC", "-fvisibility=hidden"),
         *("-I", unicorn.parent.parent / "include"),
         *(*sources, unicorn),
-        f"-DUNICORN_PACKAGE={package_version('unicorn')}",
+        f"-DUNICORN_PACKAGE={package_record('unicorn')}",
     ]
     return compile_cached("hart.so", arguments, [*sources, here / "hart.h"])
 

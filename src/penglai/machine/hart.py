@@ -27,7 +27,7 @@ class Hart:
         self.id = hart_id
         self.deadline = NEVER
         self._engine = engine()
-        self._keep = (memory.bytes, clock)  # hart.c holds pointers into both
+        self._keep = (memory, clock)  # hart.c holds pointers into both
         self._trap = TrapRecord()
         self._lock = threading.Lock()
         self._stale: list[tuple[int, int]] = []

@@ -1,20 +1,24 @@
 """Physical memory, and what the host's bus shows of it."""
 
+import ctypes
+import functools
+import importlib
 import mmap
 import os
 import re
 import threading
 from collections.abc import Callable
-from typing import TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from penglai.abi.errors import AccessFault, BadArgumentError
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE, RAM_BASE
 
-Pages = NDArray[np.int64]
-"""Page numbers: 0 is the first page of RAM."""
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from penglai.machine.pages import Pages
 
 MIN_MEMORY = 2 * CHUNK_SIZE
 
@@ -39,6 +43,9 @@ class PhysicalMemory:
 
     size: bytes, a multiple of 2 MiB.  Raises BadArgumentError for another size.
 
+    `raw`, `pages` and `words` show all of it as arrays, `host_visible` which pages the host's bus shows,
+    and `mapped` how many mappings of host programs each page is in.
+
     `lock` orders what the bus does with what the bus shows: whoever changes the ownership of pages holds
     it, and so does every access of the host while it checks and copies.
     """
@@ -58,18 +65,47 @@ class PhysicalMemory:
         except (OSError, OverflowError, ValueError) as error:
             os.close(self.fd)
             raise BadArgumentError(f"the system gives no memory of {size:#x} bytes: {error}") from error
-        self.bytes: NDArray[np.uint8] = np.frombuffer(self._mapping, dtype=np.uint8)
-        self.pages: NDArray[np.uint8] = self.bytes.reshape(self.page_count, PAGE_SIZE)
-        self.words: NDArray[np.uint64] = self.bytes.view("<u8").reshape(self.page_count, -1)
         self.lock = threading.Lock()
-        self.host_visible: NDArray[np.bool_] = np.ones(self.page_count, dtype=np.bool_)
-        self.mapped: NDArray[np.int32] = np.zeros(self.page_count, dtype=np.int32)
+        self._visible = bytearray(b"\1") * self.page_count
         self._watchers: list[Callable[[int, int], None]] = []
+
+    @functools.cached_property
+    def raw(self) -> "NDArray[np.uint8]":
+        """RAM, byte by byte."""
+        found: NDArray[np.uint8] = _arrays().frombuffer(self._mapping, dtype="u1")
+        return found
+
+    @functools.cached_property
+    def pages(self) -> "NDArray[np.uint8]":
+        """RAM, a row of 4096 bytes for each page."""
+        return self.raw.reshape(self.page_count, PAGE_SIZE)
+
+    @functools.cached_property
+    def words(self) -> "NDArray[np.uint64]":
+        """RAM, a row of 512 words for each page."""
+        return self.raw.view("<u8").reshape(self.page_count, -1)
+
+    @functools.cached_property
+    def host_visible(self) -> "NDArray[np.bool_]":
+        """For each page, whether the host's bus shows it."""
+        found: NDArray[np.bool_] = _arrays().frombuffer(self._visible, dtype="?")
+        return found
+
+    @functools.cached_property
+    def mapped(self) -> "NDArray[np.int32]":
+        """For each page, in how many mappings of host programs it is."""
+        found: NDArray[np.int32] = _arrays().zeros(self.page_count, dtype="i4")
+        return found
 
     @property
     def address(self) -> int:
         """Where RAM lies in this process: for the engine."""
-        return int(self.bytes.ctypes.data)
+        return _address(self._mapping)
+
+    @property
+    def visible_address(self) -> int:
+        """Where `host_visible` lies in this process, a byte for each page: for the engine."""
+        return _address(self._visible)
 
     def close(self) -> None:
         """Give the memory back to the system.
@@ -96,12 +132,12 @@ class PhysicalMemory:
     def read(self, pa: int, size: int) -> bytes:
         """Copy of size bytes at pa, which must be RAM."""
         start = pa - self.base
-        return self.bytes[start : start + size].tobytes()
+        return self._mapping[start : start + size]
 
     def write(self, pa: int, data: bytes) -> None:
         """Write data at pa, which must be RAM."""
         start = pa - self.base
-        self.bytes[start : start + len(data)] = np.frombuffer(data, dtype=np.uint8)
+        self._mapping[start : start + len(data)] = data
 
     def watch(self, watcher: Callable[[int, int], None]) -> None:
         """From now on call watcher(first, last), page numbers, when the host's view of pages changes.
@@ -110,7 +146,7 @@ class PhysicalMemory:
         """
         self._watchers.append(watcher)
 
-    def show(self, pages: Pages, visible: bool) -> None:
+    def show(self, pages: "Pages", visible: bool) -> None:
         """Let pages appear on the host's bus, or vanish from it.  The caller holds `lock`."""
         self.host_visible[pages] = visible
         if self._watchers and len(pages):
@@ -125,10 +161,17 @@ class PhysicalMemory:
         if not self.contains(pa, max(size, 1)):
             return pa if not self.contains(pa, 1) else self.base + self.size
         first, last = self.page_of(pa), self.page_of(pa + max(size, 1) - 1)
-        visible = self.host_visible[first : last + 1]
-        if visible.all():
-            return None
-        return max(pa, self.address_of(first + int(np.argmin(visible))))
+        hidden = self._visible.find(0, first, last + 1)
+        return None if hidden < 0 else max(pa, self.address_of(hidden))
+
+
+def _arrays() -> ModuleType:
+    """numpy.  Imported when somebody looks at pages as arrays: booting does not, nor waits for it."""
+    return importlib.import_module("numpy")
+
+
+def _address(buffer: mmap.mmap | bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 
 class Mapping(mmap.mmap):

@@ -52,7 +52,7 @@ class Supervisor:
         """The exit under way: read it, write the answer, run again."""
         self._engine = engine()
         self._calls, self._quick = self._engine.calls, self._engine.quick
-        self._keep = (memory, memory.bytes, memory.host_visible, clock)  # supervisor.c points into them
+        self._keep = (memory, clock)  # supervisor.c points into them
         self._lock = threading.Lock()
         self._stale: list[tuple[int, int]] = [(0, memory.page_count - 1)]
         self._thread: int | None = None
@@ -61,7 +61,7 @@ class Supervisor:
             memory.base,
             memory.size,
             ctypes.byref(clock.record),
-            memory.host_visible.ctypes.data,
+            memory.visible_address,
             _slab_bytes(memory.size),
             entry,
         )

@@ -17,7 +17,7 @@ from penglai.abi.sbi import CreateParam, EnclaveType, ShadowRunParam
 from penglai.abi.state import State
 from penglai.attestation.measure import measure
 from penglai.machine.context import Context
-from penglai.machine.memory import Pages
+from penglai.machine.pages import Pages
 from penglai.monitor.enclave import NO_PAGES, Blueprint, Enclave, Mailbox
 from penglai.monitor.hosttable import read_image
 from penglai.monitor.mapping import DATA

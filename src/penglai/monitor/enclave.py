@@ -14,7 +14,7 @@ from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
 from penglai.machine.context import Context
 from penglai.machine.hart import Hart
-from penglai.machine.memory import Pages
+from penglai.machine.pages import Pages
 from penglai.monitor.pagetable import Addresses, PageTable
 from penglai.monitor.regions import Region, Regions, Source
 

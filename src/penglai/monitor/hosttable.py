@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from penglai.abi import layout
 from penglai.abi.riscv import PAGE_SIZE, PTE_PPN_SHIFT, PTE_RESERVED, TABLE_ENTRIES, Pte
-from penglai.machine.memory import Pages
+from penglai.machine.pages import Pages
 from penglai.monitor.ownership import Ownership
 from penglai.monitor.pagetable import Addresses
 from penglai.monitor.refusal import bad_argument, breach

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from penglai.abi.errors import MonitorBug
 from penglai.abi.layout import ADDRESS_BITS, KERNEL_BUFFER
 from penglai.abi.riscv import Pte
-from penglai.machine.memory import Pages
+from penglai.machine.pages import Pages
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.monitor import Monitor
 from penglai.monitor.ownership import BUFFER, FREE, HOST, MONITOR, SHM, VISIBLE

@@ -8,7 +8,7 @@ import numpy as np
 
 from penglai.abi import layout
 from penglai.abi.riscv import PAGE_SIZE, Pte
-from penglai.machine.memory import Pages
+from penglai.machine.pages import Pages
 from penglai.monitor.enclave import NO_PAGES, Enclave
 from penglai.monitor.ownership import MONITOR
 from penglai.monitor.platform import Platform

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from penglai.abi.errors import ErrorCode, MonitorBug
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE
-from penglai.machine.memory import Pages, PhysicalMemory
+from penglai.machine.memory import PhysicalMemory
+from penglai.machine.pages import Pages
 from penglai.monitor.refusal import Refusal, bad_argument, breach
 
 HOST = 0

@@ -10,7 +10,8 @@ from penglai.abi.errors import MonitorBug
 from penglai.abi.layout import ADDRESS_BITS
 from penglai.abi.riscv import PTE_PPN_SHIFT, TABLE_ENTRIES, Pte
 from penglai.machine.context import make_satp
-from penglai.machine.memory import Pages, PhysicalMemory
+from penglai.machine.memory import PhysicalMemory
+from penglai.machine.pages import Pages
 
 Addresses = NDArray[np.uint64]
 """Virtual addresses of pages, ascending, bits 38..12 (bits above are a copy of bit 38)."""

@@ -7,7 +7,8 @@ import numpy as np
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.machine.clock import Clock
 from penglai.machine.hart import Hart
-from penglai.machine.memory import Pages, PhysicalMemory
+from penglai.machine.memory import PhysicalMemory
+from penglai.machine.pages import Pages
 from penglai.monitor.keys import Keys
 from penglai.monitor.ownership import Ownership
 from penglai.monitor.registry import Registry

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from penglai.abi.riscv import PAGE_SIZE
-from penglai.machine.memory import Pages
+from penglai.machine.pages import Pages
 
 
 class Source(Enum):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from penglai.abi.errors import ErrorCode
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
-from penglai.machine.memory import Pages
+from penglai.machine.pages import Pages
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.refusal import Refusal
 from penglai.monitor.regions import Region

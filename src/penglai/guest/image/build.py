@@ -1,34 +1,14 @@
 """The image: all of it, from Debian's sources to the ramfs."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from penglai.abi.errors import ImageError
 from penglai.guest.image import busybox, kernel, packages, ramfs
+from penglai.guest.image.current import Image, remember
 from penglai.guest.image.files import ALWAYS, default_files, resolve
 from penglai.guest.image.kernel import VARIANTS, Kernel
 from penglai.guest.image.keys import key_of
 from penglai.guest.image.work import Tell, once, quiet, root, write_whole
-
-CURRENT = "current.json"
-
-
-@dataclass(frozen=True)
-class Image:
-    """What is booted.
-
-    kernel: a Linux Image.  initrd: a cpio archive.  variant: "" or "debug".  files: names in /.  linux,
-    busybox: Debian's versions.
-    """
-
-    kernel: Path
-    initrd: Path
-    variant: str
-    files: tuple[str, ...]
-    linux: str
-    busybox: str
 
 
 def build_image(
@@ -65,27 +45,10 @@ def build_image(
         linux=versions.linux,
         busybox=versions.busybox,
     )
-    write_whole(root() / CURRENT, json.dumps(asdict(image), default=str).encode())
+    remember(image)
     return image
 
 
 def build_kernel(variant: str = "", tell: Tell = quiet) -> Kernel:
     """The kernel of a variant alone.  Raises ToolchainError."""
     return kernel.build(packages.versions(tell).linux, variant, tell)
-
-
-def current_image() -> Image | None:
-    """The image that was built last; None if there is none (any more)."""
-    try:
-        raw = json.loads((root() / CURRENT).read_text())
-    except FileNotFoundError:
-        return None
-    image = Image(
-        kernel=Path(raw["kernel"]),
-        initrd=Path(raw["initrd"]),
-        variant=raw["variant"],
-        files=tuple(raw["files"]),
-        linux=raw["linux"],
-        busybox=raw["busybox"],
-    )
-    return image if image.kernel.exists() and image.initrd.exists() else None

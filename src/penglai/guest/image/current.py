@@ -1,0 +1,47 @@
+"""The image that was built last, which is what is booted; quick to read, unlike what builds it."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from penglai.guest.image.work import root, write_whole
+
+CURRENT = "current.json"
+
+
+@dataclass(frozen=True)
+class Image:
+    """What is booted.
+
+    kernel: a Linux Image.  initrd: a cpio archive.  variant: "" or "debug".  files: names in /.  linux,
+    busybox: Debian's versions.
+    """
+
+    kernel: Path
+    initrd: Path
+    variant: str
+    files: tuple[str, ...]
+    linux: str
+    busybox: str
+
+
+def remember(image: Image) -> None:
+    """This one is what is booted from now on.  Raises ToolchainError."""
+    write_whole(root() / CURRENT, json.dumps(asdict(image), default=str).encode())
+
+
+def current_image() -> Image | None:
+    """The image that was built last; None if there is none (any more)."""
+    try:
+        raw = json.loads((root() / CURRENT).read_text())
+    except FileNotFoundError:
+        return None
+    image = Image(
+        kernel=Path(raw["kernel"]),
+        initrd=Path(raw["initrd"]),
+        variant=raw["variant"],
+        files=tuple(raw["files"]),
+        linux=raw["linux"],
+        busybox=raw["busybox"],
+    )
+    return image if image.kernel.exists() and image.initrd.exists() else None
