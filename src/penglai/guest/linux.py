@@ -5,7 +5,7 @@ import logging
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from penglai.abi import sbi
 from penglai.abi.errors import BadArgumentError, MachineError
@@ -17,6 +17,9 @@ from penglai.machine.memory import PhysicalMemory, parse_size
 from penglai.machine.services import ConsolePort
 from penglai.machine.store import Store
 from penglai.machine.system import Outcome, Software, System, Vendor
+
+if TYPE_CHECKING:
+    from penglai.monitor.monitor import Monitor
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ class Guest:
     ) -> None:
         if not 1 <= harts <= MAX_HARTS:
             raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
-        self._memory = PhysicalMemory(parse_size(memory))
+        self.memory = PhysicalMemory(parse_size(memory))
         self._clock = clock or Clock()
         self._harts = harts
         self._state = state
@@ -57,6 +60,7 @@ class Guest:
         self._ended: Outcome | Exception | None = None
         self._firmware_lock = threading.Lock()
         self._board: Board | None = None
+        self._monitor: Monitor | None = None
         self._calls: Calls | None = None
         vendor = Vendor(
             extensions=frozenset([sbi.EXTENSION]),
@@ -66,9 +70,9 @@ class Guest:
             compatible=DRIVER,
         )
         try:
-            self.system = System(self._memory, self._clock, software, console, vendor)
+            self.system = System(self.memory, self._clock, software, console, vendor)
         except BaseException:
-            self._memory.close()
+            self.memory.close()
             raise
         self._thread = threading.Thread(target=self._main, name="penglai-host", daemon=True)
 
@@ -97,7 +101,7 @@ class Guest:
             self._thread.join()
         with self._firmware_lock:
             if self._board is None:
-                self._memory.close()
+                self.memory.close()
             else:
                 assert self._calls is not None
                 self._calls.close()
@@ -108,6 +112,13 @@ class Guest:
     def warm_up(self) -> None:
         """Make what the first call of the monitor needs, so that it need not wait."""
         self._firmware()
+
+    @property
+    def monitor(self) -> "Monitor":
+        """What guards the enclaves of this machine; for those who examine it."""
+        self._firmware()
+        assert self._monitor is not None
+        return self._monitor
 
     def _answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
         return self._firmware().answer(extension, function, arguments)
@@ -120,8 +131,8 @@ class Guest:
         with self._firmware_lock:
             if self._calls is None:
                 monitor = importlib.import_module("penglai.monitor.monitor")
-                board = Board(self._memory, max(1, self._harts - 1), self._clock, Store(self._state))
-                monitor.Monitor(board)
+                board = Board(self.memory, max(1, self._harts - 1), self._clock, Store(self._state))
+                self._monitor = monitor.Monitor(board)
                 self._board = board
                 if self._harts == 1:
                     self._calls = InTurns(board, self.system.supervisor)
@@ -158,4 +169,4 @@ class Guest:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Guest {'off' if self.done else 'on'} {self._memory.size >> 20} MiB>"
+        return f"<Guest {'off' if self.done else 'on'} {self.memory.size >> 20} MiB>"

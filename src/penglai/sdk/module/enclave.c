@@ -173,16 +173,27 @@ void enclave_ended(struct enclave *enclave, int outcome, u64 retval)
 	pool_reclaim_soon();
 }
 
+static bool has_runner(struct enclave *enclave)
+{
+	bool has;
+
+	spin_lock_irq(&enclave->lock);
+	has = enclave->runner;
+	spin_unlock_irq(&enclave->lock);
+	return has;
+}
+
 /*
  * A call of the monitor on an enclave.  It may turn out that the enclave has ended, such as a
- * server that failed.
+ * server that failed.  How a run has ended is for the thread that runs it to learn: it is on its
+ * way, as a value or as an event.
  */
 struct sbiret enclave_call(struct enclave *enclave, enum penglai_fid fid, ulong a1, ulong a2,
 			   ulong a3, ulong a4)
 {
 	struct sbiret ret = monitor_call(fid, enclave->eid, a1, a2, a3, a4);
 
-	if (ret.error == ERR_NO_SUCH_ENCLAVE)
+	if (ret.error == ERR_NO_SUCH_ENCLAVE && !has_runner(enclave))
 		enclave_ended(enclave, 0, 0);
 	return ret;
 }
@@ -254,7 +265,10 @@ bool enclaves_destroy_all(struct penglai_owner *owner)
 		for (eid = 0; (enclave = next_of(owner, servers, &eid)); eid++) {
 			int error = enclave_destroy(enclave);
 
-			all &= !error || error == -EINVAL;
+			if (error == -EINVAL) /* it has ended, and nobody is there to learn how */
+				enclave_ended(enclave, 0, 0);
+			else if (error)
+				all = false;
 			enclave_put(enclave);
 		}
 	}
