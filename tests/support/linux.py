@@ -9,7 +9,7 @@ from pathlib import Path
 
 import penglai
 from penglai.guest.boot import Boot
-from penglai.guest.image.build import build_image, build_kernel
+from penglai.guest.image.build import build_kernel, make_image
 from penglai.guest.image.current import Image
 from penglai.guest.image.module import build_module
 from penglai.guest.linux import Guest
@@ -69,7 +69,7 @@ class Ran:
 @functools.cache
 def image(variant: str = "") -> Image:
     """The image of all that is shipped, built once."""
-    return build_image(variant=variant)
+    return make_image(variant=variant)
 
 
 @functools.cache

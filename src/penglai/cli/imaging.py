@@ -3,14 +3,17 @@
 import os
 import shlex
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from types import FrameType
 from typing import Annotated
 
 import typer
 
+from penglai.abi.errors import ImageError
 from penglai.cli.options import Json, command, err, fail, out, write_json
 from penglai.guest.image.build import build_image
 from penglai.guest.image.current import Image, current_image
@@ -43,7 +46,9 @@ def build(
 
     Takes some four minutes the first time, on Debian, and needs no root if the tools are installed.
     """
-    entries = files or shlex.split(os.environ.get(FILES_VARIABLE, "")) or None
+    entries = files or _listed() or None
+    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, _terminate)
     with _progress() as tell:
         image = build_image(entries, variant="debug" if debug else "", update=update, tell=tell)
     _show(image, as_json)
@@ -65,6 +70,19 @@ def clean() -> None:
     """Remove everything that was built or downloaded for Linux."""
     shutil.rmtree(root(), ignore_errors=True)
     err.print(f"removed {root()}", style="dim")
+
+
+def _listed() -> list[str]:
+    """What the environment lists."""
+    try:
+        return shlex.split(os.environ.get(FILES_VARIABLE, ""))
+    except ValueError as error:
+        raise ImageError(f"${FILES_VARIABLE} cannot be read: {error}") from error
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    """Ends as Ctrl-C does: what was being made is removed, and its programs end."""
+    raise typer.Exit(128 + number)
 
 
 def _show(image: Image, as_json: bool) -> None:

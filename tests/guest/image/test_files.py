@@ -82,3 +82,12 @@ def test_all_that_is_shipped_is_in_by_default_and_in_the_makefile():
     listed = re.search(r"^SDK_FILES \?= (.*)$", text, re.MULTILINE)
     assert listed is not None
     assert set(listed[1].split()) == set(default_files())
+
+
+@pytest.mark.parametrize("name", ["init", "bin", "etc", "dev", "share"])
+def test_the_systems_own_places_are_taken(name: str, tmp_path: Path):
+    """A file over /bin would leave Linux without programs, one over /init without a beginning."""
+    (tmp_path / name).touch()
+    with pytest.raises(ImageError, match=f"a /{name} of its own"):
+        resolve([str(tmp_path / name)])
+    assert resolve([f"my-{name}={tmp_path / name}"])

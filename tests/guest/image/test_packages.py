@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from penglai.guest.image.packages import HEADERS, TOOLS, missing_packages
+from penglai.guest.image.packages import NEEDED_FILES, TOOLS, missing_packages
 
 
 def test_what_is_missing_is_named(tmp_path: Path):
     assert set(missing_packages(str(tmp_path))) >= set(TOOLS.values())
     for tool in TOOLS:
         (tmp_path / tool).touch(mode=0o755)
-    assert set(missing_packages(str(tmp_path))) <= set(HEADERS.values())
+    assert set(missing_packages(str(tmp_path))) <= set(NEEDED_FILES.values())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")

@@ -114,3 +114,19 @@ def test_keys_tell_inputs_apart():
     keys = {key_of(), key_of(""), key_of("", ""), key_of("ab"), key_of("a", "b"), key_of(b"b", b"a")}
     assert len(keys) == 6
     assert key_of("a") == key_of(b"a")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path):
+    code = f"""
+import os, signal
+from pathlib import Path
+from penglai.guest.image.work import once
+def make(directory):
+    (directory / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+once(Path("{tmp_path}/result"), make)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".result.*/half"))) == 1
+    once(tmp_path / "result", lambda _: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".result.lock", "result"]

@@ -14,11 +14,20 @@ from penglai.guest.image.work import Tell, once, quiet, root, write_whole
 def build_image(
     files: Sequence[str] | None = None, *, variant: str = "", update: bool = False, tell: Tell = quiet
 ) -> Image:
+    """Build an image as make_image does, and make it the current one: what penglai boot boots."""
+    image = make_image(files, variant=variant, update=update, tell=tell)
+    remember(image)
+    return image
+
+
+def make_image(
+    files: Sequence[str] | None = None, *, variant: str = "", update: bool = False, tell: Tell = quiet
+) -> Image:
     """Build kernel, module, BusyBox and ramfs, as far as they are not in the cache.
 
-    The result is then the current image.  files: entries of SDK_FILES, by default all that is shipped;
-    penglai.ko and install.sh are always in.  variant: "debug" for a kernel that looks for mistakes.  update:
-    ask Debian for newer sources.  tell: called with what is being done.
+    files: entries of SDK_FILES, by default all that is shipped; penglai.ko and install.sh are always in.
+    variant: "debug" for a kernel that looks for mistakes.  update: ask Debian for newer sources.  tell: is
+    called with what is being done.
 
     Raises ImageError for files, ToolchainError if something cannot be built or fetched.
     """
@@ -37,7 +46,7 @@ def build_image(
     directory = once(
         root() / f"ramfs-{key_of(archive)}", lambda fresh: write_whole(fresh / "initrd.cpio", archive)
     )
-    image = Image(
+    return Image(
         kernel=built.image,
         initrd=directory / "initrd.cpio",
         variant=variant,
@@ -45,8 +54,6 @@ def build_image(
         linux=versions.linux,
         busybox=versions.busybox,
     )
-    remember(image)
-    return image
 
 
 def build_kernel(variant: str = "", tell: Tell = quiet) -> Kernel:

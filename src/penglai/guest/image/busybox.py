@@ -13,7 +13,9 @@ from penglai.guest.image.keys import key_of
 from penglai.guest.image.work import Tell, once, root, run
 
 CONFIG = Path(__file__).parent / "busybox.config"
-RECIPE = "1"
+RECIPE = "2"
+REPRODUCIBLE = {"SOURCE_DATE_EPOCH": "1704067200"}
+"""BusyBox shows when it was configured; the kernel's date is the same."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,11 @@ def _make(version: str, fresh: Path, tell: Tell) -> None:
         run(["patch", "--strip=1", "--silent"], source, stdin=patch)
     _configure(source)
     tell(f"compiling BusyBox {version}", 0)
-    run(["make", *FLAGS, f"-j{os.cpu_count() or 1}", "busybox", "busybox.links"], source)
+    run(
+        ["make", *FLAGS, f"-j{os.cpu_count() or 1}", "busybox", "busybox.links"],
+        source,
+        environment=REPRODUCIBLE,
+    )
     shutil.copy(source / "busybox", fresh / "busybox")
     shutil.copy(source / "busybox.links", fresh / "links")
     shutil.rmtree(work)
@@ -71,7 +77,7 @@ def _configure(source: Path) -> None:
         if (found := re.match(r"(?:# )?(CONFIG_\w+)", line)) is None or found[1] not in names
     ]
     config.write_text("\n".join([*kept, wanted]))
-    run(["make", *FLAGS, "oldconfig"], source, stdin=b"\n" * 1000)
+    run(["make", *FLAGS, "oldconfig"], source, environment=REPRODUCIBLE, stdin=b"\n" * 1000)
     lost = lost_options(wanted, config.read_text())
     if lost:
         raise ToolchainError(f"BusyBox does not take these options of ours: {', '.join(lost)}")

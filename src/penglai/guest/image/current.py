@@ -34,14 +34,14 @@ def current_image() -> Image | None:
     """The image that was built last; None if there is none (any more)."""
     try:
         raw = json.loads((root() / CURRENT).read_text())
-    except FileNotFoundError:
+        image = Image(
+            kernel=Path(raw["kernel"]),
+            initrd=Path(raw["initrd"]),
+            variant=raw["variant"],
+            files=tuple(raw["files"]),
+            linux=raw["linux"],
+            busybox=raw["busybox"],
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or one of another version of ours
         return None
-    image = Image(
-        kernel=Path(raw["kernel"]),
-        initrd=Path(raw["initrd"]),
-        variant=raw["variant"],
-        files=tuple(raw["files"]),
-        linux=raw["linux"],
-        busybox=raw["busybox"],
-    )
     return image if image.kernel.exists() and image.initrd.exists() else None

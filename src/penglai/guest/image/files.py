@@ -16,6 +16,11 @@ INSTALL = "install.sh"
 ALWAYS = (MODULE, INSTALL)
 """In every image, named or not: without them there is no Penglai."""
 
+TAKEN = frozenset(
+    ("bin", "dev", "etc", "init", "mnt", "proc", "root", "run", "sbin", "share", "sys", "tmp", "usr")
+)
+"""What the system itself has in /."""
+
 KERNEL_NEEDED = "penglai.ko is built for a kernel: put it in with penglai image build"
 
 
@@ -39,7 +44,7 @@ def resolve(entries: Iterable[str], kernel: Kernel | None = None, tell: Tell = q
     name of something that is shipped, which is built if there is no file of that name.  kernel: for which
     penglai.ko is built.
 
-    Raises ImageError for an entry that is nothing, or two for the same place.
+    Raises ImageError for an entry that is nothing, two for the same place, or one in the system's own place.
     """
     shipped = _shipped(kernel, tell)
     found: dict[str, File] = {}
@@ -58,6 +63,8 @@ def _resolve(entry: str, shipped: dict[str, Callable[[], Path]]) -> File:
     if path.is_file():
         if name in ("", "..") or name != Path(name).name:
             raise ImageError(f"{entry}: {name!r} is no name for a file in /")
+        if name in TAKEN:
+            raise ImageError(f"{entry}: the system has a /{name} of its own; name another: OTHER={path}")
         return File(name, path.absolute())
     if not separator and entry in shipped:
         return File(entry, shipped[entry]())

@@ -6,14 +6,15 @@ on a directory of its own.
 
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from penglai.abi.errors import ToolchainError
-from penglai.guest.image.work import Tell, root, run, write_whole
+from penglai.guest.image.work import Tell, locked, root, run, write_whole
 
 CROSS = "riscv64-linux-gnu-"
 
@@ -30,16 +31,19 @@ TOOLS: Mapping[str, str] = {
 }
 """Programs that the builds call, and the packages that have them."""
 
-HEADERS: Mapping[str, str] = {
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+"""With it apt checks that what comes is Debian's, also on a system that is not Debian."""
+
+NEEDED_FILES: Mapping[str, str] = {
     "/usr/riscv64-linux-gnu/include/stdio.h": "libc6-dev-riscv64-cross",
     "/usr/include/stdio.h": "libc6-dev",
+    KEYRING: "debian-archive-keyring",
 }
-"""Files that the compilers need and do not bring along."""
+"""Files that compilers and apt need and do not bring along."""
 
 MIRROR_VARIABLE = "PENGLAI_DEBIAN_MIRROR"
 """Environment variable that names another mirror of Debian."""
 MIRROR = "http://deb.debian.org"
-KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 LINUX = "linux-source-6.1"
 BUSYBOX = "busybox"
@@ -61,12 +65,24 @@ def ensure_tools(tell: Tell) -> None:
     missing = missing_packages()
     if not missing:
         return
-    install = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     if os.geteuid() or not shutil.which("apt-get"):
         raise ToolchainError(
-            f"to build Linux these Debian packages are missing: run  {_as_root(install)}  and try again"
+            "to build Linux these Debian packages are missing: "
+            f"run  {_as_root(_install(missing))}  and try again"
         )
-    tell(f"installing {' '.join(missing)}", 0)
+    with locked(_lock()):
+        missing = missing_packages()  # another process may have installed them meanwhile
+        if missing:
+            tell(f"installing {' '.join(missing)}", 0)
+            _install_as_root(missing)
+
+
+def _install(missing: Sequence[str]) -> list[str]:
+    return ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
+
+
+def _install_as_root(missing: Sequence[str]) -> None:
+    install = _install(missing)
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
     try:
         run(install, Path("/"), environment=environment)
@@ -78,8 +94,8 @@ def ensure_tools(tell: Tell) -> None:
 def missing_packages(path: str | None = None) -> list[str]:
     """Packages that have to be installed.  path: search there instead of in PATH."""
     tools = {package for tool, package in TOOLS.items() if not shutil.which(tool, path=path)}
-    headers = {package for header, package in HEADERS.items() if not Path(header).exists()}
-    return sorted(tools | headers)
+    files = {package for file, package in NEEDED_FILES.items() if not Path(file).exists()}
+    return sorted(tools | files)
 
 
 def _as_root(command: Iterable[str]) -> str:
@@ -92,16 +108,41 @@ def versions(tell: Tell, *, update: bool = False) -> Versions:
 
     Raises ToolchainError if Debian cannot be asked.
     """
-    known = root() / "versions.json"
-    if known.exists() and not update:
-        return Versions(**json.loads(known.read_text()))
+    known = None if update else _known()
+    if known is not None:
+        return known
+    _require_apt()
+    ensure_tools(tell)
+    with locked(_lock()):
+        known = None if update else _known()  # another process may have asked meanwhile
+        return known or _ask_for_versions(tell)
+
+
+def _known() -> Versions | None:
+    """The versions of the last time."""
+    try:
+        return Versions(**json.loads(_versions_file().read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def _ask_for_versions(tell: Tell) -> Versions:
     _update(tell)
     found = Versions(
         linux=_ask("show", LINUX, "Version"),
         busybox=_ask("showsrc", BUSYBOX, "Version"),
     )
-    write_whole(known, json.dumps(vars(found)).encode())
+    write_whole(_versions_file(), json.dumps(vars(found)).encode())
     return found
+
+
+def _versions_file() -> Path:
+    return root() / "versions.json"
+
+
+def _lock() -> Path:
+    """Held while apt works on our directory: two at once refuse each other."""
+    return root() / ".apt.lock"
 
 
 def fetch_linux(version: str, directory: Path, tell: Tell) -> Path:
@@ -124,21 +165,38 @@ def fetch_busybox(version: str, directory: Path, tell: Tell) -> tuple[Path, Path
 
 
 def _fetch(command: list[str], directory: Path, tell: Tell, what: str) -> None:
-    tell(what, 0)
+    _require_apt()
+    with locked(_lock()):
+        tell(what, 0)
+        try:
+            run(_apt("apt-get", *command), directory)
+        except ToolchainError:  # Debian has a newer one, and this list of packages is old
+            _update(tell)
+            _fetch_or_advise(command, directory)
+
+
+def _fetch_or_advise(command: list[str], directory: Path) -> None:
+    """With a list of packages that is new, a version that is not there has gone from Debian."""
     try:
         run(_apt("apt-get", *command), directory)
-    except ToolchainError:  # Debian has a newer one, and this list of packages is old
-        _update(tell)
-        run(_apt("apt-get", *command), directory)
+    except ToolchainError as error:
+        if not re.search("was not found|Can not find version|Unable to find a source", str(error)):
+            raise
+        raise ToolchainError(
+            f"Debian no longer has {command[-1]}; for its latest, run: penglai image build --update"
+        ) from error
 
 
-def _update(tell: Tell) -> None:
+def _require_apt() -> None:
     for program in ("apt-get", "apt-cache", "dpkg-deb"):
         if not shutil.which(program):
             raise ToolchainError(
                 f"{program} is missing: the sources of Linux and BusyBox come from Debian's packages; "
                 "build the image on Debian, and boot it here with --kernel and --initrd"
             )
+
+
+def _update(tell: Tell) -> None:
     tell("asking Debian for the sources", 0)
     for part in ("lists/partial", "cache/archives/partial"):
         (_state() / part).mkdir(parents=True, exist_ok=True)
@@ -148,9 +206,8 @@ def _update(tell: Tell) -> None:
 
 def _sources() -> str:
     mirror = os.environ.get(MIRROR_VARIABLE, MIRROR)
-    signed = f"[signed-by={KEYRING}] " if Path(KEYRING).exists() else ""
     return "".join(
-        f"{kind} {signed}{mirror}/{archive} {suite} main\n"
+        f"{kind} [signed-by={KEYRING}] {mirror}/{archive} {suite} main\n"
         for archive, suite in (("debian", "bookworm"), ("debian-security", "bookworm-security"))
         for kind in ("deb", "deb-src")
     )
@@ -170,6 +227,9 @@ def _apt(program: str, *arguments: str) -> list[str]:
         "Dir::Etc::preferencesparts": "/dev/null",
         "Dir::State::lists": state / "lists",
         "Dir::Cache": state / "cache",
+        "Dir::Cache::pkgcache": "",  # these two would be 70 MB, to save a second of the few times
+        "Dir::Cache::srcpkgcache": "",
+        "Acquire::GzipIndexes": "true",
         "APT::Sandbox::User": "root",
         "Acquire::Languages": "none",
     }

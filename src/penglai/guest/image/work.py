@@ -83,14 +83,16 @@ def _terminated(process: subprocess.Popen[str]) -> Iterator[None]:
 def once(target: Path, make: Callable[[Path], None]) -> Path:
     """The directory `target`; the first time, what make(an empty directory) fills.
 
-    It appears whole or not at all.  Of several processes that want it at once, one makes it.
+    It appears whole or not at all.  Of several processes that want it at once, one makes it.  What a process
+    left that was killed while it made it is removed.
     """
     if target.exists():
         return target
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(target.with_name(f".{target.name}.lock")):
+        with locked(target.with_name(f".{target.name}.lock")):
             if not target.exists():
+                _remove_debris(target)
                 fresh = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
                 try:
                     make(fresh)
@@ -116,9 +118,21 @@ def write_whole(path: Path, content: bytes) -> None:
         raise ToolchainError(f"cannot write {path}: {error.strerror}") from error
 
 
+def _remove_debris(target: Path) -> None:
+    """Half-made results; who holds the lock knows that nobody is making them any more."""
+    for path in target.parent.glob(f".{target.name}.*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def locked(path: Path) -> Iterator[None]:
+    """For one process at a time; the others wait.  Raises ToolchainError if there cannot be such a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ToolchainError(f"cannot write {path}: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
