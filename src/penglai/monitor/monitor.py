@@ -180,7 +180,8 @@ class Monitor:
         return OK
 
     def _init(self, _hart: Hart | None) -> SbiResult:
-        """The monitor has set itself up: there is nothing that the host could tell it."""
+        """A driver begins or ends.  What enclaves that are gone have left on its way is dropped."""
+        relay.drop_parcels(self.platform)
         return OK
 
     def _info(self, _hart: Hart | None, eid: int, pa: int, final_pa: int) -> SbiResult:

@@ -91,6 +91,10 @@ class Registry:
         with self.lock:
             return list(self._enclaves.values())
 
+    def any_alive(self) -> bool:
+        """True if there is a live enclave.  Under the lock."""
+        return bool(self._enclaves)
+
     # ---- servers -------------------------------------------------------------------------------
 
     def reserve(self, name: str) -> None:

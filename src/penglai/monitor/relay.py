@@ -96,6 +96,19 @@ def _post(platform: Platform, me: Enclave, name: str, argument: int, region: Reg
         registry.parcels.setdefault(name, deque()).append(Parcel(argument, region))
 
 
+def drop_parcels(platform: Platform) -> None:
+    """Forget every asynchronous call that is on its way, if no enclave lives that could have made it."""
+    registry = platform.registry
+    with registry.lock:
+        if registry.any_alive():
+            return
+        regions = [parcel.region for queue in registry.parcels.values() for parcel in queue]
+        registry.parcels.clear()
+        for region in regions:
+            if region is not None:
+                platform.ownership.release(region.pages, MONITOR)
+
+
 def _open_parcel(platform: Platform, enclave: Enclave) -> Region | None:
     registry = platform.registry
     with registry.lock:

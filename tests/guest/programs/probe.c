@@ -1,56 +1,60 @@
 /*
- * Tries to read and to write physical memory by /dev/mem, in both ways that there are, and says what came of it.
+ * Tries to read and to write physical memory by /dev/mem, in both ways that there are, and says what came of it.  Each
+ * in a process of its own: the kernel kills one whose access it could not complete.
  *
  *     probe ADDRESS
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-static sigjmp_buf back;
+static int device;
+static off_t address;
 
-static void on_fault(int number)
+static int by_call(int write)
 {
-    siglongjmp(back, number);
+    unsigned long word = 0x666;
+    long done = write ? pwrite(device, &word, 8, address) : pread(device, &word, 8, address);
+    return done == 8 ? 0 : errno;
 }
 
-/* 0, or the signal. */
-static int touch(volatile unsigned long *word, int write)
+static int by_mapping(int write)
 {
-    int number = sigsetjmp(back, 1);
-    if (number)
-        return number;
+    volatile unsigned long *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, device, address);
+    if (page == MAP_FAILED)
+        return errno;
     if (write)
-        *word = 0x666;
+        *page = 0x666;
     else
-        (void)*word;
+        (void)*page;
     return 0;
 }
 
-static const char *outcome(int number)
+static void attempt(const char *what, int (*access)(int), int write)
 {
-    return number ? strsignal(number) : "done";
+    int status;
+    fflush(stdout);
+    if (fork() == 0)
+        _exit(access(write));
+    wait(&status);
+    if (WIFSIGNALED(status))
+        printf("%s: %s\n", what, strsignal(WTERMSIG(status)));
+    else
+        printf("%s: %s\n", what, WEXITSTATUS(status) ? strerror(WEXITSTATUS(status)) : "done");
 }
 
 int main(int argc, char **argv)
 {
-    unsigned long address = strtoul(argv[argc - 1], NULL, 0), word = 0;
-    volatile unsigned long *page;
-    int fd = open("/dev/mem", O_RDWR);
-    signal(SIGSEGV, on_fault);
-    signal(SIGBUS, on_fault);
-    printf("read: %s\n", pread(fd, &word, 8, (off_t)address) == 8 ? "done" : strerror(errno));
-    printf("write: %s\n", pwrite(fd, &word, 8, (off_t)address) == 8 ? "done" : strerror(errno));
-    page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)address);
-    if (page == MAP_FAILED)
-        return 1;
-    printf("load: %s\n", outcome(touch(page, 0)));
-    printf("store: %s\n", outcome(touch(page, 1)));
+    device = open("/dev/mem", O_RDWR);
+    address = (off_t)strtoul(argv[argc - 1], NULL, 0);
+    attempt("read", by_call, 0);
+    attempt("write", by_call, 1);
+    attempt("load", by_mapping, 0);
+    attempt("store", by_mapping, 1);
     return 0;
 }

@@ -93,6 +93,7 @@ static_assert(sizeof(struct penglai_dt_param) == 24);
 enum penglai_fid {
 	FID_EVENT = 2,
 	FID_DESTROY_SHADOW = 79,
+	FID_SCHRODINGER_INIT = 85,
 	FID_RUN_SHADOW = 87,
 	FID_CREATE_SHADOW = 86,
 	FID_DEBUG_PRINT = 88,
@@ -106,6 +107,7 @@ enum penglai_fid {
 	FID_RUN = 97,
 	FID_ATTEST = 98,
 	FID_CREATE = 99,
+	FID_SM_INIT = 100,
 };
 
 enum penglai_error {

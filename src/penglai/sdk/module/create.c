@@ -74,24 +74,12 @@ static int attach_shm(struct enclave *enclave, const struct penglai_user_param *
 
 /* ---- the call ---- */
 
-/*
- * Makes a call that creates an enclave, giving memory as it is asked for; its value, or a negative
- * errno.
- */
+/* Makes a call that creates an enclave; its value, or a negative errno. */
 static long make(enum penglai_fid fid, ulong a0, ulong a1)
 {
-	for (;;) {
-		struct sbiret ret = monitor_call(fid, a0, a1, 0, 0, 0);
-		int error;
+	struct sbiret ret = pool_call(fid, a0, a1, 0, 0, 0);
 
-		if (!ret.error)
-			return ret.value;
-		if (ret.error != ERR_NO_MEMORY)
-			return monitor_errno(ret.error);
-		error = pool_give(ret.value);
-		if (error)
-			return error;
-	}
+	return ret.error ? monitor_errno(ret.error) : ret.value;
 }
 
 static void fill_create(struct enclave *enclave, const struct program *program,

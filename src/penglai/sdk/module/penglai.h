@@ -7,11 +7,13 @@
  * back.
  *
  * Locks, outermost first:
+ *   using         rwsem   what the monitor has been given and not yet used (pool.c)
  *   owners_lock   mutex   owners, memories, and what an owner has
+ *   shared.lock   mutex   where relay pages are (shared.c)
  *   xa_lock       irq     the enclaves by id
  *   enclave.lock  irq     what the record says of a run
- * None is held over a call that enters an enclave, over a wait, or over an access to a program's
- * memory.
+ * None but `using` is held over a call that enters an enclave, and none over a wait or an access to
+ * a program's memory.
  */
 #ifndef PENGLAI_H
 #define PENGLAI_H
@@ -55,7 +57,11 @@ void contig_free(struct contig *contig);
 
 int pool_init(void);
 void pool_exit(void);
+void pool_begin_use(void);
+void pool_end_use(void);
 int pool_give(ulong pages);
+struct sbiret pool_call(enum penglai_fid fid, ulong a0, ulong a1, ulong a2, ulong a3,
+			ulong a4);
 void pool_reclaim_soon(void);
 
 /* ---- owner.c: address spaces that have made something ---- */
@@ -89,13 +95,14 @@ enum shared_kind { SHARED_SHM, SHARED_RELAY };
  */
 struct shared {
 	struct kref ref;
-	struct list_head node; /* of its owner, while it has an id */
+	struct list_head node; /* of its owner, while it has an id; later of strays */
 	struct penglai_owner *owner;
 	enum shared_kind kind;
 	int id;
 	struct contig mem;
-	ulong *away; /* relay: a bit for each page that an enclave has */
-	struct mutex lock; /* of away, and of what is mapped */
+	ulong *away; /* relay: a bit for each page that is lent */
+	ulong *astray; /* those of them that some enclave has after the run is over */
+	struct mutex lock; /* of both, and of what is mapped */
 };
 
 struct penglai_file {
@@ -104,6 +111,7 @@ struct penglai_file {
 };
 
 void shared_exit(void);
+void shared_collect(void);
 int shared_make(enum shared_kind kind, ulong size);
 int shared_attach(struct penglai_file *file, enum shared_kind kind, int id, ulong *size);
 int shared_size(enum shared_kind kind, int id, ulong *size);
@@ -132,6 +140,7 @@ struct enclave {
 	void *kbuffer;
 	struct shared *shm;
 	ulong shm_offset, shm_size;
+	size_t written; /* of the text that its request is to write; the runner's */
 
 	wait_queue_head_t wait;
 	spinlock_t lock; /* of what follows */

@@ -9,7 +9,7 @@
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/mm.h>
-#include <linux/mutex.h>
+#include <linux/rwsem.h>
 #include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
@@ -33,7 +33,13 @@ struct chunk {
 /* By number of the chunk in physical memory. */
 static DEFINE_XARRAY(chunks);
 static atomic_long_t chunk_count;
-static DEFINE_MUTEX(reclaim_lock);
+
+/*
+ * Read: what was given is about to be used.  Write: what is not used is taken back.  So neither a
+ * shortage, which may begin with the very pages that are being given, nor the end of other enclaves
+ * takes away what somebody has just given.
+ */
+static DECLARE_RWSEM(using);
 
 static void reclaim_work_func(struct work_struct *work);
 static DECLARE_DELAYED_WORK(reclaim_work, reclaim_work_func);
@@ -129,9 +135,20 @@ static int chunk_give(void)
 	return 0;
 }
 
+/* From here to pool_end_use the monitor keeps what it is given. */
+void pool_begin_use(void)
+{
+	down_read(&using);
+}
+
+void pool_end_use(void)
+{
+	up_read(&using);
+}
+
 /*
- * Gives the monitor at least so many pages.  If there are not enough, what was given comes back
- * soon.
+ * Gives the monitor at least so many pages, for a call that is made before pool_end_use.  If there
+ * are not enough, what was given comes back soon.
  */
 int pool_give(ulong pages)
 {
@@ -147,11 +164,12 @@ int pool_give(ulong pages)
 	return error;
 }
 
-/* Takes back every chunk that the monitor has no use for; how many.  Under reclaim_lock. */
+/* Takes back every chunk that the monitor has no use for; how many. */
 static ulong reclaim_all(void)
 {
 	ulong count = 0;
 
+	lockdep_assert_held_write(&using);
 	for (;;) {
 		struct sbiret ret = monitor_call(FID_RECLAIM, 0, 0, 0, 0, 0);
 		struct chunk *chunk;
@@ -159,7 +177,7 @@ static ulong reclaim_all(void)
 		if (ret.error || !ret.value)
 			return count;
 		chunk = xa_erase(&chunks, ret.value / CHUNK_SIZE);
-		if (WARN_ON(!chunk))
+		if (!chunk) /* of a driver that went before */
 			continue;
 		chunk_free(chunk);
 		atomic_long_dec(&chunk_count);
@@ -167,11 +185,29 @@ static ulong reclaim_all(void)
 	}
 }
 
+/*
+ * Makes a call of the monitor, giving memory as it asks for it: if it still has not enough, nor has
+ * Linux.
+ */
+struct sbiret pool_call(enum penglai_fid fid, ulong a0, ulong a1, ulong a2, ulong a3, ulong a4)
+{
+	struct sbiret ret = monitor_call(fid, a0, a1, a2, a3, a4);
+
+	if (ret.error != ERR_NO_MEMORY)
+		return ret;
+	pool_begin_use();
+	while (ret.error == ERR_NO_MEMORY && !pool_give(ret.value))
+		ret = monitor_call(fid, a0, a1, a2, a3, a4);
+	pool_end_use();
+	return ret;
+}
+
 static void reclaim_work_func(struct work_struct *work)
 {
-	mutex_lock(&reclaim_lock);
+	shared_collect();
+	down_write(&using);
 	reclaim_all();
-	mutex_unlock(&reclaim_lock);
+	up_write(&using);
 }
 
 void pool_reclaim_soon(void)
@@ -190,10 +226,10 @@ static ulong scan_objects(struct shrinker *shrinker, struct shrink_control *cont
 {
 	ulong count;
 
-	if (!mutex_trylock(&reclaim_lock))
+	if (!down_write_trylock(&using))
 		return SHRINK_STOP;
 	count = reclaim_all();
-	mutex_unlock(&reclaim_lock);
+	up_write(&using);
 	return count ?: SHRINK_STOP;
 }
 
@@ -205,17 +241,20 @@ static struct shrinker shrinker = {
 
 int pool_init(void)
 {
+	monitor_call(FID_SM_INIT, 0, 0, 0, 0, 0);
 	return register_shrinker(&shrinker, "penglai");
 }
 
-/* No enclave lives any more: everything comes back. */
+/* No enclave lives any more: everything comes back, what they have left on its way included. */
 void pool_exit(void)
 {
 	unregister_shrinker(&shrinker);
 	cancel_delayed_work_sync(&reclaim_work);
-	mutex_lock(&reclaim_lock);
+	monitor_call(FID_SM_INIT, 0, 0, 0, 0, 0);
+	down_write(&using);
 	reclaim_all();
-	mutex_unlock(&reclaim_lock);
-	WARN_ON(!xa_empty(&chunks));
+	up_write(&using);
+	if (!xa_empty(&chunks))
+		pr_warn("penglai: the monitor keeps memory: it is lost\n");
 	xa_destroy(&chunks);
 }

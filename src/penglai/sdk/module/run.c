@@ -62,6 +62,14 @@ static int enter(struct enclave *enclave)
 	return ret.error ? WAIT : ret.value;
 }
 
+/* The value is dealt with later. */
+static void set_event(struct enclave *enclave, int value)
+{
+	spin_lock_irq(&enclave->lock);
+	enclave->event = value;
+	spin_unlock_irq(&enclave->lock);
+}
+
 static bool has_news(struct enclave *enclave)
 {
 	bool news;
@@ -109,6 +117,8 @@ static int deal_with(struct enclave *enclave, int *value)
 		return 0;
 	case VALUE_OCALL:
 		result = ocall_serve(enclave, &ret);
+		if (result == -ERESTARTSYS)
+			set_event(enclave, VALUE_OCALL);
 		*value = result || ret.error ? WAIT : ret.value;
 		return result;
 	case VALUE_TIMER:
@@ -173,33 +183,20 @@ static void unlend_relay(struct shared *relay, const struct penglai_user_param *
 	shared_put(relay);
 }
 
-/* Makes the first call, giving memory as it is asked for. */
+/* Makes the first call, with relay pages or without. */
 static int call_first(struct enclave *enclave, bool rerun, phys_addr_t relay, ulong size,
 		      int *value)
 {
 	struct sbiret ret;
 
-	for (;;) {
-		int error;
-
-		enclave->page->run =
-			(struct penglai_run_param){ .relay_pa = relay, .relay_size = size };
-		if (rerun)
-			ret = enclave_call(enclave, FID_RESUME, RESUME_OCALL, OCALL_RETURN_RELAY,
-					   relay, size);
-		else
-			ret = enclave_call(enclave, FID_RUN, virt_to_phys(&enclave->page->run), 0,
-					   0, 0);
-		if (!ret.error)
-			break;
-		if (ret.error != ERR_NO_MEMORY)
-			return monitor_errno(ret.error);
-		error = pool_give(ret.value);
-		if (error)
-			return error;
-	}
+	enclave->page->run = (struct penglai_run_param){ .relay_pa = relay, .relay_size = size };
+	if (rerun)
+		ret = pool_call(FID_RESUME, enclave->eid, RESUME_OCALL, OCALL_RETURN_RELAY, relay,
+				size);
+	else
+		ret = pool_call(FID_RUN, enclave->eid, virt_to_phys(&enclave->page->run), 0, 0, 0);
 	*value = ret.value;
-	return 0;
+	return monitor_errno(ret.error);
 }
 
 /* Starts an enclave, or lets it go on with other relay pages. */

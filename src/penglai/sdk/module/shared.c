@@ -21,16 +21,102 @@ static DEFINE_IDR(ids); /* under owners_lock; from 1 */
  */
 static struct inode *mappings;
 
+/* Relay pages that nobody refers to, and some of which an enclave still has. */
+static LIST_HEAD(strays);
+static DEFINE_MUTEX(strays_lock);
+
+/* ---- what the monitor has given back ---- */
+
+static ulong pages_of(const struct shared *shared)
+{
+	return shared->mem.size / PAGE_SIZE;
+}
+
+static bool is_hosts(const struct shared *shared, ulong first, ulong count)
+{
+	return !monitor_call(FID_SCHRODINGER_INIT, shared->mem.pa + first * PAGE_SIZE,
+			     count * PAGE_SIZE, 0, 0, 0)
+			.error;
+}
+
+/*
+ * Pages come back from a run.  An enclave may have passed some on to a server, which has them until
+ * it ends: they are astray.
+ */
+static void come_back(struct shared *shared, ulong first, ulong count)
+{
+	ulong page;
+
+	if (is_hosts(shared, first, count)) {
+		bitmap_clear(shared->away, first, count);
+		return;
+	}
+	for (page = first; page < first + count; page++) {
+		if (is_hosts(shared, page, 1))
+			clear_bit(page, shared->away);
+		else
+			set_bit(page, shared->astray);
+	}
+}
+
+/* Looks which of the pages that were astray have come back; under its lock, or without references.
+ */
+static void look_for_strays(struct shared *shared)
+{
+	ulong page;
+
+	for_each_set_bit(page, shared->astray, pages_of(shared)) {
+		if (is_hosts(shared, page, 1)) {
+			clear_bit(page, shared->astray);
+			clear_bit(page, shared->away);
+		}
+	}
+}
+
 /* ---- making and unmaking ---- */
+
+static void shared_free(struct shared *shared)
+{
+	contig_free(&shared->mem);
+	bitmap_free(shared->away);
+	bitmap_free(shared->astray);
+	kfree(shared);
+}
+
+static bool has_strays(struct shared *shared)
+{
+	if (!shared->astray)
+		return false;
+	look_for_strays(shared);
+	return !bitmap_empty(shared->astray, pages_of(shared));
+}
 
 static void shared_release(struct kref *ref)
 {
 	struct shared *shared = container_of(ref, struct shared, ref);
 
-	WARN_ON(shared->away && !bitmap_empty(shared->away, shared->mem.size / PAGE_SIZE));
-	contig_free(&shared->mem);
-	bitmap_free(shared->away);
-	kfree(shared);
+	if (!has_strays(shared)) {
+		shared_free(shared);
+		return;
+	}
+	mutex_lock(&strays_lock);
+	list_add(&shared->node, &strays);
+	mutex_unlock(&strays_lock);
+}
+
+/* Frees relay pages that have come back at last. */
+void shared_collect(void)
+{
+	struct shared *shared, *next;
+
+	mutex_lock(&strays_lock);
+	list_for_each_entry_safe(shared, next, &strays, node) {
+		if (!has_strays(shared)) {
+			list_del(&shared->node);
+			shared_free(shared);
+		}
+	}
+	mutex_unlock(&strays_lock);
 }
 
 void shared_put(struct shared *shared)
@@ -50,13 +136,14 @@ static struct shared *shared_alloc(enum shared_kind kind, ulong size)
 	if (contig_alloc(&shared->mem, size))
 		goto failed;
 	if (kind == SHARED_RELAY) {
-		shared->away = bitmap_zalloc(shared->mem.size / PAGE_SIZE, GFP_KERNEL);
-		if (!shared->away)
+		shared->away = bitmap_zalloc(pages_of(shared), GFP_KERNEL);
+		shared->astray = bitmap_zalloc(pages_of(shared), GFP_KERNEL);
+		if (!shared->away || !shared->astray)
 			goto failed;
 	}
 	return shared;
 failed:
-	shared_put(shared);
+	shared_free(shared);
 	return NULL;
 }
 
@@ -217,15 +304,23 @@ void shared_opened(struct inode *inode, struct file *file)
 
 void shared_exit(void)
 {
+	shared_collect();
+	if (!list_empty(&strays))
+		pr_warn("penglai: the monitor keeps relay pages: they are lost\n");
 	iput(mappings);
 	WARN_ON(!idr_is_empty(&ids));
 	idr_destroy(&ids);
 }
 
-static bool is_there(const struct shared *shared, ulong page)
+static bool is_there(struct shared *shared, ulong page)
 {
-	return page < shared->mem.size / PAGE_SIZE &&
-	       !(shared->away && test_bit(page, shared->away));
+	if (page >= pages_of(shared))
+		return false;
+	if (!shared->away)
+		return true;
+	if (test_bit(page, shared->astray))
+		look_for_strays(shared);
+	return !test_bit(page, shared->away);
 }
 
 static vm_fault_t on_fault(struct vm_fault *fault)
@@ -303,6 +398,7 @@ int shared_lend(struct shared *shared, ulong offset, ulong size)
 	if (error)
 		return error;
 	mutex_lock(&shared->lock);
+	look_for_strays(shared);
 	if (find_next_bit(shared->away, first + count, first) < first + count) {
 		error = -EFAULT;
 	} else {
@@ -313,10 +409,10 @@ int shared_lend(struct shared *shared, ulong offset, ulong size)
 	return error;
 }
 
-/* The pages are the host's again. */
+/* The run that the pages were lent to is over, or has returned them. */
 void shared_take_back(struct shared *shared, ulong offset, ulong size)
 {
 	mutex_lock(&shared->lock);
-	bitmap_clear(shared->away, offset / PAGE_SIZE, size / PAGE_SIZE);
+	come_back(shared, offset / PAGE_SIZE, size / PAGE_SIZE);
 	mutex_unlock(&shared->lock);
 }
