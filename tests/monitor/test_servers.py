@@ -448,3 +448,19 @@ class TestAsynchronousCalls:
             + "sub s4, s4, a0\naddi s5, s5, -1\nbnez s5, 1b\n"
         )
         assert run(raw, port, many + "mv a0, s4\n" + EXIT_WITH_A0) == 100 - 64
+
+    def test_a_driver_that_begins_finds_nothing_on_its_way(self, raw: RawHost, port: HostPort):
+        free = raw.monitor.platform.ownership.free_pages
+        send = MMAP + "mv s2, a0\n" + self.later("raw", "s2", PAGE_SIZE)
+        assert run(raw, port, send + EXIT_WITH_A0) == 0
+        raw.call(HostCall.SM_INIT)
+        assert raw.monitor.platform.ownership.free_pages == free
+        assert run(raw, port, "or a0, a2, a3\nor a0, a0, a4\n" + EXIT_WITH_A0) == 0
+        check(raw.monitor)
+
+    def test_a_driver_that_begins_takes_nothing_from_live_enclaves(self, raw: RawHost, port: HostPort):
+        alive = raw.make(EXIT)
+        assert run(raw, port, self.later("raw") + EXIT_WITH_A0) == 0
+        raw.call(HostCall.SM_INIT)
+        assert run(raw, port, "mv a0, a2\n" + EXIT_WITH_A0) == 77
+        assert raw.call(HostCall.DESTROY, alive).error == 0
