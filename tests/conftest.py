@@ -9,11 +9,18 @@ import pytest
 import penglai
 from penglai.machine import Board
 from penglai.sdk.build import build_demo
+from tests.support import linux
 from tests.support.rawhost import RawHost
 
 STATE = tempfile.TemporaryDirectory(prefix="penglai-state-")
 os.environ["PENGLAI_STATE"] = STATE.name
 """Machines of tests, and of the commands that tests run, have a state of their own."""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that boot Linux say plainly where they cannot."""
+    if item.get_closest_marker("linux"):
+        linux.require()
 
 
 @pytest.fixture(scope="session", autouse=True)

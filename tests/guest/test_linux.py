@@ -44,7 +44,7 @@ def test_the_tutorials_to_the_letter(harts: int):
 ENCLAVES = ("spin", "value", "fault", "spinner", "calls-spinner")
 
 
-def conformance(harts: int, after: str = "", **more: str) -> Ran:
+def conformance(harts: int, after: str = "", **more: str | float) -> Ran:
     files = {"conformance": host_program("conformance", "device")}
     files |= {name: enclave_program(name) for name in ENCLAVES}
     return run(f"./conformance {' '.join(ENCLAVES)} || exit 1\n{after}", files, harts=harts, **more)
@@ -75,7 +75,7 @@ def test_the_kernels_own_checks_find_nothing():
     echo "leaks:"; cat /sys/kernel/debug/kmemleak
     echo "log:"; dmesg
     """
-    ran = conformance(2, variant="debug", memory="1G", after=after)
+    ran = conformance(2, variant="debug", memory="1G", after=after, patience=PATIENCE * 10)
     check_conformance(ran)
     _, _, rest = ran.output.partition("leaks:")
     leaks, _, log = rest.partition("log:")
@@ -147,9 +147,3 @@ def test_a_kernel_that_panics_ends_a_machine_that_runs_commands():
         guest.start()
         outcome = guest.wait(PATIENCE)
         assert outcome.end in (End.REBOOT, End.STATUS)
-
-
-@pytest.mark.soak
-def test_many_boots_in_a_row():
-    for _ in range(200 if SOAK else 20):
-        assert run("./host hello-world").status == 0

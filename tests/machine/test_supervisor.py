@@ -160,6 +160,25 @@ def test_an_instruction_that_reaches_into_a_missing_page_faults_there():
     assert program.hart.registers()[8] == 1, "what stood before it was executed"
 
 
+def test_an_instruction_that_reaches_into_a_page_that_has_gone_since_faults_there():
+    """What was translated before knows both pages, and is found when the second one is not there any more."""
+    program = paged(
+        3, "la s2, back\njr s1\nback: li a7, 1\necall\nsfence.vma\njr s1\n", x9=FAR + PAGE_SIZE - 4
+    )
+    for page in (FAR, FAR + PAGE_SIZE):
+        program.tables.map(page, page, R | X)  # type: ignore[attr-defined]
+    program.memory.write(FAR + PAGE_SIZE - 4, assemble("c.addi s0, 1\n.option norvc\njr s2\n"))
+    program.call()
+    program.memory.write(program.tables.entry(FAR + PAGE_SIZE), bytes(8))  # type: ignore[attr-defined]
+    trapped = program.trap()
+    assert (trapped.cause, trapped.epc, trapped.tval) == (
+        Cause.FETCH_PAGE_FAULT,
+        FAR + PAGE_SIZE - 2,
+        FAR + PAGE_SIZE,
+    )
+    assert program.hart.registers()[8] == 2, "what stood before it was executed, each time"
+
+
 def test_rdtime_counts_the_machines_clock_in_s_and_u_mode():
     clock = ManualClock()
     clock.advance(1234 * NS_PER_TICK)

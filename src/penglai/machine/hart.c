@@ -174,11 +174,13 @@ static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
  * A fetch fault whose own instruction is there comes from further on in the block: the instruction at
  * the end of the page reaches into the next one.  What stands before it has to be executed first, and
  * may trap itself, so the last halfword of the page becomes an exit for one run.  If that changes
- * nothing, it is the other case: Unicorn reports an illegal 16-bit instruction at the start of a page so.
+ * nothing, the block was translated when the next page was still there, and looking it up is what faults: it
+ * has to be forgotten.  If that changes nothing either, it is another case: Unicorn reports an illegal 16-bit
+ * instruction at the start of a page so.
  */
 static int settle_fetch_fault(struct hart *h, uint64_t *pc, struct trap *t)
 {
-    uint64_t previous = ~*pc, last;
+    uint64_t previous = ~*pc, forgotten = ~*pc, last;
     uint16_t low, high;
     int error = 0;
     while (!error && t->cause == CAUSE_FETCH_PAGE) {
@@ -190,9 +192,13 @@ static int settle_fetch_fault(struct hart *h, uint64_t *pc, struct trap *t)
             t->tval = *pc + 2;
             return 0;
         }
-        if (*pc == previous) {
+        if (*pc == forgotten) {
             t->cause = CAUSE_ILLEGAL;
             return 0;
+        }
+        if (*pc == previous) {
+            forgotten = *pc;
+            uc_ctl_remove_cache(h->uc, *pc, *pc + 2);
         }
         previous = *pc;
         last = (*pc | PAGE_MASK) - 1;
