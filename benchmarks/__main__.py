@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 import penglai
+from benchmarks import linux
 from benchmarks.measure import Series
 from penglai.sdk.build import build_demo
 
@@ -133,6 +134,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=500)
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--linux", type=int, metavar="BOOTS", default=10, help="Linux as the host; 0: not")
+    parser.add_argument(
+        "--idle", type=int, metavar="SECONDS", default=20, help="watch the timer of Linux for so long"
+    )
     options = parser.parse_args()
     parts: list[Callable[[], list[Series]]] = [
         lambda: life_cycle(options.rounds, 1),
@@ -154,8 +159,11 @@ def main() -> None:
         cells = (f"{figures[column]:.1f}" for column in ("p10", "median", "p90", "p99", "max"))
         table.add_row(series.name, str(len(series.times)), *cells)
     Console(width=110).print(table)
+    found: dict[str, dict[str, float]] = {series.name: series.summary() for series in rows}
+    if options.linux:
+        found |= linux.main(options.linux, options.idle)
     if options.json:
-        options.json.write_text(json.dumps({series.name: series.summary() for series in rows}, indent=1))
+        options.json.write_text(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 from tests.support import linux
@@ -44,8 +45,11 @@ def test_the_tutorials_to_the_letter(harts: int):
 ENCLAVES = ("spin", "value", "fault", "spinner", "calls-spinner")
 
 
-def conformance(harts: int, after: str = "", **more: str | float) -> Ran:
-    files = {"conformance": host_program("conformance", "device")}
+def conformance(
+    harts: int, others: dict[str, Path] | None = None, after: str = "", **more: str | float
+) -> Ran:
+    files = others or {}
+    files |= {"conformance": host_program("conformance", "device")}
     files |= {name: enclave_program(name) for name in ENCLAVES}
     return run(f"./conformance {' '.join(ENCLAVES)} || exit 1\n{after}", files, harts=harts, **more)
 
@@ -67,7 +71,11 @@ def test_every_call_in_every_state_and_what_failed_on_the_original(harts: int):
 @pytest.mark.debug
 def test_the_kernels_own_checks_find_nothing():
     """Lock order, sleep where there must be none, use after free, leaks: under all of them the life cycle."""
+    programs = {name: host_program(name, "device") for name in ("astray", "instances", "stress")}
+    enclaves = {name: enclave_program(name) for name in ("giver", "keeper", "quick")}
     after = """
+    ./astray giver keeper > out && ! grep wrong out && ./instances quick 3 10 &&
+        ./stress 4 3 spin value > out || exit 4
     rmmod penglai || exit 2
     sh install.sh && ./host hello-world && rmmod penglai || exit 3
     mount -t debugfs debugfs /sys/kernel/debug
@@ -75,7 +83,9 @@ def test_the_kernels_own_checks_find_nothing():
     echo "leaks:"; cat /sys/kernel/debug/kmemleak
     echo "log:"; dmesg
     """
-    ran = conformance(2, variant="debug", memory="1G", after=after, patience=PATIENCE * 10)
+    ran = conformance(
+        2, programs | enclaves, variant="debug", memory="1G", after=after, patience=PATIENCE * 10
+    )
     check_conformance(ran)
     _, _, rest = ran.output.partition("leaks:")
     leaks, _, log = rest.partition("log:")

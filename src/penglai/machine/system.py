@@ -13,6 +13,7 @@ from penglai.abi.firmware import ResetType
 from penglai.abi.sbi import SbiResult
 from penglai.machine import devicetree, loader
 from penglai.machine.clock import Clock
+from penglai.machine.console import outlets
 from penglai.machine.devices import finisher, plic, rtc, virtio
 from penglai.machine.devices.bus import Bus
 from penglai.machine.devices.console import ConsoleFunction
@@ -102,13 +103,14 @@ class System:
     ) -> None:
         self._vendor = vendor
         self._closing = False
-        functions = (ConsoleFunction(console), *functions)
+        firmware_console, virtio_console = outlets(console, 2)
+        functions = (ConsoleFunction(virtio_console), *functions)
         where = loader.place(memory, software.kernel, software.initrd, software.what)
         memory.write(where.dtb, devicetree.make(_describe(memory, software, where, len(functions), vendor)))
         registers = {REG_A0: 0, REG_A1: where.dtb}
         self.supervisor = Supervisor(memory, clock, where.kernel, registers)
         host = HostMemory(memory)
-        self._services = Services(self.supervisor, host, console, vendor.answer, vendor.extensions)
+        self._services = Services(self.supervisor, host, firmware_console, vendor.answer, vendor.extensions)
         self._plic = plic.Plic(self.supervisor.hold_external_interrupt)
         self._finisher = finisher.Finisher()
         self._bus = Bus()
