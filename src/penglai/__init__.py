@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from penglai.host.program import HostProgram
     from penglai.offline import measure
     from penglai.sdk.build import build, demos
+    from penglai.sdk.hostbuild import build_host
 
 __version__ = "0.1.0"
 
@@ -77,6 +78,7 @@ __all__ = [
     "ToolchainError",
     "WaitTimeoutError",
     "build",
+    "build_host",
     "demos",
     "measure",
 ]
@@ -85,6 +87,7 @@ _HOMES = {
     "embedded": ("Machine",),
     "offline": ("measure",),
     "sdk.build": ("build", "demos"),
+    "sdk.hostbuild": ("build_host",),
     "abi.state": ("State",),
     "attestation.report": ("Report",),
     "driver.shared": ("RelayPages", "SharedMemory"),

@@ -1,5 +1,6 @@
 """The penglai command, as a user types it."""
 
+import io
 import json
 import re
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from elftools.elf.elffile import ELFFile
 from tests.support.programs import eapp
 from tests.support.waiting import PATIENCE
 
@@ -149,6 +151,15 @@ class TestTools:
         done = penglai("build", "-DNUMBER=8", "p.c", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert penglai("run", "./p", "--exit-value", cwd=tmp_path).returncode == 8
+
+    def test_build_makes_host_programs(self, tmp_path: Path):
+        source = '#include "penglai-enclave.h"\nint main(void) { return -PENGLAI_NAME_BYTES; }\n'
+        (tmp_path / "h.c").write_text(source)
+        done = penglai("build", "--host", "h.c", "-DUNUSED", cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        elf = ELFFile(io.BytesIO((tmp_path / "h").read_bytes()))
+        assert (elf["e_machine"], elf["e_type"]) == ("EM_RISCV", "ET_EXEC")
+        assert not elf.get_section_by_name(".interp")
 
     def test_a_failed_build_shows_the_compilers_message(self, tmp_path: Path):
         (tmp_path / "p.c").write_text("int main( {\n")

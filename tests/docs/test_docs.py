@@ -9,16 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 from tests.support.waiting import PATIENCE
 
 from penglai.abi.state import State
 from penglai.monitor.lifecycle import LIVE, TABLE
+from penglai.toolchain import CACHE_VARIABLE, cache_dir
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(
     r"^```(?P<kind>\S*)(?: title=(?P<title>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
+LINUX = re.compile(r"penglai (boot|image build)|penglai\.Linux")
 NOT_RUN = ("git clone",)
 """What a test of an unpacked tree cannot do."""
 
@@ -46,8 +49,34 @@ def ids(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def run(command: list[str] | str, directory: Path) -> None:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def needs_linux(page: Path) -> bool:
+    return any(LINUX.search(block.text) for block in blocks(page) if block.kind in ("console", "python"))
+
+
+def pages_to_run() -> list[ParameterSet]:
+    return [
+        pytest.param(page, id=ids(page), marks=pytest.mark.linux if needs_linux(page) else ())
+        for page in PAGES
+    ]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The user's cache as far as it is filled, but with an image of its own that is the current one."""
+    own = tmp_path_factory.mktemp("cache")
+    (own / "linux").mkdir()
+    for path in (*cache_dir().glob("*"), *cache_dir().glob("linux/*")):
+        if path.name not in ("linux", "current.json"):
+            (own / path.relative_to(cache_dir())).symlink_to(path)
+    return own
+
+
+def run(command: list[str] | str, directory: Path, cache: Path) -> None:
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        CACHE_VARIABLE: str(cache),
+    }
     done = subprocess.run(
         command,
         shell=isinstance(command, str),
@@ -61,21 +90,22 @@ def run(command: list[str] | str, directory: Path) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=ids)
-def test_the_commands_and_programs_of_a_page_work(page: Path, tmp_path: Path):
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("page", pages_to_run())
+def test_the_commands_and_programs_of_a_page_work(page: Path, tmp_path: Path, cache: Path):
     for number, block in enumerate(blocks(page)):
         if block.title:
             (tmp_path / block.title).write_text(block.text)
         elif block.kind == "python":
             script = tmp_path / f"block{number}.py"
             script.write_text(block.text)
-            run([sys.executable, str(script)], tmp_path)
+            run([sys.executable, str(script)], tmp_path, cache)
         elif block.kind == "console":
             for command in commands(block):
                 if command.startswith("make "):
-                    run(f"{command} --dry-run", ROOT)
+                    run(f"{command} --dry-run", ROOT, cache)
                 elif not command.startswith(NOT_RUN):
-                    run(command, tmp_path)
+                    run(command, tmp_path, cache)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)

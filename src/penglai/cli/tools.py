@@ -18,6 +18,7 @@ from penglai.driver.task import Reason
 from penglai.embedded import Machine
 from penglai.machine.engine import build as build_engine
 from penglai.sdk.build import DEMOS, build, build_demo, demo_source, demos
+from penglai.sdk.hostbuild import build_host
 from penglai.toolchain import CACHE_VARIABLE, cache_dir, package_version
 
 PACKAGES = (
@@ -31,15 +32,18 @@ def build_program(
     sources: Annotated[
         list[str], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")
     ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The enclave ELF to make.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The ELF to make.")] = None,
+    host: Annotated[bool, typer.Option("--host", help="A host program for Linux instead.")] = False,
 ) -> None:
     """Compile C, C++ or Zig sources to an enclave ELF.
+
+    With --host: to a static Linux program with Penglai's host library, for penglai boot.
 
     Options that penglai does not know, such as -O1, -g or -DNAME=1, go to the compiler.
     """
     files = [source for source in sources if not source.startswith("-")]
     flags = [source for source in sources if source.startswith("-")]
-    made = build(files, output, flags)
+    made = build_host(files, output, flags) if host else build(files, output, flags)
     err.print(f"built {made}", style="dim")
 
 
@@ -156,7 +160,7 @@ class CompilerLike(TyperCommand):
             if argument in ("-o", "--output"):
                 own += [argument, *waiting[:1]]
                 del waiting[:1]
-            elif argument == "--help" or argument.startswith(("-o", "--output=")):
+            elif argument in ("--help", "--host") or argument.startswith(("-o", "--output=")):
                 own.append(argument)
             elif argument != "--":
                 rest.append(argument)
