@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from tests.support import linux
 from tests.support.linux import Ran, Recorder, enclave_program, host_program, run
 from tests.support.waiting import PATIENCE
 
+from penglai.guest.image.build import build_kernel
 from penglai.guest.linux import Guest
 from penglai.machine.system import End
+from penglai.sdk.build import SDK
 
 SOAK = bool(os.environ.get("PENGLAI_SOAK"))
 
@@ -42,6 +45,7 @@ def test_the_tutorials_to_the_letter(harts: int):
 
 # ---- the life cycle ----------------------------------------------------------------------------
 
+MODULE = SDK / "module"
 ENCLAVES = ("spin", "value", "fault", "spinner", "calls-spinner")
 
 
@@ -84,13 +88,22 @@ def test_the_kernels_own_checks_find_nothing():
     echo "log:"; dmesg
     """
     ran = conformance(
-        2, programs | enclaves, variant="debug", memory="1G", after=after, patience=PATIENCE * 10
+        2, programs | enclaves, variant="debug", memory="1G", after=after, patience=PATIENCE * 5
     )
     check_conformance(ran)
     _, _, rest = ran.output.partition("leaks:")
     leaks, _, log = rest.partition("log:")
     assert "penglai" not in leaks, leaks
     assert not re.search(r"WARNING|BUG|INFO: |possible|unreferenced|Call Trace|KASAN", log), log
+
+
+def test_the_driver_has_the_kernels_style():
+    """The kernel's own script has nothing to say, not even under --strict."""
+    script = build_kernel().tree / "scripts" / "checkpatch.pl"
+    for source in (*MODULE.glob("*.c"), *MODULE.glob("*.h")):
+        command = ["perl", script, "--no-tree", "--no-summary", "--terse", "--strict", "--file", source]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 @pytest.mark.parametrize("harts", [1, 2])

@@ -5,6 +5,7 @@ The default run does a part; `make soak` does the whole: 200 boots, and an hour 
 
 import os
 
+import psutil
 import pytest
 from tests.guest.test_leftovers import SETTLE
 from tests.support.linux import run
@@ -42,6 +43,9 @@ def test_the_tutorials_in_a_loop(harts: int):
     dmesg | grep -v drop_caches
     echo "rounds: $rounds"
     """
+    before = psutil.Process().memory_info().rss
     ran = run(SETTLE + TUTORIALS + commands, harts=harts, patience=2 * HOUR)
     assert ran.status == 0, (ran.status, ran.output)
     assert ran.output.startswith("rounds: "), ran.output
+    grown = psutil.Process().memory_info().rss - before
+    assert grown < 800 << 20, "the guest's memory, and translated code, which is bounded"

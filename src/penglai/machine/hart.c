@@ -372,13 +372,17 @@ static void save(struct hart *h, struct context *c)
 
 /* ---- what Python calls ------------------------------------------------------------------------ */
 
+/* For translated code; full, it is emptied.  Unicorn's own choice is 1 GiB, which a busy Linux fills in minutes. */
+#define TRANSLATED_BYTES (128u << 20)
+
 bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock)
 {
     *h = (struct hart){.ram = ram, .ram_base = base, .ram_bytes = bytes, .clock = clock, .refill = 1024};
     uc_hook exception_hook, block_hook;
     if (uc_open(UC_ARCH_RISCV, UC_MODE_RISCV64, &h->uc))
         return false;
-    return !uc_ctl_exits_enable(h->uc) && /* no address ends emulation by itself */
+    return !uc_ctl_set_tcg_buffer_size(h->uc, TRANSLATED_BYTES) &&
+           !uc_ctl_exits_enable(h->uc) && /* no address ends emulation by itself */
            !uc_hook_add(h->uc, &exception_hook, UC_HOOK_INTR, on_exception, h, 1, 0) &&
            !uc_hook_add(h->uc, &block_hook, UC_HOOK_BLOCK, on_block, h, 1, 0);
 }
