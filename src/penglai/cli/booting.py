@@ -11,6 +11,7 @@ import typer
 from penglai.cli.options import Harts, Memory, command, fail
 from penglai.guest.boot import Boot
 from penglai.guest.linux import Guest
+from penglai.guest.sharing import Share
 from penglai.guest.terminal import Terminal, is_terminal
 from penglai.machine.store import default_state_dir
 from penglai.machine.system import End, Outcome, Software
@@ -31,6 +32,12 @@ def boot(
         list[str] | None,
         typer.Option(metavar="FILE", help="Put a file into / as well.  More than one may be."),
     ] = None,
+    share: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR[:ro]", help="Show a directory as /share; with :ro, Linux cannot change it."
+        ),
+    ] = None,
     kernel: Annotated[Path | None, typer.Option(help="Another Linux Image.")] = None,
     initrd: Annotated[Path | None, typer.Option(help="Another initial ramfs.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Switch off after so many seconds.")] = None,
@@ -49,10 +56,11 @@ def boot(
         commands=run,
         plain=not interactive,
     )
+    shares = [] if share is None else [Share.parse(share)]
     software = plan.software()
     signal.signal(signal.SIGTERM, _terminate)
     while True:
-        outcome = _session(software, memory, harts, interactive, run is not None, timeout)
+        outcome = _session(software, shares, memory, harts, interactive, run is not None, timeout)
         if outcome.end is not End.REBOOT or run is not None:
             break
     if run is not None and outcome.end is not End.STATUS:
@@ -61,11 +69,17 @@ def boot(
 
 
 def _session(
-    software: Software, memory: str, harts: int, interactive: bool, commands: bool, timeout: float | None
+    software: Software,
+    shares: list[Share],
+    memory: str,
+    harts: int,
+    interactive: bool,
+    commands: bool,
+    timeout: float | None,
 ) -> Outcome:
     """From power on to power off."""
     terminal = Terminal(interactive=interactive, take_input=not commands or not is_terminal())
-    with Guest(software, terminal, memory, harts, state=default_state_dir()) as guest:
+    with Guest(software, terminal, memory, harts, state=default_state_dir(), shares=shares) as guest:
         terminal.leave = guest.system.close
         terminal.begins = threading.Thread(target=guest.warm_up, name="penglai-warm-up", daemon=True).start
         with terminal.attached(guest.system.request):

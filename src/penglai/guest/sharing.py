@@ -1,0 +1,32 @@
+"""Which directories of the real machine the guest sees."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+READ_ONLY = ":ro"
+READ_WRITE = ":rw"
+
+USERS_TAG = "share"
+"""The share that our init mounts on /share."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A directory for the guest.
+
+    tag: by which the guest mounts it; what has the tag "share", init does.  read_only: the guest changes
+    nothing in there.
+    """
+
+    directory: Path
+    tag: str = USERS_TAG
+    read_only: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From "DIR", "DIR:ro" or "DIR:rw".  A directory whose name ends in :ro needs the :rw."""
+        for suffix in (READ_ONLY, READ_WRITE):
+            if text.endswith(suffix):
+                return cls(Path(text.removesuffix(suffix)), read_only=suffix == READ_ONLY)
+        return cls(Path(text))
