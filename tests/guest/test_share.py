@@ -281,7 +281,7 @@ def test_nothing_leads_out_of_it(directory: Path):
 @pytest.mark.parametrize(("name", "what"), [("missing", "No such file"), ("file", "Not a directory")])
 def test_what_is_no_directory_is_refused(tmp_path: Path, name: str, what: str):
     (tmp_path / "file").touch()
-    with pytest.raises(BadArgumentError, match=f"cannot share .*{name}: .*{what}"):
+    with pytest.raises(BadArgumentError, match=f"cannot share .*{name}: {what}"):
         Guest(linux.boot("true").software(), Recorder(), shares=[Share(tmp_path / name)])
 
 

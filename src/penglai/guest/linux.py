@@ -17,7 +17,7 @@ from penglai.guest.sharing import Share
 from penglai.machine.board import MAX_HARTS, Board
 from penglai.machine.clock import Clock
 from penglai.machine.devices.virtio import Function
-from penglai.machine.memory import PhysicalMemory, parse_size
+from penglai.machine.memory import PhysicalMemory, check_size, parse_size
 from penglai.machine.services import ConsolePort
 from penglai.machine.store import Store
 from penglai.machine.system import Outcome, Software, System, Vendor
@@ -56,9 +56,7 @@ class Guest:
         state: Path | None = None,
         shares: Sequence[Share] = (),
     ) -> None:
-        if not 1 <= harts <= MAX_HARTS:
-            raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
-        self.memory = PhysicalMemory(parse_size(memory))
+        self.memory = PhysicalMemory(check_sizes(memory, harts))
         self._clock = clock or Clock()
         self._harts = harts
         self._state = state
@@ -182,8 +180,15 @@ class Guest:
         return f"<Guest {'off' if self.done else 'on'} {self.memory.size >> 20} MiB>"
 
 
+def check_sizes(memory: int | str, harts: int) -> int:
+    """Bytes of memory.  Raises BadArgumentError for sizes that make no machine."""
+    if not 1 <= harts <= MAX_HARTS:
+        raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
+    return check_size(parse_size(memory))
+
+
 def _share_function(share: Share, shared: ExitStack) -> Function:
-    """The device of a share.  What shares files is imported only for who shares some: booting is to be quick."""
+    """The device of a share.  What serves files is imported when some are shared."""
     module = importlib.import_module("penglai.machine.devices.share")
     function = module.ShareFunction(share.directory, share.tag, share.read_only)
     shared.callback(function.close)

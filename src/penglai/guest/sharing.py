@@ -1,8 +1,11 @@
 """Which directories of the real machine the guest sees."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+
+from penglai.abi.errors import BadArgumentError
 
 READ_ONLY = ":ro"
 READ_WRITE = ":rw"
@@ -30,3 +33,10 @@ class Share:
             if text.endswith(suffix):
                 return cls(Path(text.removesuffix(suffix)), read_only=suffix == READ_ONLY)
         return cls(Path(text))
+
+    def check(self) -> None:
+        """Raise BadArgumentError if it is no directory that can be opened."""
+        try:
+            os.close(os.open(self.directory, os.O_PATH | os.O_DIRECTORY))
+        except OSError as error:
+            raise BadArgumentError(f"cannot share {self.directory}: {error.strerror}") from error
