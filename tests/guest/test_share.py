@@ -21,12 +21,6 @@ MEGABYTES = 9
 """Of a large file: far more than a message carries."""
 
 
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    (tmp_path / "shared").mkdir()
-    return tmp_path / "shared"
-
-
 def run(directory: Path, commands: str, read_only: bool = False) -> Ran:
     """Run commands in /share; the first one that fails ends them."""
     ran = linux.run(f"cd /share; set -e\n{commands}", shares=[Share(directory, read_only=read_only)])
@@ -35,7 +29,7 @@ def run(directory: Path, commands: str, read_only: bool = False) -> Ran:
 
 
 def large() -> bytes:
-    return random.Random(9).randbytes((MEGABYTES << 20) + 1234)  # noqa: S311
+    return random.Random(9).randbytes((MEGABYTES << 20) + 1234)
 
 
 def digest(data: bytes) -> str:
@@ -149,7 +143,8 @@ def build(directory: Path, answer: int) -> None:
     source = directory / "enclave.c"
     source.write_text(
         '#include "eapp.h"\n#include "print.h"\nint EAPP_ENTRY main(void)\n{\n'
-        f'unsigned long *args; EAPP_RESERVE_REG; eapp_print("enclave {answer}\\n"); EAPP_RETURN({answer});\n}}\n'
+        f'unsigned long *args; EAPP_RESERVE_REG; eapp_print("enclave {answer}\\n");\n'
+        f"EAPP_RETURN({answer});\n}}\n"
     )
     penglai.build(source, directory / "enclave")
 

@@ -72,6 +72,8 @@ def boot(
         )
         guest = Guest(software, terminal, memory, harts, state=state, shares=shares)
         outcome = _session(guest, terminal, timeout)
+        if terminal.abandoned:
+            raise typer.Exit(1)
         if outcome.end is not End.REBOOT or commands is not None:
             break
     if (
@@ -93,15 +95,14 @@ def _build() -> Image:
 
 def _session(guest: Guest, terminal: Terminal, timeout: float | None) -> Outcome:
     """From power on to power off."""
-    with guest:
-        terminal.leave = guest.system.close
-        terminal.begins = threading.Thread(target=guest.warm_up, name="penglai-warm-up", daemon=True).start
-        with terminal.attached(guest.system.request):
+    terminal.leave = guest.system.close
+    terminal.begins = threading.Thread(target=guest.warm_up, name="penglai-warm-up", daemon=True).start
+    try:
+        with guest, terminal.attached(guest.system.request):
             guest.start()
-            try:
-                return guest.wait(timeout)
-            except TimeoutError:
-                fail(f"switched off: it was still running after {timeout:g} seconds")
+            return guest.wait(timeout)
+    except TimeoutError:
+        fail(f"switched off: it was still running after {timeout:g} seconds")
 
 
 def _what_happened(outcome: Outcome) -> str:

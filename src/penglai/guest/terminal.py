@@ -20,7 +20,9 @@ from types import FrameType
 ESCAPE = 0x01
 """Ctrl-A."""
 END_OF_FILE = b"\x04"
-"""Ctrl-D: at the beginning of a line it is the end, elsewhere it ends the line."""
+"""Ctrl-D: at the beginning of a line it is the end, elsewhere it hands on what is there."""
+ENDS = 256
+"""The end is typed so often, because each read of a terminal uses one up; that of a pipe is for good."""
 READY = 0x1E
 """Our init writes this byte on a plain console when it echoes nothing any more and takes input."""
 LITERAL = 0x16
@@ -61,6 +63,8 @@ class Terminal:
         """Called on any thread when the user wants to switch the machine off, or nobody reads any more."""
         self._source = source
         self._target = target
+        self.abandoned = False
+        """True once nobody reads the output any more."""
         self._take_input = take_input
         self._typed = bytearray()
         self._lock = threading.Lock()
@@ -89,6 +93,7 @@ class Terminal:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._target)
             os.close(nowhere)
+            self.abandoned = True
             self.leave()
 
     def _look_for_ready(self, data: bytes) -> bytes:
@@ -150,7 +155,7 @@ class Terminal:
         while stop not in select.select([self._source, stop], [], [])[0]:
             data = os.read(self._source, CHUNK)
             if not data:
-                self._type(END_OF_FILE * (2 if self._column else 1))
+                self._type(END_OF_FILE * ENDS)
                 return
             self._type(self._without_escapes(data) if self.interactive else self._literally(data))
 

@@ -41,7 +41,7 @@ SEED_BYTES = 64
 class Software:
     """What is started.  kernel: a Linux Image.  initrd: one or more cpio archives.  append: command line.
 
-    what: how messages call the kernel.  needs: bytes of memory without which it does not start, if that is known.
+    what: how messages call the kernel.  needs: bytes of memory to start, if known.
     """
 
     kernel: bytes
