@@ -28,11 +28,15 @@ class Share:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From "DIR", "DIR:ro" or "DIR:rw".  A directory whose name ends in :ro needs the :rw."""
-        for suffix in (READ_ONLY, READ_WRITE):
-            if text.endswith(suffix):
-                return cls(Path(text.removesuffix(suffix)), read_only=suffix == READ_ONLY)
-        return cls(Path(text))
+        """From "DIR", "DIR:ro" or "DIR:rw".  A directory whose name ends in :ro needs the :rw.
+
+        Raises BadArgumentError if there is no DIR.
+        """
+        suffix = next((suffix for suffix in (READ_ONLY, READ_WRITE) if text.endswith(suffix)), "")
+        directory = text.removesuffix(suffix)
+        if not directory:
+            raise BadArgumentError(f"cannot share {text!r}: it names no directory")
+        return cls(Path(directory), read_only=suffix == READ_ONLY)
 
     def check(self) -> None:
         """Raise BadArgumentError if it is no directory that can be opened."""
