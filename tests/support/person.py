@@ -14,6 +14,8 @@ import pexpect.fdpexpect
 from tests.support.waiting import PATIENCE
 
 PENGLAI = str(Path(sys.executable).with_name("penglai"))
+PROMPT = "/ # "
+"""Of a shell in the guest's /."""
 SIZE = (37, 101)
 """Rows and columns of the terminal."""
 
@@ -49,7 +51,7 @@ class Person:
         """Type a command at the prompt; what it writes until the next one."""
         self.types(command + "\r")
         self.reads("\r\n")
-        return self.reads(self.prompt)
+        return self.reads(PROMPT)
 
     def sees_the_end(self, status: int) -> str:
         """The rest of what is shown; the terminal must be as it was before."""
