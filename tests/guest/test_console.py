@@ -128,7 +128,7 @@ def test_ctrl_a_is_the_way_to_the_machine(sit_down: SitDown):
     person.types(CTRL_A + "h")
     person.reads("Ctrl-A x  switch the machine off")
     person.types(CTRL_A + "x")
-    person.sees_the_end(0)
+    assert person.sees_the_end(0).endswith("\r\n"), "what follows is on a line of its own"
 
 
 @pytest.mark.parametrize("command", ["exit", "poweroff", "poweroff -f", "halt", CTRL_D])
@@ -282,6 +282,28 @@ def test_a_timeout_comes_also_when_nobody_takes_the_output(booting: dict[str, st
         assert process.wait(PATIENCE) == 1
         assert process.stderr is not None
         assert b"still running after 3 seconds" in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("redirections", "status", "output"),
+    [
+        ("<&-", 0, "over\n"),
+        ("</dev/null >&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        ("</dev/null >/dev/full", 1, "penglai: cannot write the output: No space left on device\n"),
+    ],
+)
+def test_streams_that_lead_nowhere(booting: dict[str, str], redirections: str, status: int, output: str):
+    done = subprocess.run(
+        ["bash", "-c", f"{PENGLAI} boot --run 'cat; echo over' {redirections}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=booting,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (status, output)
 
 
 def test_more_for_the_command_line(boot: Boot):

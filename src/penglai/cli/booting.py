@@ -1,7 +1,7 @@
 """penglai boot: the machine with Linux as its host."""
 
 import importlib
-import sys
+import os
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +54,7 @@ def boot(
     for each in shares:
         each.check()
     interactive = run is None and is_terminal()
-    commands = SCRIPT if run is None and not sys.stdin.isatty() else run
+    commands = SCRIPT if run is None and not os.isatty(0) else run
     plan = Boot(
         kernel=kernel,
         initrd=initrd,
@@ -68,10 +68,12 @@ def boot(
     state = default_state_dir()
     while True:
         terminal = Terminal(
-            interactive=interactive, take_input=run is None or not sys.stdin.isatty(), our_init=plan.ours
+            interactive=interactive, take_input=run is None or not os.isatty(0), our_init=plan.ours
         )
         guest = Guest(software, terminal, memory, harts, state=state, shares=shares)
         outcome = _session(guest, terminal, timeout)
+        if terminal.failure is not None:
+            fail(f"cannot write the output: {terminal.failure.strerror}")
         if terminal.abandoned:
             raise typer.Exit(1)
         if outcome.end is not End.REBOOT or commands is not None:

@@ -6,16 +6,17 @@ is ready for it, and its end is typed as Ctrl-D.
 """
 
 import contextlib
+import errno
 import os
 import select
 import signal
-import sys
 import termios
 import threading
 import tty
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import Any
 
 ESCAPE = 0x01
 """Ctrl-A."""
@@ -65,6 +66,9 @@ class Terminal:
         self._target = target
         self.abandoned = False
         """True once nobody reads the output any more."""
+        self.failure: OSError | None = None
+        """Why the output cannot be written any more, if nobody has gone."""
+        self._last = NEWLINE
         self._take_input = take_input
         self._typed = bytearray()
         self._lock = threading.Lock()
@@ -88,8 +92,11 @@ class Terminal:
             data = self._look_for_ready(data)
         try:
             while data and self._can_write():
+                self._last = data[-1]
                 data = data[os.write(self._target, data[:CHUNK]) :]
-        except BrokenPipeError:
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                self.failure = error
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._target)
             os.close(nowhere)
@@ -134,8 +141,7 @@ class Terminal:
         reader = threading.Thread(target=self._read_all, args=(stop,), name="penglai-terminal", daemon=True)
         with contextlib.ExitStack() as stack:
             if self.interactive:
-                before = termios.tcgetattr(self._source)
-                stack.callback(termios.tcsetattr, self._source, termios.TCSAFLUSH, before)
+                stack.callback(self._restore, termios.tcgetattr(self._source))
                 tty.setraw(self._source)
                 stack.callback(signal.signal, signal.SIGWINCH, signal.signal(signal.SIGWINCH, self._resized))
             stack.callback(os.close, stop)
@@ -145,6 +151,13 @@ class Terminal:
             reader.start()
             yield
 
+    def _restore(self, settings: list[Any]) -> None:
+        """The terminal as it was, at the beginning of a line; it may have gone."""
+        with contextlib.suppress(OSError, termios.error):
+            if self._last != NEWLINE:
+                os.write(self._target, b"\r\n")
+            termios.tcsetattr(self._source, termios.TCSAFLUSH, settings)
+
     def _resized(self, _number: int, _frame: FrameType | None) -> None:
         self.size = _size(self._target)
         self._notify()
@@ -153,7 +166,10 @@ class Terminal:
         if not self._take_input or stop in select.select([self._gate, stop], [], [])[0]:
             return
         while stop not in select.select([self._source, stop], [], [])[0]:
-            data = os.read(self._source, CHUNK)
+            try:
+                data = os.read(self._source, CHUNK)
+            except OSError:  # a terminal that has gone, a directory
+                data = b""
             if not data:
                 self._type(END_OF_FILE * ENDS)
                 return
@@ -211,7 +227,7 @@ def _event(owner: object, value: int = 0) -> int:
 
 def is_terminal() -> bool:
     """True if a person sits at standard input and output."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
+    return os.isatty(0) and os.isatty(1)
 
 
 def _size(fd: int) -> tuple[int, int]:
