@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from penglai.driver.shared import RelayPages, SharedMemory
     from penglai.driver.task import Fault, Info, Reason, Result
     from penglai.embedded import Machine
+    from penglai.guest.session import Linux, Ran
     from penglai.host.console import Console
     from penglai.host.enclave import Enclave, Run
     from penglai.host.program import HostProgram
@@ -59,12 +60,14 @@ __all__ = [
     "ImageError",
     "Info",
     "IpiError",
+    "Linux",
     "Machine",
     "MachineError",
     "MonitorBug",
     "NoMemoryError",
     "NoSuchEnclaveError",
     "PenglaiError",
+    "Ran",
     "Reason",
     "RelayPages",
     "Report",
@@ -92,6 +95,7 @@ _HOMES = {
     "attestation.report": ("Report",),
     "driver.shared": ("RelayPages", "SharedMemory"),
     "driver.task": ("Fault", "Info", "Reason", "Result"),
+    "guest.session": ("Linux", "Ran"),
     "host.console": ("Console",),
     "host.enclave": ("Enclave", "Run"),
     "host.program": ("HostProgram",),

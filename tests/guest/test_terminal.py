@@ -3,13 +3,14 @@
 import os
 import pty
 import termios
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
-from penglai.guest.terminal import READY, Terminal
+from penglai.guest.terminal import ENDS, MAX_LINE, READY, Terminal
 
 
 @dataclass
@@ -21,8 +22,12 @@ class Plain:
     source: tuple[int, int] = field(default_factory=os.pipe)
     target: tuple[int, int] = field(default_factory=os.pipe)
 
+    our_init: bool = True
+
     def __post_init__(self) -> None:
-        self.terminal = Terminal(interactive=False, source=self.source[0], target=self.target[1])
+        self.terminal = Terminal(
+            interactive=False, our_init=self.our_init, source=self.source[0], target=self.target[1]
+        )
         self.terminal.leave = self.leave
 
     def leave(self) -> None:
@@ -69,7 +74,32 @@ def test_input_waits_until_the_guest_is_ready_for_it(plain: Plain):
         assert plain.notified
 
 
+def test_what_is_written_before_the_sign_of_readiness_is_shown_and_opens_nothing(plain: Plain):
+    os.write(plain.source[1], b"early\n")
+    with plain.terminal.attached(plain.notify):
+        plain.terminal.write(b"a warning of the kernel")
+        assert plain.shown() == b"a warning of the kernel"
+        plain.terminal.write(b"\n" + bytes([READY]))
+        assert plain.shown() == b"\n"
+        assert typed(plain.terminal, 6) == b"early\n"
+
+
+def test_bytes_that_a_terminal_would_take_for_keys_are_typed_literally(plain: Plain):
+    os.write(plain.source[1], b"a\x03b\x04\r\x16\n")
+    plain.terminal.write(bytes([READY]))
+    with plain.terminal.attached(plain.notify):
+        assert typed(plain.terminal, 11) == b"a\x16\x03b\x16\x04\x16\r\x16\x16\n"
+
+
+def test_a_long_line_is_handed_on_in_parts(plain: Plain):
+    os.write(plain.source[1], b"x" * (MAX_LINE + 1) + b"\n")
+    plain.terminal.write(bytes([READY]))
+    with plain.terminal.attached(plain.notify):
+        assert typed(plain.terminal, MAX_LINE + 3) == b"x" * MAX_LINE + b"\x04x\n"
+
+
 def test_a_guest_that_knows_nothing_of_readiness_is_ready_when_it_writes(plain: Plain):
+    plain = Plain(our_init=False)
     os.write(plain.source[1], b"early\n")
     with plain.terminal.attached(plain.notify):
         plain.terminal.write(b"login: ")
@@ -77,10 +107,11 @@ def test_a_guest_that_knows_nothing_of_readiness_is_ready_when_it_writes(plain: 
         assert typed(plain.terminal, 6) == b"early\n"
 
 
-@pytest.mark.parametrize(("text", "end"), [(b"", b"\x04"), (b"line\n", b"\x04"), (b"half", b"\x04\x04")])
-def test_the_end_of_the_input_is_typed(plain: Plain, text: bytes, end: bytes):
+@pytest.mark.parametrize("text", [b"", b"line\n", b"half"])
+def test_the_end_of_the_input_is_typed(plain: Plain, text: bytes):
+    end = b"\x04" * ENDS
     os.write(plain.source[1], text)
-    plain.terminal.write(b"ready")
+    plain.terminal.write(bytes([READY]))
     with plain.terminal.attached(plain.notify):
         os.close(plain.source[1])
         assert typed(plain.terminal, len(text + end)) == text + end
@@ -89,7 +120,7 @@ def test_the_end_of_the_input_is_typed(plain: Plain, text: bytes, end: bytes):
 def test_it_can_be_detached_while_it_waits(plain: Plain):
     with plain.terminal.attached(plain.notify):
         pass
-    plain.terminal.write(b"ready")
+    plain.terminal.write(bytes([READY]))
     with plain.terminal.attached(plain.notify):
         pass
 
@@ -99,7 +130,7 @@ def test_without_input_nothing_is_read(plain: Plain):
         interactive=False, take_input=False, source=plain.source[0], target=plain.target[1]
     )
     os.write(plain.source[1], b"not for the guest")
-    plain.terminal.write(b"ready")
+    plain.terminal.write(bytes([READY]))
     with plain.terminal.attached(plain.notify):
         pass
     assert os.read(plain.source[0], 100) == b"not for the guest"
@@ -115,8 +146,18 @@ def test_nobody_reads_the_output_any_more(plain: Plain):
     os.close(write)
 
 
+def test_output_that_nobody_takes_does_not_hold_up_the_end(plain: Plain):
+    writer = threading.Thread(target=plain.terminal.write, args=(bytes(1 << 20),))
+    with plain.terminal.attached(plain.notify):
+        writer.start()
+        assert plain.shown()
+    writer.join(PATIENCE)
+    assert not writer.is_alive()
+
+
 def test_long_output_is_written_whole(plain: Plain):
     data = bytes(range(256)) * 128
+    plain.terminal.write(bytes([READY]))
     plain.terminal.write(data)
     received = b""
     while len(received) < len(data):

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from penglai.guest.image.build import build_kernel, make_image
 from penglai.guest.image.current import Image
 from penglai.guest.image.module import build_module
 from penglai.guest.linux import Guest
+from penglai.guest.sharing import Share
 from penglai.machine.system import End, Outcome
 from penglai.sdk.hostbuild import build_host
 from penglai.toolchain import cache_dir
@@ -126,12 +128,13 @@ def run(
     variant: str = "",
     append: str = "",
     patience: float = PATIENCE * 2,
+    shares: Sequence[Share] = (),
 ) -> Ran:
     """Boot, run shell commands behind install.sh, and switch off; give up after so many seconds."""
     script = f"sh install.sh || exit 99\n{commands}"
     console = Recorder()
     software = boot(script, files, variant=variant, append=append).software()
-    with Guest(software, console, memory, harts) as guest:
+    with Guest(software, console, memory, harts, shares=shares) as guest:
         guest.start()
         try:
             outcome = guest.wait(patience)

@@ -3,21 +3,17 @@
 import os
 import shlex
 import shutil
-import signal
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
-from types import FrameType
 from typing import Annotated
 
 import typer
 
 from penglai.abi.errors import ImageError
-from penglai.cli.options import Json, command, err, fail, out, write_json
+from penglai.cli.options import Json, command, end_on_signals, err, fail, out, write_json
+from penglai.cli.progress import progress
 from penglai.guest.image.build import build_image
 from penglai.guest.image.current import Image, current_image
-from penglai.guest.image.work import Tell, root
+from penglai.guest.image.work import root
 
 FILES_VARIABLE = "SDK_FILES"
 
@@ -47,9 +43,8 @@ def build(
     Takes some four minutes the first time, on Debian, and needs no root if the tools are installed.
     """
     entries = files or _listed() or None
-    signal.signal(signal.SIGTERM, _terminate)
-    signal.signal(signal.SIGHUP, _terminate)
-    with _progress() as tell:
+    end_on_signals()
+    with progress() as tell:
         image = build_image(entries, variant="debug" if debug else "", update=update, tell=tell)
     _show(image, as_json)
 
@@ -80,11 +75,6 @@ def _listed() -> list[str]:
         raise ImageError(f"${FILES_VARIABLE} cannot be read: {error}") from error
 
 
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    """Ends as Ctrl-C does: what was being made is removed, and its programs end."""
-    raise typer.Exit(128 + number)
-
-
 def _show(image: Image, as_json: bool) -> None:
     if as_json:
         write_json({**asdict(image), "kernel": str(image.kernel), "initrd": str(image.initrd)})
@@ -94,30 +84,6 @@ def _show(image: Image, as_json: bool) -> None:
     variant = f", {image.variant}" if image.variant else ""
     out.print(f"[bold]from    [/]Linux {image.linux}{variant}; BusyBox {image.busybox}")
     out.print(f"[bold]in /    [/]{' '.join(image.files)}")
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """Tells on standard error what is being done: in one line that moves, if it is a terminal."""
-    started = time.monotonic()
-    last = ""
-
-    def line(what: str, steps: int) -> str:
-        count = f", {steps} files" if steps else ""
-        return f"{what} ({time.monotonic() - started:.0f} s{count})"
-
-    if not err.is_terminal:
-
-        def tell(what: str, _steps: int) -> None:
-            nonlocal last
-            if what != last:
-                last = what
-                err.print(what, style="dim")
-
-        yield tell
-        return
-    with err.status("looking into the cache") as status:
-        yield lambda what, steps: status.update(line(what, steps))
 
 
 def register(main: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import os
 from typing import Any
 
 import typer
@@ -61,8 +62,18 @@ def _main() -> None:
     """Penglai-TVM enclaves for RISC-V: build, run, stop, resume and destroy them, all in this process."""
 
 
+def _open_streams() -> None:
+    """Standard input and output that were closed lead nowhere, and not to what is opened next."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
 def main() -> None:
     """Run the command line."""
+    _open_streams()
     logging.basicConfig(format="penglai: %(message)s", level=logging.WARNING)
     logging.getLogger("penglai.toolchain").setLevel(logging.INFO)
     app()

@@ -3,8 +3,10 @@
 import functools
 import importlib
 import json
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, cast
 
 import typer
@@ -61,6 +63,16 @@ def command(body: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(1) from None
 
     return wrapped
+
+
+def end_on_signals() -> None:
+    """SIGTERM and SIGHUP end this process as Ctrl-C does: everything that has been begun is undone first."""
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGHUP, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise typer.Exit(128 + number)
 
 
 def write_json(value: object) -> None:

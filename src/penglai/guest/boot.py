@@ -1,6 +1,7 @@
 """What is booted: kernel, ramfs, command line."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ OUR_CONSOLE = "console=hvc1"
 ANY_CONSOLE = "console=hvc0"
 """The console of the firmware, which every kernel has."""
 QUIET = "quiet"
+EARLY = "earlycon=sbi"
+"""What a kernel says before it has its console goes through the firmware, instead of nowhere."""
+POLLING = "noirqdebug"
+"""Linux waits for its console by polling, and turns the interrupt off after 100,000 that it did not need."""
 NO_RETURN = "panic=-1"
 """A kernel that panics reboots at once, which ends a machine that only runs commands."""
 
@@ -26,6 +31,12 @@ PLAIN_FILE = "etc/penglai/plain"
 """What our init looks for: commands instead of a shell; a console that is no terminal."""
 
 EXECUTABLE = 0o755
+
+KERNEL_NEEDS = {"": 12 << 20, "debug": 546 << 20}
+"""Bytes of memory that a kernel needs beside what is in /, by variant; measured."""
+RAMFS_NEEDS = 4.2
+"""And for each byte in /: archive, files, as much again (they may fill half of the memory), and a quarter of
+the memory is kept for enclaves."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +56,35 @@ class Boot:
     commands: str | None = None
     plain: bool = False
 
-    def software(self) -> Software:
-        """Read it all; builds the image first if there is none.  Raises ImageError, ToolchainError."""
-        kernel, initrd = self.kernel, self.initrd
+    @property
+    def ours(self) -> bool:
+        """True if kernel and init are ours: they do as this package's parts expect of each other."""
+        return self.kernel is None and self.initrd is None
+
+    def software(self, build: Callable[[], Image] | None = None) -> Software:
+        """Read it all.
+
+        build: makes the image if there is none; by default build_image, which says nothing for minutes.
+        Raises ImageError, ToolchainError.
+        """
+        extra = self._extra()  # what is wrong with it, or cannot be read, is said before minutes of building
+        kernel = None if self.kernel is None else _read(self.kernel)
+        initrd = None if self.initrd is None else _read(self.initrd)
+        what, needs = str(self.kernel), 0
         if kernel is None or initrd is None:
-            image = self.image or current_image() or _build()
-            kernel, initrd = kernel or image.kernel, initrd or image.initrd
-        console = OUR_CONSOLE if self.kernel is None else ANY_CONSOLE
-        words = [console, QUIET, *([NO_RETURN] if self.commands is not None else []), self.append]
-        return Software(
-            kernel=_read(kernel),
-            initrd=_aligned(_read(initrd)) + self._extra(),
-            append=" ".join(word for word in words if word),
-            what=str(kernel),
-        )
+            image = self.image or current_image() or (build or _build)()
+            initrd = _read(image.initrd) if initrd is None else initrd
+            if kernel is None:
+                kernel, what = _read(image.kernel), str(image.kernel)
+                needs = KERNEL_NEEDS[image.variant] + int(RAMFS_NEEDS * len(initrd + extra))
+        initrd = _aligned(initrd) + extra
+        return Software(kernel, initrd, self._command_line(), what, needs)
+
+    def _command_line(self) -> str:
+        words = [OUR_CONSOLE if self.kernel is None else ANY_CONSOLE, QUIET, EARLY, POLLING]
+        if self.commands is not None:
+            words.append(NO_RETURN)
+        return " ".join([*words, self.append] if self.append else words)
 
     def _extra(self) -> bytes:
         """One more archive, for what is of this boot alone: Linux unpacks one after the other."""

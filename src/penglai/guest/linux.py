@@ -3,6 +3,8 @@
 import importlib
 import logging
 import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -11,9 +13,11 @@ from penglai.abi import sbi
 from penglai.abi.errors import BadArgumentError, MachineError
 from penglai.abi.sbi import SbiResult
 from penglai.guest.enclaves import Calls, Elsewhere, InTurns
+from penglai.guest.sharing import Share
 from penglai.machine.board import MAX_HARTS, Board
 from penglai.machine.clock import Clock
-from penglai.machine.memory import PhysicalMemory, parse_size
+from penglai.machine.devices.virtio import Function
+from penglai.machine.memory import PhysicalMemory, check_size, parse_size
 from penglai.machine.services import ConsolePort
 from penglai.machine.store import Store
 from penglai.machine.system import Outcome, Software, System, Vendor
@@ -32,12 +36,13 @@ class Guest:
 
     software: what is started.  console: its terminal.  memory: bytes, or text like "256M"; a multiple of
     2 MiB.  harts: 1 for Linux, the others for enclaves; with one, enclaves take turns with Linux.  state: the
-    directory of what outlives a restart; None: nothing does.
+    directory of what outlives a restart; None: nothing does.  shares: directories of the real machine that it
+    may use.
 
     A context manager; leaving it switches the machine off.
 
-    Raises BadArgumentError for sizes that make no machine, ImageError, NoMemoryError for software that cannot
-    be started, ToolchainError if the engine cannot be built.
+    Raises BadArgumentError for sizes that make no machine and directories that cannot be shared, ImageError,
+    NoMemoryError for software that cannot be started, ToolchainError if the engine cannot be built.
     """
 
     def __init__(
@@ -49,10 +54,9 @@ class Guest:
         *,
         clock: Clock | None = None,
         state: Path | None = None,
+        shares: Sequence[Share] = (),
     ) -> None:
-        if not 1 <= harts <= MAX_HARTS:
-            raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
-        self.memory = PhysicalMemory(parse_size(memory))
+        self.memory = PhysicalMemory(check_sizes(memory, harts))
         self._clock = clock or Clock()
         self._harts = harts
         self._state = state
@@ -69,9 +73,12 @@ class Guest:
             name="penglai",
             compatible=DRIVER,
         )
+        self._shared = ExitStack()
         try:
-            self.system = System(self.memory, self._clock, software, console, vendor)
+            functions = [_share_function(share, self._shared) for share in shares]
+            self.system = System(self.memory, self._clock, software, console, vendor, functions)
         except BaseException:
+            self._shared.close()
             self.memory.close()
             raise
         self._thread = threading.Thread(target=self._main, name="penglai-host", daemon=True)
@@ -106,6 +113,7 @@ class Guest:
                 assert self._calls is not None
                 self._calls.close()
                 self._board.power_off()
+        self._shared.close()
 
     # ---- the monitor, which is there when it is first called -----------------------------------
 
@@ -170,3 +178,19 @@ class Guest:
 
     def __repr__(self) -> str:
         return f"<Guest {'off' if self.done else 'on'} {self.memory.size >> 20} MiB>"
+
+
+def check_sizes(memory: int | str, harts: int) -> int:
+    """Bytes of memory.  Raises BadArgumentError for sizes that make no machine."""
+    if not 1 <= harts <= MAX_HARTS:
+        raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
+    return check_size(parse_size(memory))
+
+
+def _share_function(share: Share, shared: ExitStack) -> Function:
+    """The device of a share.  What serves files is imported when some are shared."""
+    module = importlib.import_module("penglai.machine.devices.share")
+    function = module.ShareFunction(share.directory, share.tag, share.read_only)
+    shared.callback(function.close)
+    made: Function = function
+    return made

@@ -27,8 +27,10 @@ class Placement:
     dtb: int
 
 
-def place(memory: PhysicalMemory, kernel: bytes, initrd: bytes, what: str) -> Placement:
-    """Copy kernel and ramfs into RAM, and find room for the tree.  what: how messages call the kernel.
+def place(memory: PhysicalMemory, kernel: bytes, initrd: bytes, what: str, needs: int = 0) -> Placement:
+    """Copy kernel and ramfs into RAM, and find room for the tree.
+
+    what: how messages call the kernel.  needs: bytes that it needs for its work, with these.
 
     Raises ImageError if it is no RISC-V Linux Image, NoMemoryError if RAM is too small.
     """
@@ -36,10 +38,10 @@ def place(memory: PhysicalMemory, kernel: bytes, initrd: bytes, what: str) -> Pl
     start = memory.base + offset
     initrd_start = _round_up(start + max(size, len(kernel)), CHUNK_SIZE)
     dtb = _round_up(initrd_start + len(initrd), PAGE_SIZE)
-    if not memory.contains(start, dtb + DTB_MAX - start):
-        needed = dtb + DTB_MAX - memory.base
+    needed = max(needs, dtb + DTB_MAX - memory.base)
+    if memory.size < needed:
         raise NoMemoryError(
-            f"the machine has {memory.size >> 20} MiB; kernel and ramfs alone need {-(-needed >> 20)}: "
+            f"the machine has {memory.size >> 20} MiB; kernel and ramfs need {-(-needed >> 20)}: "
             "start it with more memory"
         )
     memory.write(start, kernel)

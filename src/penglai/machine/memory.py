@@ -38,6 +38,15 @@ def parse_size(size: int | str) -> int:
     return int(match[1]) * _UNITS[match[2].lower()]
 
 
+def check_size(size: int) -> int:
+    """The size.  Raises BadArgumentError if no machine can have so much memory."""
+    if size < MIN_MEMORY or size % CHUNK_SIZE:
+        raise BadArgumentError(
+            f"memory of {size:#x} bytes: it must be a multiple of 2 MiB and at least 4 MiB"
+        )
+    return size
+
+
 class PhysicalMemory:
     """RAM: one shared mapping of a memfd, from RAM_BASE on.
 
@@ -51,12 +60,8 @@ class PhysicalMemory:
     """
 
     def __init__(self, size: int) -> None:
-        if size < MIN_MEMORY or size % CHUNK_SIZE:
-            raise BadArgumentError(
-                f"memory of {size:#x} bytes: it must be a multiple of 2 MiB and at least 4 MiB"
-            )
         self.base = RAM_BASE
-        self.size = size
+        self.size = check_size(size)
         self.page_count = size >> PAGE_SHIFT
         self.fd = os.memfd_create("penglai-ram", os.MFD_CLOEXEC)
         try:

@@ -41,13 +41,14 @@ SEED_BYTES = 64
 class Software:
     """What is started.  kernel: a Linux Image.  initrd: one or more cpio archives.  append: command line.
 
-    what: how messages call the kernel.
+    what: how messages call the kernel.  needs: bytes of memory to start, if known.
     """
 
     kernel: bytes
     initrd: bytes = b""
     append: str = ""
     what: str = "the kernel"
+    needs: int = 0
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class System:
         self._closing = False
         firmware_console, virtio_console = outlets(console, 2)
         functions = (ConsoleFunction(virtio_console), *functions)
-        where = loader.place(memory, software.kernel, software.initrd, software.what)
+        where = loader.place(memory, software.kernel, software.initrd, software.what, software.needs)
         memory.write(where.dtb, devicetree.make(_describe(memory, software, where, len(functions), vendor)))
         registers = {REG_A0: 0, REG_A1: where.dtb}
         self.supervisor = Supervisor(memory, clock, where.kernel, registers)

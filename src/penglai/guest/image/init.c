@@ -30,6 +30,10 @@
 #define RUN_FILE "/etc/penglai/run"
 #define PLAIN_FILE "/etc/penglai/plain"
 
+/* The tag of the directory that is mounted here.  Nothing of it is cached but what is mapped, for as long as it is. */
+#define SHARE "share"
+#define SHARE_OPTIONS "trans=virtio,version=9p2000.L,msize=131072,cache=mmap"
+
 /* To a console that is no terminal: input is welcome from now on, and is not echoed. */
 #define READY '\x1e'
 
@@ -49,12 +53,23 @@ static void mount_at(const char *what, const char *where, const char *type, cons
         say(where);
 }
 
+static int is_share(const char *tag_file)
+{
+    char tag[sizeof SHARE + 1] = {0};
+    int fd = open(tag_file, O_RDONLY);
+    int size = read(fd, tag, sizeof tag);
+    close(fd);
+    return size > 0 && !strncmp(tag, SHARE, sizeof tag);
+}
+
 /* The directory of the machine's user, if it was started with one. */
 static void mount_share(void)
 {
     glob_t tags;
     if (!glob("/sys/bus/virtio/devices/*/mount_tag", 0, NULL, &tags))
-        mount_at("share", "/share", "9p", "trans=virtio,version=9p2000.L,msize=131072");
+        for (size_t i = 0; i < tags.gl_pathc; i++)
+            if (is_share(tags.gl_pathv[i]))
+                mount_at(SHARE, "/" SHARE, "9p", SHARE_OPTIONS);
     globfree(&tags);
 }
 

@@ -231,6 +231,7 @@ def _apt(program: str, *arguments: str) -> list[str]:
         "Dir::Cache::srcpkgcache": "",
         "Acquire::GzipIndexes": "true",
         "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",  # not to reach a mirror would be no error
         "Acquire::Languages": "none",
     }
     words = [f"{name}={value}" for name, value in options.items()]

@@ -17,7 +17,7 @@ EXECUTABLE = 0o755
 PROGRAM = "bin/busybox"
 
 ETC = {
-    "etc/passwd": "root::0:0:root:/:/bin/sh\n",
+    "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
     "etc/group": "root:x:0:\n",
     "etc/hosts": "127.0.0.1 localhost penglai\n",
     "etc/profile": "export PS1='\\w # '\nalias ls='ls --color=auto'\n",

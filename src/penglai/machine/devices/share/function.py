@@ -35,7 +35,9 @@ class ShareFunction:
         self._config = struct.pack("<H", len(tag)) + tag.encode()
         try:
             self._server = Server(directory, read_only)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise BadArgumentError(f"cannot share {directory}: {error.strerror}") from error
+        except ValueError as error:  # a name with a zero in it
             raise BadArgumentError(f"cannot share {directory}: {error}") from error
 
     def config(self) -> bytes:
