@@ -1,5 +1,7 @@
 """Linux as the host: it reaches no page of an enclave, by any mapping."""
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from tests.support import linux
 from tests.support.linux import Recorder, host_program, kernel_module
 
 from penglai.guest.linux import Guest
+from penglai.monitor.invariants import check
 
 pytestmark = [pytest.mark.linux, pytest.mark.timeout(1200)]
 
@@ -22,6 +25,9 @@ def shell(files: dict[str, Path], harts: int = 2) -> Iterator[tuple[Guest, Recor
         guest.start()
         console.wait_for("/ # ")
         yield guest, console
+
+
+SOAK = bool(os.environ.get("PENGLAI_SOAK"))
 
 
 def secure_address(guest: Guest) -> int:
@@ -59,3 +65,27 @@ def test_linux_cannot_touch_an_enclaves_page_by_any_mapping(harts: int):
         console.wait_for("store: done\nfree")
         for way in ("read", "write", "load", "store"):
             assert f"{way}: done" in console.text, "given back, the page is Linux's again"
+
+
+@pytest.mark.parametrize("harts", [1, 2])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_hostile_kernel_gets_nothing_and_breaks_nothing(harts: int, seed: int):
+    """Every call of the monitor with every kind of lie, while an enclave computes."""
+    calls = 300_000 if SOAK else 20_000
+    with shell({"hostile.ko": kernel_module("hostile")}, harts) as (guest, console):
+        console.type(guest, "sh install.sh; ./host prime >out & until grep -s . /proc/$!/wchan; do :; done\n")
+        while not guest.monitor.enclaves():
+            pass
+        (enclave,) = guest.monitor.enclaves()
+        secret = guest.memory.address_of(int(enclave.image[0]))
+        arguments = f"secret={secret:#x} victim={enclave.eid} seed={seed} calls={calls}"
+        console.type(
+            guest, f"insmod hostile.ko {arguments}; wait; cat out; dmesg | grep hostile:; echo end\n"
+        )
+        console.wait_for("\nend")
+        found = re.search(r"hostile: (\d+) calls, (\d+) accepted", console.text)
+        assert found, console.text
+        assert int(found[2]) > calls // 100, "some of it was well-formed"
+        assert f"enclave {enclave.eid} exited with value 78498" in console.text
+        assert not re.search("Oops|WARNING|BUG", console.text), console.text
+        check(guest.monitor)
