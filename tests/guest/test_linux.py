@@ -74,14 +74,17 @@ def test_every_call_in_every_state_and_what_failed_on_the_original(harts: int):
 
 @pytest.mark.debug
 def test_the_kernels_own_checks_find_nothing():
-    """Lock order, sleep where there must be none, use after free, leaks: under all of them the life cycle."""
+    """Lock order, sleep where there must be none, use after free, leaks: under all of them the life cycle.
+
+    The module is not inserted again: on RISC-V this Linux leaves what KASAN knew of a module behind, and finds
+    fault with the next one in its place; with CONFIG_KASAN_VMALLOC it frees pages that were never allocated.
+    """
     programs = {name: host_program(name, "device") for name in ("astray", "instances", "stress")}
     enclaves = {name: enclave_program(name) for name in ("giver", "keeper", "quick")}
     after = """
     ./astray giver keeper > out && ! grep wrong out && ./instances quick 3 10 &&
         ./stress 4 3 spin value > out || exit 4
     rmmod penglai || exit 2
-    sh install.sh && ./host hello-world && rmmod penglai || exit 3
     mount -t debugfs debugfs /sys/kernel/debug
     echo scan > /sys/kernel/debug/kmemleak
     echo "leaks:"; cat /sys/kernel/debug/kmemleak
