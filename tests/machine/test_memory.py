@@ -3,6 +3,7 @@
 import gc
 import os
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from penglai.abi.errors import AccessFault, BadArgumentError
 from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
 from penglai.machine import HostMemory, PhysicalMemory, parse_size
+from penglai.machine.memory import Mapping
 
 MEMORY = PhysicalMemory(4 << 20)
 HOST = HostMemory(MEMORY)
@@ -97,3 +99,33 @@ def test_closed_memory_is_given_back():
     os.close(duplicate)
     del memory
     gc.collect()
+
+
+def test_a_size_below_nothing_is_refused():
+    """It would count from the end of RAM, as slices do."""
+    MEMORY.host_visible[:] = True
+    for pa in (RAM_BASE, RAM_BASE + 10):
+        with pytest.raises(BadArgumentError):
+            HOST.read(pa, -20)
+
+
+@pytest.mark.parametrize(
+    ("pa", "size"),
+    [(0, 0), (0, 1), (0, PAGE_SIZE + 1), (0, 2 * PAGE_SIZE - 1), (8, PAGE_SIZE), (0, -PAGE_SIZE)],
+)
+def test_only_whole_pages_are_mapped(pa: int, size: int):
+    """Of a page that is mapped in part the count of mappings would not know, and 0 means all of RAM."""
+    with pytest.raises(BadArgumentError, match="whole pages"):
+        HOST.map(RAM_BASE + pa, size, Mapping)
+
+
+def test_the_garbage_collector_may_find_a_mapping_at_any_moment():
+    """Also while its own thread holds the memory's lock."""
+    MEMORY.host_visible[:] = True
+    cycle: list[object] = [HOST.map(RAM_BASE, PAGE_SIZE, Mapping)]
+    cycle.append(cycle)
+    with MEMORY.lock:
+        assert MEMORY.is_mapped(np.array([0]))
+        del cycle
+        gc.collect()
+        assert not MEMORY.is_mapped(np.array([0]))

@@ -7,7 +7,10 @@ import mmap
 import os
 import re
 import threading
+import weakref
+from collections import deque
 from collections.abc import Callable
+from operator import index
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -52,8 +55,7 @@ class PhysicalMemory:
 
     size: bytes, a multiple of 2 MiB.  Raises BadArgumentError for another size.
 
-    `raw`, `pages` and `words` show all of it as arrays, `host_visible` which pages the host's bus shows,
-    and `mapped` how many mappings of host programs each page is in.
+    `raw`, `pages` and `words` show all of it as arrays, `host_visible` which pages the host's bus shows.
 
     `lock` orders what the bus does with what the bus shows: whoever changes the ownership of pages holds
     it, and so does every access of the host while it checks and copies.
@@ -73,6 +75,7 @@ class PhysicalMemory:
         self.lock = threading.Lock()
         self._visible = bytearray(b"\1") * self.page_count
         self._watchers: list[Callable[[int, int], None]] = []
+        self._unmapped: deque[slice] = deque()
 
     @functools.cached_property
     def raw(self) -> "NDArray[np.uint8]":
@@ -97,8 +100,8 @@ class PhysicalMemory:
         return found
 
     @functools.cached_property
-    def mapped(self) -> "NDArray[np.int32]":
-        """For each page, in how many mappings of host programs it is."""
+    def _mapped(self) -> "NDArray[np.int32]":
+        """For each page, in how many mappings it is; those in `_unmapped` are still to be deducted."""
         found: NDArray[np.int32] = _arrays().zeros(self.page_count, dtype="i4")
         return found
 
@@ -158,6 +161,20 @@ class PhysicalMemory:
             for watcher in self._watchers:
                 watcher(int(pages.min()), int(pages.max()))
 
+    def note_mapping(self, pages: slice) -> None:
+        """A program of the host maps these pages.  The caller holds `lock`."""
+        self._mapped[pages] += 1
+
+    def drop_mapping(self, pages: slice) -> None:
+        """It does so no more.  Without `lock`, because the garbage collector may call it at any moment."""
+        self._unmapped.append(pages)
+
+    def is_mapped(self, pages: "Pages") -> bool:
+        """True if programs of the host map any of these pages.  The caller holds `lock`."""
+        while self._unmapped:
+            self._mapped[self._unmapped.popleft()] -= 1
+        return bool(self._mapped[pages].any())
+
     def first_hidden(self, pa: int, size: int) -> int | None:
         """The first address of [pa, pa + size) that the host may not touch, or None.
 
@@ -193,9 +210,9 @@ class Mapping(mmap.mmap):
         super().close()
         self._release()
 
-    def __del__(self) -> None:
-        if hasattr(self, "_release"):
-            self._release()  # views of it went with it, and the mapping goes by itself
+    def resize(self, newsize: int) -> None:  # noqa: ARG002 - the signature is mmap's
+        """Raises BufferError: other pages than those that were asked for are never part of it."""
+        raise BufferError("a mapping of the host's memory keeps its size")
 
 
 M = TypeVar("M", bound=Mapping)
@@ -223,7 +240,7 @@ class HostMemory:
     def map(self, pa: int, size: int, kind: type[M]) -> M:
         """Map the host's whole pages [pa, pa + size) as an object of this kind of Mapping.
 
-        Raises AccessFault if they are not the host's.
+        Raises AccessFault if they are not the host's, BadArgumentError if they are no whole pages.
         """
         return self._map(pa, size, kind)
 
@@ -252,20 +269,28 @@ class HostMemory:
 
 def _mapper(memory: PhysicalMemory) -> Callable[[int, int, type[M]], M]:
     def map_pages(pa: int, size: int, kind: type[M]) -> M:
+        pa, size = index(pa), index(size)
+        if size <= 0 or size % PAGE_SIZE or pa % PAGE_SIZE:
+            raise BadArgumentError(f"[{pa:#x}, +{size:#x}) cannot be mapped: it is not made of whole pages")
+        if not issubclass(kind, Mapping):
+            raise BadArgumentError(f"{kind!r} is no kind of Mapping")
         with memory.lock:
             hidden = memory.first_hidden(pa, size)
             if hidden is not None:
                 raise AccessFault(hidden)
-            mapping = kind(memory.fd, size, offset=pa - memory.base)
+            # Not kind(...), which would hand the file of all RAM to a class of the host's.
+            mapping = mmap.mmap.__new__(kind, memory.fd, size, offset=pa - memory.base)
             pages = slice(memory.page_of(pa), memory.page_of(pa + size))
-            memory.mapped[pages] += 1
-
-        held = [pages]
+            memory.note_mapping(pages)
+        gone = weakref.finalize(mapping, memory.drop_mapping, pages)  # once, when it is closed or garbage
+        gone.atexit = False
+        this = weakref.ref(mapping)
 
         def release() -> None:
-            with memory.lock:
-                if held:
-                    memory.mapped[held.pop()] -= 1
+            mapped = this()
+            if mapped is not None:
+                mmap.mmap.close(mapped)  # whoever calls this: no page is let go that can still be seen
+                gone()
 
         mapping.pa = pa
         mapping._release = release
@@ -276,15 +301,19 @@ def _mapper(memory: PhysicalMemory) -> Callable[[int, int, type[M]], M]:
 
 def _bus(memory: PhysicalMemory) -> Callable[[int, int, bytes | None], bytes | None]:
     def access(pa: int, size: int, data: bytes | None) -> bytes | None:
+        pa, size = index(pa), index(size)  # whatever the host's objects say later: these are plain numbers
+        if data is not None:
+            data = memoryview(data).tobytes()
+            size = len(data) or size
+        elif size < 0:
+            raise BadArgumentError(f"{size} bytes cannot be read")
         with memory.lock:
             hidden = memory.first_hidden(pa, size)
             if hidden is not None:
                 raise AccessFault(hidden)
             if data is None:
                 return memory.read(pa, size)
-            if data is NOTHING:
-                return None
-            memory.write(pa, data)
+            memory.write(pa, data)  # nothing at all, if it only asks
             return None
 
     return access

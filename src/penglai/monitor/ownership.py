@@ -243,7 +243,7 @@ class Ownership:
         """Pages of the host leave its bus."""
         if (self._owner[pages] != HOST).any():
             raise breach("a page that is to be given away is not the host's")
-        if self._memory.mapped[pages].any():
+        if self._memory.is_mapped(pages):
             raise breach("a page that is to be given away is mapped in a program of the host")
         self._owner[pages] = owner
         self._memory.show(pages, visible=False)
