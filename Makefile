@@ -2,6 +2,8 @@
 # make linux   a real Linux as the host, for penglai boot;  make linux SDK_FILES="penglai.ko install.sh mine"
 # make test    every test;  make test ARGS="tests/monitor -k stop" for some
 # make lint    formatting, types, and the rules of the rooms
+# make attack  every class of attack, and one table;  make attack ARGS=--long for some hours of it
+# make mutate  breaks promises of the monitor one at a time, and shows that a test notices each
 # make bench   how fast it is
 # make soak    the long forms of the tests: hours of stops in a few minutes
 # make docs    the API reference, into build/docs
@@ -19,7 +21,7 @@ SDK_FILES ?= penglai.ko install.sh host fork-host test-caller test-stop attest s
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo linux test lint bench soak docs clean
+.PHONY: demo linux test lint attack mutate bench soak docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -39,6 +41,12 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+attack: $(STAMP)
+	$(BIN)/python -m tests.attack $(ARGS)
+
+mutate: $(STAMP)
+	$(BIN)/python -m tests.attack.mutate $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,0 +1,27 @@
+"""The classes of attack, in the order in which they run.  Add yours here."""
+
+from typing import Protocol
+
+from tests.attack import host_memory
+from tests.attack.tally import Effort, Tally
+
+
+class AttackClass(Protocol):
+    """A module: what it tries, and the trying."""
+
+    __name__: str
+    TITLE: str
+
+    def attack(self, effort: Effort) -> Tally:
+        """Try; report what was tried and what broke."""
+        ...
+
+
+CLASSES: list[AttackClass] = [
+    host_memory,
+]
+
+
+def name_of(module: AttackClass) -> str:
+    """The name for --only, and in the table."""
+    return module.__name__.rpartition(".")[2]
