@@ -4,6 +4,7 @@ import os
 import threading
 
 import pytest
+from tests.support.waiting import PATIENCE
 
 from penglai.abi import sbi
 from penglai.abi.errors import BadArgumentError, MachineError
@@ -93,3 +94,25 @@ def test_a_fork_has_no_machine(board: Board):
             os._exit(7)
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_hart_is_in_one_call_at_a_time(board: Board):
+    """Two threads of the host at one hart's port would run two contexts on one hart."""
+    inside, go_on = threading.Event(), threading.Event()
+
+    def firmware(hart: Hart | None, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
+        inside.set()
+        assert go_on.wait(PATIENCE)
+        return SbiResult(0, 1)
+
+    board.install(firmware)
+    port = board.host_port(board.harts[0])
+    thread = threading.Thread(target=port.ecall, args=(1, 1))
+    thread.start()
+    assert inside.wait(PATIENCE)
+    with pytest.raises(MachineError, match="in a call already"):
+        board.host_port(board.harts[0]).ecall(1, 1)
+    go_on.set()
+    assert board.host_port(board.harts[1]).ecall(1, 1) == (0, 1), "another hart is free"
+    thread.join()
+    assert port.ecall(1, 1) == (0, 1)

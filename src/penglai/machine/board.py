@@ -3,7 +3,8 @@
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from operator import index
 
 from penglai.abi import riscv
@@ -30,8 +31,8 @@ hart: the one that called, None for a host thread without one.
 class HostPort:
     """The host's side of a hart: it makes SBI calls and reads the time, and that is all it can do.
 
-    A port of a hart enters enclaves on it.  A port without one belongs to a host thread: its calls that
-    would enter an enclave return as if a timer interrupt had come first.
+    A port of a hart enters enclaves on it, and is in one call at a time.  A port without one belongs to a
+    host thread: its calls that would enter an enclave return as if a timer interrupt had come first.
     """
 
     __slots__ = ("ecall", "time")
@@ -63,6 +64,7 @@ class Board:
         self.clock = clock or Clock()
         self.store = store or Store(None)
         self.harts = tuple(Hart(number, self.memory, self.clock) for number in range(harts))
+        self._calling = [threading.Lock() for _ in range(harts)]
         self._firmware: Firmware | None = None
         self._threads: list[threading.Thread] = []
         self._open = True
@@ -126,4 +128,17 @@ class Board:
             return SbiResult(0, 0)
         if self._firmware is None:
             return SbiResult(Status.NOT_SUPPORTED, 0)
-        return self._firmware(hart, extension, function, arguments)
+        if hart is None:
+            return self._firmware(None, extension, function, arguments)
+        with self._on(hart):
+            return self._firmware(hart, extension, function, arguments)
+
+    @contextmanager
+    def _on(self, hart: Hart) -> Iterator[None]:
+        """A hart does one thing at a time.  Raises MachineError if it is in a call of another thread."""
+        if not self._calling[hart.id].acquire(blocking=False):
+            raise MachineError(f"{hart!r} is in a call already; its port belongs to one thread")
+        try:
+            yield
+        finally:
+            self._calling[hart.id].release()
