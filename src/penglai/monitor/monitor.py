@@ -103,15 +103,17 @@ class Monitor:
         with self._locked(eid) as shadow:
             next_state(Call.INSTANTIATE, shadow.state)
             enclave = create.instantiate(platform, shadow, request)
+            enclave.lock.acquire()  # whoever has guessed its eid finds it started
             platform.registry.add(enclave)
-        with enclave.lock:
-            try:
-                relay.prepare_start(platform, enclave, request.relay, request.relay_size)
-            except BaseException:
-                dissolve(platform, enclave, State.DESTROYED)
-                raise
+        try:
+            relay.prepare_start(platform, enclave, request.relay, request.relay_size)
             enclave.state = next_state(Call.RUN, enclave.state)
             return self._go(hart, enclave)
+        except Refusal:
+            dissolve(platform, enclave, State.DESTROYED)
+            raise
+        finally:
+            enclave.lock.release()
 
     def _stop(self, _hart: Hart | None, eid: int) -> SbiResult:
         with self._locked(eid) as enclave:

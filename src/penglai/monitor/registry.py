@@ -52,6 +52,7 @@ class Registry:
         self._enclaves: dict[int, Enclave] = {}
         self._servers: dict[str, Enclave | None] = {}
         self._instances: dict[Enclave, int] = {}
+        self._retired: set[Enclave] = set()
         self.parcels: dict[str, deque[Parcel]] = {}
         self.shared: dict[int, SecureShm] = {}
 
@@ -128,12 +129,12 @@ class Registry:
     def ghosts(self) -> list[Enclave]:
         """Shadows that were destroyed while instances live: their pages are still in use."""
         with self.lock:
-            return [shadow for shadow in self._instances if shadow.state is State.DESTROYED]
+            return list(self._retired)
 
     def retire(self, shadow: Enclave) -> bool:
         """A shadow is destroyed; True if it has no instances, so that its pages can go."""
         with self.lock:
-            shadow.state = State.DESTROYED
+            self._retired.add(shadow)
             return self._over(shadow)
 
     def end_instance(self, shadow: Enclave) -> bool:
@@ -143,7 +144,8 @@ class Registry:
             return self._over(shadow)
 
     def _over(self, shadow: Enclave) -> bool:
-        over = shadow.state is State.DESTROYED and not self._instances[shadow]
+        over = shadow in self._retired and not self._instances[shadow]
         if over:
             del self._instances[shadow]
+            self._retired.remove(shadow)
         return over
