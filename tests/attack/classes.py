@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tests.attack import crossings, host_memory, interleavings
+from tests.attack import crossings, host_calls, host_images, host_memory, interleavings
 from tests.attack.tally import Effort, Tally
 
 
@@ -19,6 +19,8 @@ class AttackClass(Protocol):
 
 CLASSES: list[AttackClass] = [
     host_memory,
+    host_calls,
+    host_images,
     interleavings,
     crossings,
 ]

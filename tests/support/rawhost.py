@@ -108,6 +108,10 @@ class RawHost:
         self._page = count(RAM_BASE + PAGE_SIZE, PAGE_SIZE)
         self.words = self.page()
 
+    def rewind_to(self, page: int) -> None:
+        """Hand out pages from behind this one again: what is on them must not be in use."""
+        self._page = count(page + PAGE_SIZE, PAGE_SIZE)
+
     def give_chunk(self) -> int:
         self._chunk -= CHUNK_SIZE
         assert self.call(HostCall.MEMORY_EXTEND, self._chunk, CHUNK_SIZE) == (0, 0)
