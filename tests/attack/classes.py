@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from tests.attack import crossings, host_calls, host_images, host_memory, interleavings
+from tests.attack import crossings, faults, host_calls, host_images, host_memory, interleavings
 from tests.attack.tally import Effort, Tally
 
 
@@ -23,6 +23,7 @@ CLASSES: list[AttackClass] = [
     host_images,
     interleavings,
     crossings,
+    faults,
 ]
 
 

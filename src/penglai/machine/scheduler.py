@@ -11,6 +11,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
+from penglai.abi.errors import MachineError, PenglaiError
 from penglai.machine.board import HostPort
 
 log = logging.getLogger(__name__)
@@ -71,9 +72,11 @@ class Scheduler(Generic[J]):
         try:
             while (job := self._queue.get()) is not None:
                 self._turn(port, job)
-        except Exception as error:
+        except BaseException as error:  # also SystemExit: a hart never ends without a word
             log.critical("a hart of the host fails: %r", error, exc_info=True)
-            self._failed(error)
+            self._failed(
+                error if isinstance(error, PenglaiError) else MachineError(f"a hart fails: {error!r}")
+            )
 
     def stop(self, harts: int) -> None:
         """Tell the harts to return from hart_main, after the jobs before this in the queue."""

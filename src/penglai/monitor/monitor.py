@@ -7,7 +7,7 @@ import ctypes
 import functools
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from penglai.abi import sbi
 from penglai.abi.errors import ErrorCode, MonitorBug
@@ -52,7 +52,8 @@ class Monitor:
     ) -> SbiResult:
         """Answer an SBI call.  hart: the caller's, None for a host thread that holds no hart.
 
-        Raises MonitorBug, then and at every later call, if an invariant was found broken.
+        Raises MonitorBug, then and at every later call, if an invariant was found broken or the call could
+        not be completed for a reason of Python's.
         """
         if self._bug is not None:
             raise MonitorBug(self._bug)
@@ -65,9 +66,11 @@ class Monitor:
         except Refusal as refusal:
             log.debug("%s%r refused: %s", name, arguments, refusal.reason)
             return SbiResult(refusal.code, refusal.value)
-        except Exception as error:
+        except BaseException as error:  # whatever it is: the call may have been cut in half
             self._bug = f"{name} failed inside the monitor: {error!r}; the machine is stopped"
             log.critical("%s", self._bug, exc_info=True)
+            if not isinstance(error, Exception):
+                raise
             raise MonitorBug(self._bug) from error
 
     # ---- the host's calls: making and running --------------------------------------------------
@@ -100,20 +103,19 @@ class Monitor:
     def _run_shadow(self, hart: Hart | None, eid: int, param_pa: int) -> SbiResult:
         platform = self.platform
         request = create.decode_instance(platform.ownership, param_pa, platform.memory.page_count)
-        with self._locked(eid) as shadow:
-            next_state(Call.INSTANTIATE, shadow.state)
-            enclave = create.instantiate(platform, shadow, request)
-            enclave.lock.acquire()  # whoever has guessed its eid finds it started
-            platform.registry.add(enclave)
-        try:
-            relay.prepare_start(platform, enclave, request.relay, request.relay_size)
+        with ExitStack() as held:
+            with self._locked(eid) as shadow:
+                next_state(Call.INSTANTIATE, shadow.state)
+                enclave = create.instantiate(platform, shadow, request)
+                held.enter_context(enclave.lock)  # whoever has guessed its eid finds it started
+                platform.registry.add(enclave)
+            try:
+                relay.prepare_start(platform, enclave, request.relay, request.relay_size)
+            except Refusal:
+                dissolve(platform, enclave, State.DESTROYED)
+                raise
             enclave.state = next_state(Call.RUN, enclave.state)
             return self._go(hart, enclave)
-        except Refusal:
-            dissolve(platform, enclave, State.DESTROYED)
-            raise
-        finally:
-            enclave.lock.release()
 
     def _stop(self, _hart: Hart | None, eid: int) -> SbiResult:
         with self._locked(eid) as enclave:
