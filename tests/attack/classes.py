@@ -2,7 +2,16 @@
 
 from typing import Protocol
 
-from tests.attack import crossings, faults, host_calls, host_images, host_memory, interleavings
+from tests.attack import (
+    crossings,
+    enclave_code,
+    faults,
+    host_calls,
+    host_images,
+    host_memory,
+    interleavings,
+    killing,
+)
 from tests.attack.tally import Effort, Tally
 
 
@@ -21,9 +30,11 @@ CLASSES: list[AttackClass] = [
     host_memory,
     host_calls,
     host_images,
+    enclave_code,
     interleavings,
     crossings,
     faults,
+    killing,
 ]
 
 

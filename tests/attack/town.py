@@ -62,6 +62,8 @@ class Town:
         self.victims = raw.monitor.enclaves()
         self._kept = {victim.eid: (victim.state, self._pages_of(victim)) for victim in self.victims}
         self.start = raw.snapshot()
+        self.free_from = raw.page()
+        """The first page of the host's that is free for others."""
         self.sound()
 
     def sound(self) -> None:

@@ -109,8 +109,10 @@ class RawHost:
         self.words = self.page()
 
     def rewind_to(self, page: int) -> None:
-        """Hand out pages from behind this one again: what is on them must not be in use."""
-        self._page = count(page + PAGE_SIZE, PAGE_SIZE)
+        """Hand out pages from behind this one again, zeroed: what is on them must not be in use."""
+        first = page + PAGE_SIZE
+        self.memory.write(first, bytes(next(self._page) - first))
+        self._page = count(first, PAGE_SIZE)
 
     def give_chunk(self) -> int:
         self._chunk -= CHUNK_SIZE
