@@ -4,6 +4,7 @@ from typing import Protocol
 
 from tests.attack import (
     crossings,
+    enclave_calls,
     enclave_code,
     faults,
     host_calls,
@@ -31,6 +32,7 @@ CLASSES: list[AttackClass] = [
     host_calls,
     host_images,
     enclave_code,
+    enclave_calls,
     interleavings,
     crossings,
     faults,
