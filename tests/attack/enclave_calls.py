@@ -13,8 +13,6 @@ from tests.support.ecalls import attacker, rows_of, run_to_its_end
 from tests.support.rawhost import (
     EXIT,
     FOREVER,
-    RW,
-    ImageSpec,
     answering,
     call,
     calling,
@@ -245,7 +243,7 @@ BAD_CALLS = {
     + call(84, 5)
     + "mv s2, a0\n"
     + _lend("s2", PAGE_SIZE),
-    "an argument in the pages": PAGES + store(0x8000, 0) + call(96, "mv a0, s1", "mv a1, s2"),
+    "an argument in the pages": PAGES + "sd s2, 16(s2)\nsd s3, 24(s2)\n" + call(96, "mv a0, s1", "mv a1, s2"),
     "an argument in its code": call(96, "mv a0, s1", 0x1000),
     "an argument nowhere": call(96, "mv a0, s1", 64),
     "an argument across the end": call(96, "mv a0, s1", STACK - 8),
@@ -265,9 +263,7 @@ def callers(tally: Tally, effort: Effort) -> None:
             raw.rewind_to(town.free_from)
             server = raw.make_server("server", answering("x0"))
             before = ACQUIRE + store(STACK - 192, 0, 0, 0, 0, 0, 0)
-            eid = raw.make(
-                before + text + EXIT if name != "an argument in the pages" else data(before + text + EXIT)
-            )
+            eid = raw.make(before + text + EXIT)
             raw.start(eid)
             assert raw.enter(eid, town.ports[0]) == (0, RunValue.ENDED)
             assert raw.word(4) == (1 << 64) - 1, hex(raw.word(4))
@@ -278,13 +274,6 @@ def callers(tally: Tally, effort: Effort) -> None:
     for length in range(1, 6):
         with tally.case(("a circle of", length)):
             circle(length)
-
-
-def data(text: str) -> ImageSpec:
-    """A program with a page of data at 0x8000."""
-    spec = program(text)
-    spec.pages[0x8000] = (RW, b"data")
-    return spec
 
 
 def circle(length: int) -> None:
