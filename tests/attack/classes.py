@@ -12,6 +12,7 @@ from tests.attack import (
     host_memory,
     interleavings,
     killing,
+    originals,
 )
 from tests.attack.tally import Effort, Tally
 
@@ -28,6 +29,7 @@ class AttackClass(Protocol):
 
 
 CLASSES: list[AttackClass] = [
+    originals,
     host_memory,
     host_calls,
     host_images,

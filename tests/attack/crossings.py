@@ -273,7 +273,7 @@ def attack(effort: Effort) -> Tally:
             stage = Stage(preemptions, lines=lines)
             calls = list(stage.ready(scenario))
             stage.clean()
-            for names in combinations(calls, scenario.width):
+            for names in effort.some(list(combinations(calls, scenario.width)), 40):
                 total += 1
                 stage, whole = explore(tally, stage, scenario, names, effort)
                 cut += not whole
@@ -297,7 +297,7 @@ def explore(
     else:
         trial = Trial(stage, scenario, names)
         chance = effort.random(scenario.name, names)
-        found = trial.tally(stage.turns.sample(trial.schedule, effort.count(8), chance))
+        found = trial.tally(stage.turns.sample(trial.schedule, max(3, effort.count(8)), chance))
     tally.tried += found.tried
     tally.broken += found.broken
     if found.broken:

@@ -96,7 +96,7 @@ def random_registers(tally: Tally, effort: Effort) -> None:
 
 def greed(tally: Tally, effort: Effort) -> None:
     """It takes what there is, from a host that gives nothing and from one that gives a little."""
-    for name, text in GREEDY.items():
+    for name, text in effort.some(list(GREEDY.items()), 13):
         for gifts in (0, 1):
             with tally.case(("greed", name, gifts)):
                 town = Town(chunks=1)
@@ -182,7 +182,8 @@ STUBBORN = {
 
 def servers(tally: Tally, effort: Effort) -> None:
     """A server that fails ends its caller's call; one that does not return is stopped with its caller."""
-    for name, text in {**BAD_SERVERS, **STUBBORN}.items():
+    every = list({**BAD_SERVERS, **STUBBORN}.items())
+    for name, text in effort.some(every, 18):
         for lends in (False, True):
             with tally.case(("server", name, lends)):
                 town = Town()
@@ -256,7 +257,7 @@ BAD_CALLS = {
 
 def callers(tally: Tally, effort: Effort) -> None:
     """A caller that passes what is not its own, or calls in a circle: -1, or busy, and nothing moves."""
-    for name, text in BAD_CALLS.items():
+    for name, text in effort.some(list(BAD_CALLS.items()), 17):
         with tally.case(("caller", name)):
             town = Town()
             raw = town.raw

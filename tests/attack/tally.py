@@ -5,6 +5,9 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MOST_KEPT = 20
 """Broken cases that are told in full; of the others there is only the number."""
@@ -32,7 +35,7 @@ class Effort:
         """Random numbers that depend on the seed and on a name alone."""
         return random.Random(f"{self.seed} {name}")
 
-    def some(self, cases: list[object], short: int) -> list[object]:
+    def some(self, cases: list[T], short: int) -> list[T]:
         """All cases in the long form, else as many as `count(short)`, spread evenly and by the seed."""
         few = self.count(short)
         if self.long or len(cases) <= few:

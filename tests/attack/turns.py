@@ -167,21 +167,22 @@ class Turns:
 
 
 class TurnLock:
-    """A lock whose taking is a point."""
+    """A lock whose taking is a point.  inner: the lock in whose place it stands."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, inner: "threading.Lock | None" = None) -> None:
         self._turns = turns
-        self.held = False
+        self._inner = inner or threading.Lock()
+        self.release = self._inner.release
 
-    def acquire(self) -> bool:
-        self._turns.point(self)
-        assert not self.held
-        self.held = True
-        return True
+    @property
+    def held(self) -> bool:
+        return self._inner.locked()
 
-    def release(self) -> None:
-        assert self.held
-        self.held = False
+    def acquire(self, blocking: bool = True) -> bool:
+        self._turns.point(self if blocking else None)
+        taken = self._inner.acquire(blocking=False)
+        assert taken or not blocking
+        return taken
 
     def __enter__(self) -> None:
         self.acquire()
@@ -219,9 +220,7 @@ class TurnRegistry(Registry):
         self.lock = TurnLock(turns)  # type: ignore[assignment]
 
     def add(self, enclave: Enclave) -> None:
-        lock = TurnLock(self._turns)
-        lock.held = enclave.lock.locked()
-        enclave.lock = lock  # type: ignore[assignment]
+        enclave.lock = TurnLock(self._turns, enclave.lock)  # type: ignore[assignment]
         super().add(enclave)
 
 
