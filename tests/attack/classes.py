@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from tests.attack import (
+    automaton,
     crossings,
     enclave_calls,
     enclave_code,
@@ -12,6 +13,7 @@ from tests.attack import (
     host_memory,
     interleavings,
     killing,
+    model,
     originals,
 )
 from tests.attack.tally import Effort, Tally
@@ -35,6 +37,8 @@ CLASSES: list[AttackClass] = [
     host_images,
     enclave_code,
     enclave_calls,
+    model,
+    automaton,
     interleavings,
     crossings,
     faults,
