@@ -106,15 +106,9 @@ def munmap(platform: Platform, enclave: Enclave, address: int, size: int) -> boo
         return False
     if any(region.source is Source.SECURE_SHM for region in regions):
         return False
-    for region in regions:
-        start, stop = max(region.start, address), min(region.end, end)
-        enclave.regions.remove(region)
-        for first, last in ((region.start, start), (stop, region.end)):
-            if first < last:
-                enclave.regions.add(region.part(first, last))
-        gone = region.part(start, stop)
-        unmap(platform, enclave, gone.start, len(gone.pages))
-        platform.ownership.release(gone.pages, enclave.eid)
+    gone = enclave.regions.cut(address, end)
+    unmap(platform, enclave, address, (end - address) // PAGE_SIZE)
+    platform.ownership.release(np.concatenate([part.pages for part in gone]), enclave.eid)
     return True
 
 

@@ -72,6 +72,25 @@ class Regions:
         del self._by_start[region.start]
         self._starts.remove(region.start)
 
+    def cut(self, start: int, end: int) -> list[Region]:
+        """Take [start, end) out of the regions that have pages there; the parts that are gone, ascending.
+
+        In one go: an enclave may have cut its memory into as many regions as it has pages.
+        """
+        found = self.within(start, end)
+        kept = [
+            region.part(low, high)
+            for region in found
+            for low, high in ((region.start, start), (end, region.end))
+            if low < high
+        ]
+        for region in found:
+            del self._by_start[region.start]
+        first = bisect_left(self._starts, found[0].start) if found else 0
+        self._starts[first : first + len(found)] = [region.start for region in kept]
+        self._by_start |= {region.start: region for region in kept}
+        return [region.part(max(region.start, start), min(region.end, end)) for region in found]
+
     def exactly(self, start: int, size: int) -> Region | None:
         """The region that is [start, start + size), size rounded up to pages, or None."""
         region = self._by_start.get(start)
