@@ -15,7 +15,7 @@ from tests.attack.tally import Effort, Tally
 from tests.attack.turns import Choice, Deadlock, Turns, turning_host
 from tests.support.rawhost import EXIT, FOREVER, answering, call, calling, name_at, program
 
-TITLE = "interleavings of calls on enclaves that share servers, shadows, memory"
+TITLE = "every order of calls on enclaves that share servers, shadows, memory"
 
 MOST = 20_000
 """Schedules of one choice of calls in the long form."""

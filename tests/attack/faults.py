@@ -30,7 +30,7 @@ from tests.attack.town import MARK
 from tests.support.rawhost import RawHost
 from tests.support.waiting import PATIENCE
 
-TITLE = "faults: memory runs out, Python raises, harts die, at each place in turn"
+TITLE = "memory runs out, Python raises, harts die, at each place in turn"
 
 MONITOR = str(Path(penglai.monitor.__file__).parent)
 TRUSTED = (MONITOR, penglai.machine.memory.__file__)

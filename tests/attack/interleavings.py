@@ -1,6 +1,7 @@
 """Calls on one enclave in every order of their steps: linearizable, without deadlock, without a leak."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 
 from penglai.abi.sbi import HostCall, ResumeReason, RunValue
@@ -11,10 +12,13 @@ from tests.attack.tally import Effort, Tally
 from tests.attack.turns import Choice, Deadlock, Turns, turning_host
 from tests.support.rawhost import EXIT, FOREVER
 
-TITLE = "interleavings of two and three calls on one enclave"
+TITLE = "every order of two and three calls on one enclave"
 
 EVENTS = {YIELD: "li a7, 89\necall\n", OCALL: "li a7, 98\nli a0, 3\necall\n"}
 STATES = ("FRESH", "RUNNABLE", "OCALL", "STOPPED", "STOPPED in an ocall")
+Scenario = tuple[tuple[str, ...], str, bool]
+"""Calls, the state of the enclave that they meet, whether it spins."""
+
 TRIPLE = ("run_on_hart", "enter", "stop", "resume", "destroy")
 
 
@@ -27,9 +31,10 @@ def program(script: list[int]) -> str:
 class Bench:
     """A host whose threads take turns, and one enclave at a time."""
 
-    def __init__(self, preemptions: int | None, *, lines: bool) -> None:
+    def __init__(self, preemptions: int | None, *, lines: bool, few: bool = False) -> None:
+        self.few = few
         self.turns = Turns(preemptions, lines=lines)
-        self.raw = turning_host(self.turns)
+        self.raw = turning_host(self.turns, few=few)
         self.ports = [self.raw.board.host_port(hart) for hart in self.raw.board.harts]
         self.before = self.raw.snapshot()
 
@@ -128,27 +133,39 @@ def on_distinct_harts(calls: tuple[str, ...]) -> bool:
     return len(entering) == len(set(entering))
 
 
+@dataclass(frozen=True)
+class Plan:
+    """Which scenarios, how many of them in the short form, and which schedules of each."""
+
+    name: str
+    scenarios: list[Scenario]
+    short: int
+    preemptions: int | None
+    lines: bool = False
+    few: bool = False
+
+
 def attack(effort: Effort) -> Tally:
     """Pairs of all calls, and the tutorial's calls in threes, from every state; then line by line."""
     tally = Tally()
     pairs = [*product(combinations_with_replacement(CALLS, 2), STATES, (False, True))]
     threes = [*product(combinations_with_replacement(TRIPLE, 3), STATES[:4], (False, True))]
     plans = [
-        ("pairs", pairs, 80, None, False),
-        ("threes", threes, 12, None if effort.long else 2, False),
-        ("pairs, line by line", pairs, 12, 2 if effort.long else 1, True),
+        Plan("pairs by all locks", pairs, 60, None),
+        Plan("threes by enclaves' locks", threes, 2, None, few=True),
+        Plan("threes by all locks", threes, 3, 2),
+        Plan("pairs line by line", pairs, 8, 1, lines=True),
     ]
-    for name, scenarios, short, preemptions, lines in plans:
-        bench = Bench(preemptions, lines=lines)
+    for plan in plans:
+        bench = Bench(plan.preemptions, lines=plan.lines, few=plan.few)
         before = tally.tried
-        possible = [each for each in scenarios if can_be(*each)]
-        some = effort.some(possible, short)
+        possible = [each for each in plan.scenarios if can_be(*each)]
+        some = effort.some(possible, plan.short)
         for calls, state, spins in some:
             bench = explore(tally, bench, (calls, state, spins))
-        bound = "all" if preemptions is None else f"up to {preemptions} preemptions"
-        tally.notes.append(
-            f"{name}: {len(some)} of {len(possible)} scenarios, {tally.tried - before} schedules ({bound})"
-        )
+        bound = "all orders" if plan.preemptions is None else f"up to {plan.preemptions} preemptions"
+        share, schedules = f"{len(some)} of {len(possible)} scenarios", tally.tried - before
+        tally.notes.append(f"{plan.name}: {share}, {schedules:,} schedules ({bound})")
     return tally
 
 
@@ -156,7 +173,7 @@ def can_be(calls: tuple[str, ...], state: str, spins: bool) -> bool:
     return on_distinct_harts(calls) and not (spins and "ocall" in state.lower())
 
 
-def explore(tally: Tally, bench: Bench, scenario: tuple[tuple[str, ...], str, bool]) -> Bench:
+def explore(tally: Tally, bench: Bench, scenario: Scenario) -> Bench:
     """All schedules of one scenario; a fresh bench if this one broke."""
     calls, state, spins = scenario
     prefix: list[int] = []
@@ -171,5 +188,5 @@ def explore(tally: Tally, bench: Bench, scenario: tuple[tuple[str, ...], str, bo
     except (Exception, Deadlock) as error:
         tally.tried += 1
         tally.break_(f"{calls} on an enclave in {state}, spins {spins}, schedule {prefix}", repr(error))
-        return Bench(bench.turns.preemptions, lines=bench.turns.lines)
+        return Bench(bench.turns.preemptions, lines=bench.turns.lines, few=bench.few)
     return bench

@@ -20,7 +20,7 @@ from penglai.machine.store import Store
 from penglai.monitor.keys import Keys
 from tests.attack.tally import Effort, Tally
 
-TITLE = "kill -9: at each line that writes the state directory, and at random moments of a machine"
+TITLE = "kill -9 at each line that writes the state directory, and at random moments of a machine"
 
 FILES = (penglai.machine.store.__file__, penglai.driver.disk.__file__)
 SECTOR = b"s" * 512

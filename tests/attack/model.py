@@ -33,7 +33,7 @@ from tests.attack.tally import Effort, Tally
 from tests.attack.town import MARK, marked
 from tests.support.rawhost import EXIT, RawHost, answering, call, calling
 
-TITLE = "model: random calls on enclaves, servers, shadows and the pool, step by step"
+TITLE = "random calls on enclaves, servers, shadows and the pool, step by step"
 
 EVENTS = {YIELD: call(89), OCALL: call(98, Ocall.WRITE)}
 STEPS = 100

@@ -212,27 +212,32 @@ class TurnHart(Hart):
 
 
 class TurnRegistry(Registry):
-    """The directory of a monitor whose locks are all points."""
+    """The directory of a monitor whose locks are points; few: only those of enclaves."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, *, few: bool) -> None:
         super().__init__()
         self._turns = turns
-        self.lock = TurnLock(turns)  # type: ignore[assignment]
+        if not few:
+            self.lock = TurnLock(turns)  # type: ignore[assignment]
 
     def add(self, enclave: Enclave) -> None:
         enclave.lock = TurnLock(self._turns, enclave.lock)  # type: ignore[assignment]
         super().add(enclave)
 
 
-def turning_host(turns: Turns, harts: int = 2, chunks: int = 1) -> RawHost:
-    """A board of 8 MiB and its host, on which everything waits for its turn."""
+def turning_host(turns: Turns, harts: int = 2, chunks: int = 1, *, few: bool = False) -> RawHost:
+    """A board of 8 MiB and its host, on which everything waits for its turn.
+
+    few: points are only enclaves' locks and what harts do: what else is locked, is locked under these.
+    """
     board = Board(8 << 20, harts)
-    board.memory.lock = TurnLock(turns)  # type: ignore[assignment]
+    if not few:
+        board.memory.lock = TurnLock(turns)  # type: ignore[assignment]
     board.harts = tuple(TurnHart(number, board.memory, board.clock) for number in range(harts))
     for hart in board.harts:
         hart.turns = turns
     raw = RawHost(board, chunks=0)
-    raw.monitor.platform = replace(raw.monitor.platform, registry=TurnRegistry(turns))
+    raw.monitor.platform = replace(raw.monitor.platform, registry=TurnRegistry(turns, few=few))
     for _ in range(chunks):
         raw.give_chunk()
     return raw
