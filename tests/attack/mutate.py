@@ -23,6 +23,10 @@ PASSED, FAILED = 0, 1
 """Exit status of pytest when it has run."""
 
 
+TIMEOUT = 600
+"""Seconds for one suite."""
+
+
 @dataclass(frozen=True)
 class Mutation:
     """In `file`, `before` becomes `after`.  tests: what must notice."""
@@ -110,7 +114,7 @@ MUTATIONS = [
         f"{MONITOR}/platform.py",
         "                hart.invalidate(start, end)\n",
         "                pass\n",
-        ("tests/machine/test_translation.py", "tests/monitor"),
+        ("tests/monitor/test_create.py", "tests/monitor/test_execution.py", "tests/monitor/test_shadows.py"),
     ),
     Mutation(
         "when stop returns, the enclave executes nothing",
@@ -124,11 +128,7 @@ MUTATIONS = [
         f"{MONITOR}/usermem.py",
         "if mapped is None or mapped[1] & need != need:",
         "if mapped is None:",
-        (
-            "tests/monitor/test_servers.py",
-            "tests/monitor/test_hostile_arguments.py",
-            "tests/attack/test_attack.py",
-        ),
+        ("tests/monitor/test_servers.py",),
     ),
     Mutation(
         "what was lent is the caller's again when the chain ends",
@@ -198,6 +198,7 @@ def main() -> int:
             survived += not noticed
             seconds = f"{time.monotonic() - begun:.0f}"
             table.add_row(mutation.promise, Path(mutation.file).name, noticed or "NOBODY", seconds)
+            print(f"{seconds:>4} s  {mutation.promise}: {noticed or 'NOBODY'}", flush=True)  # noqa: T201
     console.print(table)
     console.print(f"{len(chosen)} promises broken, {len(chosen) - survived} noticed")
     return 1 if survived else 0
@@ -225,17 +226,24 @@ def run(tree: Path, mutation: Mutation | None, tests: str) -> tuple[int, str]:
         assert text.count(mutation.before) == 1, f"{mutation.promise}: the place is not there once"
         path.write_text(text.replace(mutation.before, mutation.after))
     options = ["-x", "-q", "-p", "no:cacheprovider", "--timeout=120", "--no-header", "--tb=no"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, *tests.split()],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    what = failed[0].partition(" - ")[0].rpartition("::")[2] if failed else done.stdout[-300:]
-    return done.returncode, what
+    with tempfile.TemporaryFile("w+") as output:
+        try:
+            status = subprocess.run(
+                [sys.executable, "-m", "pytest", *options, *tests.split()],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=TIMEOUT,
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            status = FAILED  # a test that has failed may leave a hart at work for ever
+        output.seek(0)
+        text = output.read()
+    failed = [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    what = failed[0].partition(" - ")[0].rpartition("::")[2] if failed else text[-300:]
+    return status, what
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Bench:
             expected = RunValue.OCALL if state == "OCALL" else RunValue.ENDED
             assert raw.enter(eid, self.ports[0]) == (0, expected)
         elif state == "RUNNING":
-            self.threads.append(threading.Thread(target=raw.enter, args=(eid, self.ports[0])))
+            self.threads.append(threading.Thread(target=raw.enter, args=(eid, self.ports[0]), daemon=True))
             self.threads[-1].start()
             until(lambda: raw.state(eid) is State.RUNNING)
         elif state == "STOPPED":
