@@ -149,7 +149,7 @@ MUTATIONS = [
         f"{MONITOR}/monitor.py",
         'self._bug = f"{name} failed',
         'bug = self._bug and f"{name} failed',
-        ("tests/host/test_failures.py", "tests/attack/test_attack.py -k faults"),
+        ("tests/host/test_failures.py -k Bugs", "tests/attack/test_attack.py -k faults"),
     ),
     Mutation(
         "nobody meets an instance before it has started",
