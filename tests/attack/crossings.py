@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
+import numpy as np
+
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, RAM_BASE
 from penglai.abi.sbi import EnclaveType, HostCall, RunParam, RunValue
 from tests.attack.tally import Effort, Tally
+from tests.attack.town import MARK
 from tests.attack.turns import Choice, Deadlock, Turns, turning_host
 from tests.support.rawhost import EXIT, FOREVER, answering, call, calling, name_at, program
 
@@ -41,6 +44,8 @@ class Stage:
         self.raw = turning_host(self.turns)
         self.ports = [self.raw.board.host_port(hart) for hart in self.raw.board.harts]
         self.base = self.raw.snapshot()
+        self.keeper = 0
+        """The eid of the enclave that alone may have the mark."""
 
     def ready(self, scenario: Scenario) -> dict[str, Act]:
         self.raw.rewind()
@@ -87,6 +92,13 @@ class Stage:
             top = RAM_BASE + raw.board.memory.size - CHUNK_SIZE
             assert raw.call(HostCall.MEMORY_EXTEND, top, CHUNK_SIZE).error == 0
         assert raw.snapshot() == self.base
+
+    def nobody_else_has_the_mark(self) -> None:
+        """What the keeper of the mark has written is in its own pages alone."""
+        words = self.raw.board.memory.words.reshape(-1)
+        pages = np.unique(np.flatnonzero(words == MARK) // 512)
+        owners = set(self.raw.monitor.platform.ownership.snapshot()[pages].tolist())
+        assert owners <= {self.keeper}, "another one, or the host, has what it wrote"
 
     def states(self) -> tuple[object, ...]:
         """What can be seen of all live enclaves: their order, not their eids, is the same in every run."""
@@ -181,6 +193,20 @@ def image_in_motion(stage: Stage) -> dict[str, Act]:
     }
 
 
+def image_given_away(stage: Stage) -> dict[str, Act]:
+    """A page of an image becomes another enclave's relay page, which writes a mark to it, then the host's."""
+    raw = stage.raw
+    keeper = raw.make(f"li t0, {MARK}\nsd t0, 0(a3)\n{call(89)}{FOREVER}")
+    stage.keeper = keeper
+    paddr, size = raw.stage(program(EXIT))
+    run, param = stage.relay_param(paddr), raw.param(paddr, size)
+    return {
+        "create": lambda: raw.call(HostCall.CREATE, param),
+        "another gets its page": lambda: raw.call(HostCall.RUN, keeper, run, port=stage.ports[0]),
+        "another create": stage.create_act(EXIT),
+    }
+
+
 def server_call(stage: Stage) -> dict[str, Act]:
     """A server is called from two harts, stopped under, destroyed."""
     raw = stage.raw
@@ -255,6 +281,7 @@ SCENARIOS = [
     Scenario("the pool", memory),
     Scenario("one page for many", relay_pages),
     Scenario("an image in motion", image_in_motion),
+    Scenario("an image given away", image_given_away, loose=True),
     Scenario("a server and its callers", server_call, loose=True),
     Scenario("a server that faults", server_fault, loose=True),
     Scenario("secure shared memory", secure_memory, loose=True),
@@ -333,6 +360,7 @@ class Trial:
                 raise result
         if self.allowed is not None:
             assert (*results, stage.states()) in self.allowed, (results, stage.states(), self.allowed)
+        stage.nobody_else_has_the_mark()
         stage.clean()
         return choices
 

@@ -51,7 +51,7 @@ MUTATIONS = [
         f"{MONITOR}/ownership.py",
         "if (self._owner[source] != HOST).any():",
         "if False:",
-        ("tests/monitor/test_create.py", "tests/attack/test_attack.py -k host_images"),
+        ("tests/monitor/test_create.py", "tests/attack/test_found.py"),
     ),
     Mutation(
         "no two entries of the host's table are one table",

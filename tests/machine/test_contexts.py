@@ -27,6 +27,28 @@ def test_every_register_survives(x: list[int], f: list[int], fcsr: int):
         assert bytes(context) == before
 
 
+def test_every_register_reaches_the_program_and_comes_back():
+    """A register that a hart neither loads nor saves would survive untouched: the program changes each."""
+    text = "".join(f"addi x{number}, x{number}, 1\n" for number in range(1, 32))
+    text += "".join(f"fneg.d f{number}, f{number}\n" for number in range(32)) + "fsflagsi 5\necall"
+    contexts = []
+    for salt in (1 << 40, 1 << 50):  # two in turn, so that none finds its own registers there
+        _, context = load(BOARD, text)
+        context.x[:] = [0, *(salt + number for number in range(1, 32))]
+        context.f[:] = [salt * 3 + number for number in range(32)]
+        contexts.append((salt, context))
+    for rounds in range(1, 4):
+        for hart in BOARD.harts:
+            for salt, context in contexts:
+                context.pc = CODE
+                assert hart.run(context).cause == Cause.ECALL_U
+                done = rounds * 2 - (hart is BOARD.harts[0])
+                assert list(context.x)[1:] == [salt + number + done for number in range(1, 32)]
+                sign = (done % 2) << 63
+                assert list(context.f) == [salt * 3 + number | sign for number in range(32)]
+                assert context.fcsr == 5
+
+
 def test_x0_is_zero():
     _, context = load(BOARD, "add a0, x0, x0\necall", x10=5)
     context.x[0] = 77
