@@ -66,6 +66,11 @@ class Town:
         """The first page of the host's that is free for others."""
         self.sound()
 
+    @property
+    def eids(self) -> set[int]:
+        """Of the victims."""
+        return set(self._kept)
+
     def sound(self) -> None:
         """Raise if anything of a victim has changed or can be seen, or an invariant does not hold."""
         check(self.raw.monitor)
