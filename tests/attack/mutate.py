@@ -23,7 +23,7 @@ PASSED, FAILED = 0, 1
 """Exit status of pytest when it has run."""
 
 
-TIMEOUT = 600
+TIMEOUT = 180
 """Seconds for one suite."""
 
 
