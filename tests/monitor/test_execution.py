@@ -203,7 +203,7 @@ def test_an_ended_enclave_leaves_no_byte_in_memory(raw: RawHost, port: HostPort)
 def in_guest(raw: RawHost, eid: int, port: HostPort) -> tuple[threading.Thread, list[SbiResult]]:
     """Enter on a thread of its own, and return when it executes."""
     answers: list[SbiResult] = []
-    thread = threading.Thread(target=lambda: answers.append(raw.enter(eid, port)))
+    thread = threading.Thread(target=lambda: answers.append(raw.enter(eid, port)), daemon=True)
     thread.start()
     until(lambda: raw.state(eid) is State.RUNNING)
     return thread, answers
@@ -275,7 +275,7 @@ def test_the_stopped_trap_happens_after_the_resume(raw: RawHost):
         return trap
 
     hart.run = run_and_pause  # type: ignore[method-assign]
-    thread, answers = threading.Thread(target=lambda: answers.append(raw.enter(eid, port))), []
+    thread, answers = threading.Thread(target=lambda: answers.append(raw.enter(eid, port)), daemon=True), []
     thread.start()
     assert reached.wait(30)
     del hart.run
