@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
 
-from penglai.abi.sbi import HostCall, ResumeReason, RunValue
+from penglai.abi.sbi import HostCall, ResumeReason, RunValue, SbiResult
+from penglai.abi.state import State
 from penglai.machine import HostPort
 from penglai.monitor.invariants import check
 from tests.attack.reference import CALLS, OCALL, YIELD, Life, outcomes
@@ -71,13 +72,28 @@ class Bench:
             "run_on_hart": lambda: raw.call(HostCall.RUN, eid, pages["run"], port=port),
             "enter": lambda: raw.enter(eid, port),
             "answer": lambda: raw.answer(eid, port=port),
-            "stop": lambda: raw.call(HostCall.STOP, eid),
+            "stop": lambda: self.stop(eid),
             "resume": lambda: raw.call(HostCall.RESUME, eid, ResumeReason.STOP),
             "destroy": lambda: raw.call(HostCall.DESTROY, eid),
             "attest": lambda: raw.call(HostCall.ATTEST, eid, pages["report"], 1),
             "info": lambda: raw.call(HostCall.INFO, eid, pages["info"], 0),
         }
         return makes[call]
+
+    def stop(self, eid: int) -> SbiResult:
+        """Stop, and note where the enclave is from now on."""
+        result = self.raw.call(HostCall.STOP, eid)
+        record = self.raw.monitor.platform.registry.find(eid)
+        if result.error == 0 and record is not None and record.state is State.STOPPED:
+            self.stopped_at = bytes(record.context)
+        return result
+
+    def moved(self, eid: int, calls: tuple[str, ...]) -> bool:
+        """True if the enclave has executed something after a stop, and nobody has resumed it."""
+        record = self.raw.monitor.platform.registry.find(eid)
+        if record is None or record.state is not State.STOPPED or {"resume", "answer"} & {*calls}:
+            return False
+        return self.stopped_at is not None and bytes(record.context) != self.stopped_at
 
     def final(self, eid: int, events: int) -> tuple[object, ...]:
         """What can be seen of the enclave afterwards: it is run to its end, which takes it away."""
@@ -107,10 +123,12 @@ class Bench:
         """Run one schedule, and compare."""
         eid, model = self.bring(state, spins=spins)
         acts = [self.act(call, eid, self.ports[number % 2]) for number, call in enumerate(calls)]
+        self.stopped_at: bytes | None = None
         results, choices = self.turns.run(acts, prefix)
         failed = [result for result in results if isinstance(result, BaseException)]
         if failed:
             raise failed[0]
+        assert not self.moved(eid, calls), "it executes after a stop has returned"
         found = (*(tuple(result) for result in results), self.final(eid, 2))
         allowed = self.allowed(calls, state, model)
         assert found in allowed, f"{found} is not among {sorted(map(str, allowed))}"

@@ -5,6 +5,7 @@ by their number, and chunks.  After each step the system must say the same as th
 hold, and no page that the host sees may hold a mark.
 """
 
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -37,8 +38,10 @@ TITLE = "random calls on enclaves, servers, shadows and the pool, step by step"
 
 EVENTS = {YIELD: call(89), OCALL: call(98, Ocall.WRITE)}
 STEPS = 100
+SCRIPT = st.lists(st.sampled_from(sorted(EVENTS)), min_size=1, max_size=4)
 
-Random = st.integers(0, 1 << 16)
+Random = st.sampled_from(range(1, 78))
+"""Who is meant: an enclave that lives, seldom one that has ended (multiples of 7) or none (of 11)."""
 
 
 @dataclass
@@ -89,6 +92,8 @@ class World(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
+        if hasattr(self, "raw"):
+            return
         self.raw = RawHost(Board(12 << 20, 2), chunks=1)
         self.ports = [self.raw.board.host_port(hart) for hart in self.raw.board.harts]
         self.beings: dict[int, Being] = {}
@@ -98,6 +103,16 @@ class World(RuleBasedStateMachine):
         self.chunks = 1
         self.param = self.raw.run_param()
         self.report = self.raw.page()
+
+    @initialize(scripts=st.lists(SCRIPT, min_size=2, max_size=2), calls=st.booleans())
+    def populate(self, scripts: list[list[int]], calls: bool) -> None:
+        """So that there is somebody from the first step on."""
+        if not hasattr(self, "raw"):
+            self.begin()
+        self.create_server()
+        self.create_shadow()
+        for script in scripts:
+            self.create(script, calls, 1)
 
     def teardown(self) -> None:
         if not hasattr(self, "raw"):
@@ -133,8 +148,8 @@ class World(RuleBasedStateMachine):
         pages = np.unique(np.flatnonzero(memory.words.reshape(-1) == MARK) // 512)
         memory.pages[pages[memory.host_visible[pages]]] = 0
 
-    @precondition(lambda self: len(self.beings) < 10)
-    @rule(script=st.lists(st.sampled_from(sorted(EVENTS)), max_size=4), calls=st.booleans(), which=Random)
+    @precondition(lambda self: self.alive < 4)
+    @rule(script=SCRIPT, calls=st.booleans(), which=Random)
     def create(self, script: list[int], calls: bool, which: int) -> None:
         picked = self.pick(self.servers, which) if calls else None
         server = self.servers[picked].name if picked is not None else None
@@ -166,7 +181,7 @@ class World(RuleBasedStateMachine):
         self.shadows[eid] = Tool(pages)
         self.free -= pages
 
-    @precondition(lambda self: self.shadows and len(self.beings) < 12)
+    @precondition(lambda self: self.shadows and self.alive < 5)
     @rule(which=Random)
     def run_instance(self, which: int) -> None:
         eid = self.pick(self.shadows, which)
@@ -180,6 +195,11 @@ class World(RuleBasedStateMachine):
         self.beings[made] = Being(Life("RUNNABLE", [YIELD]), pages, template=eid)
         self.free -= pages
 
+    @property
+    def alive(self) -> int:
+        """How many enclaves have not ended."""
+        return sum(not being.life.gone for being in self.beings.values())
+
     # ---- the calls ---------------------------------------------------------------------------------
 
     def pick(self, among: dict[int, Any], which: int) -> int | None:
@@ -187,7 +207,8 @@ class World(RuleBasedStateMachine):
 
     def act(self, which: int, call: str, make: Callable[[int], Any], *, on_hart: bool = False) -> None:
         """Make a call on one of the enclaves, ended ones too, or on none; system and model say the same."""
-        eid = self.pick(self.beings, which) if which % 11 else 9999
+        among = self.beings if which % 7 == 0 else {e: b for e, b in self.beings.items() if not b.life.gone}
+        eid = self.pick(among, which) if which % 11 else 9999
         if eid is None or eid == 9999:
             assert make(9999).error == -3
             return
@@ -262,6 +283,12 @@ class World(RuleBasedStateMachine):
     @rule(which=Random)
     def resume(self, which: int) -> None:
         self.act(which, "resume", lambda eid: self.raw.call(HostCall.RESUME, eid, ResumeReason.STOP))
+
+    @rule(which=Random)
+    def stop_and_resume(self, which: int) -> None:
+        self.stop(which)
+        self.system_and_model_say_the_same()
+        self.resume(which)
 
     @rule(which=Random)
     def attest(self, which: int) -> None:
@@ -394,11 +421,75 @@ class World(RuleBasedStateMachine):
                 assert live[eid].state.name == ("IDLE" if tool.busy is None else "BUSY")
 
 
+WEIGHTS = {
+    "enter": 5,
+    "answer": 5,
+    "run_on_hart": 4,
+    "resume": 4,
+    "stop": 3,
+    "create": 3,
+    "together": 3,
+    "stop_and_resume": 2,
+    "run_instance": 2,
+    "create_server": 2,
+    "run": 1,
+    "attest": 1,
+    "destroy": 1,
+    "create_shadow": 1,
+    "destroy_server": 1,
+    "destroy_shadow": 1,
+    "extend": 1,
+    "reclaim": 1,
+}
+"""How often a walk takes each kind of step."""
+
+
+def walk(chance: random.Random, steps: int) -> None:
+    """A random walk whose steps mostly do something.  Raises with the steps that led there."""
+    world, taken = World(), []
+    world.begin()
+    world.create_server()
+    world.create_shadow()
+    try:
+        for _ in range(steps):
+            name = chance.choices(list(WEIGHTS), WEIGHTS.values())[0]
+            taken.append(name)
+            take_step(world, name, chance)
+            world.system_and_model_say_the_same()
+        world.teardown()
+    except Exception as error:
+        raise AssertionError(f"{error!r} after {taken}") from error
+
+
+def take_step(world: World, name: str, chance: random.Random) -> None:
+    """One step, if the world is ready for it."""
+    ready = {
+        "create": world.alive < 4,
+        "together": any(world.alone(being) for being in world.beings.values()),
+        "run_instance": bool(world.shadows) and world.alive < 5,
+        "create_server": len(world.servers) < 6,
+        "create_shadow": len(world.shadows) < 3,
+        "destroy_server": bool(world.servers),
+        "destroy_shadow": bool(world.shadows),
+    }
+    if not ready.get(name, True):
+        return
+    which = chance.randrange(1, 78)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "create": (chance.choices(sorted(EVENTS), k=chance.randrange(1, 5)), chance.random() < 0.4, which),
+        **{call: (which, chance.randrange(2)) for call in ("run_on_hart", "enter", "answer")},
+        "together": (which, *chance.choices(CALLS, k=2)),
+        **dict.fromkeys(("create_server", "create_shadow", "reclaim"), ()),
+        "extend": (chance.randrange(8),),
+    }
+    getattr(world, name)(*arguments.get(name, (which,)))
+
+
 def attack(effort: Effort) -> Tally:
     """So many random sequences; hypothesis makes the one that breaks short."""
     tally = Tally()
     COUNT.steps = 0
-    examples = effort.count(25, 1200)
+    examples = effort.count(8, 300)
     chosen = settings(
         max_examples=examples,
         stateful_step_count=STEPS,
@@ -411,6 +502,10 @@ def attack(effort: Effort) -> Tally:
     )
     with tally.case(f"{examples} sequences"):
         run_state_machine_as_test(hypothesis.seed(effort.seed)(World), settings=chosen)
+    walks = effort.count(12, 800)
+    for number in range(walks):
+        with tally.case(("walk", number)):
+            walk(effort.random("walk", number), STEPS)
     tally.tried = COUNT.steps
-    tally.notes.append(f"{examples} sequences of up to {STEPS} steps")
+    tally.notes.append(f"{examples} sequences of hypothesis, {walks} walks, of up to {STEPS} steps")
     return tally

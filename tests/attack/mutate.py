@@ -163,7 +163,7 @@ MUTATIONS = [
         f"{MONITOR}/registry.py",
         "            self._retired.add(shadow)\n",
         "            self._retired.add(shadow)\n            return False\n",
-        ("tests/monitor/test_shadows.py",),
+        ("tests/monitor/test_shadows.py", "tests/monitor/test_lifecycle.py"),
     ),
     Mutation(
         "the host reads what it asks for, not from the end of RAM",
