@@ -48,7 +48,7 @@ def attack(effort: Effort) -> Tally:
             killed = False
             killed = in_child(lambda name=name, at=at: first_boot(Path(name), at)) == -signal.SIGKILL
             assert in_child(lambda name=name: later_boot(Path(name))) == 0, "what it left cannot be used"
-    tally.notes.append(f"{tally.tried - 1} lines, every {step}th")
+    tally.notes.append(f"{tally.tried - 1} lines" + (f", every {step}th" if step > 1 else ", all"))
     moments = effort.count(2, 100)
     for number in range(moments):
         with tally.case(("killed at a random moment", number)), tempfile.TemporaryDirectory() as name:
