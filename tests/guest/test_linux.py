@@ -76,7 +76,7 @@ def test_every_call_in_every_state_and_what_failed_on_the_original(harts: int):
 def test_the_kernels_own_checks_find_nothing():
     """Lock order, sleep where there must be none, use after free, leaks: under all of them the life cycle.
 
-    The module is not inserted again: on RISC-V this Linux leaves what KASAN knew of a module behind, and finds
+    The module is not inserted again: this Linux leaves on RISC-V what KASAN knew of a module, and finds
     fault with the next one in its place; with CONFIG_KASAN_VMALLOC it frees pages that were never allocated.
     """
     programs = {name: host_program(name, "device") for name in ("astray", "instances", "stress")}
