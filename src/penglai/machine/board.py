@@ -3,8 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from operator import index
 
 from penglai.abi import riscv
@@ -130,15 +129,10 @@ class Board:
             return SbiResult(Status.NOT_SUPPORTED, 0)
         if hart is None:
             return self._firmware(None, extension, function, arguments)
-        with self._on(hart):
-            return self._firmware(hart, extension, function, arguments)
-
-    @contextmanager
-    def _on(self, hart: Hart) -> Iterator[None]:
-        """A hart does one thing at a time.  Raises MachineError if it is in a call of another thread."""
-        if not self._calling[hart.id].acquire(blocking=False):
+        calling = self._calling[hart.id]
+        if not calling.acquire(blocking=False):
             raise MachineError(f"{hart!r} is in a call already; its port belongs to one thread")
         try:
-            yield
+            return self._firmware(hart, extension, function, arguments)
         finally:
-            self._calling[hart.id].release()
+            calling.release()
