@@ -40,6 +40,10 @@ class Choices:
         """0 to limit - 1."""
         return self.number(1 if limit <= 256 else 2) % limit
 
+    def rarely(self, of: int) -> bool:
+        """True once in so many times, and never where the data has ended."""
+        return self.below(of) == 1
+
     def pick(self, values: Sequence[T]) -> T:
         """One of them."""
         return values[self.below(len(values))]

@@ -74,7 +74,7 @@ def scribble(found: World, choices: Choices, paddr: int, size: int) -> None:
     table = choices.pick(tuple(raw.tables.values()))
     place = choices.pick((paddr, paddr + PAGE_SIZE, paddr + size - PAGE_SIZE, *host_addresses(found)))
     entry = place >> 12 << PTE_PPN_SHIFT | choices.pick(BITS)
-    if not choices.below(4):
+    if choices.rarely(4):
         entry = choices.number(8)
     raw.put(table, choices.pick((0, 1, 64, 223, 224, 255, 256, 384, 511)), entry)
 
@@ -94,9 +94,9 @@ def parameters(found: World, choices: Choices, paddr: int, size: int, which: int
     for _ in range(choices.below(4)):
         field = choices.pick(FIELDS)
         fields[field] = choices.word(good) % (1 << (32 if field == "type" else 64))
-    if choices.below(4) == 0:
+    if choices.rarely(4):
         fields["shm_paddr"], fields["shm_size"] = raw.page(), PAGE_SIZE
     param = raw.param(int(fields.pop("paddr", paddr)), int(fields.pop("size", size)), **fields)
-    if not choices.below(8):
+    if choices.rarely(8):
         return choices.word((param, param + 8, param + PAGE_SIZE - 8, *host_addresses(found)))
     return param

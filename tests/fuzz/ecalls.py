@@ -16,7 +16,7 @@ fresh = world.fresh
 
 TABLE = 0x10000
 ROW = 64
-MOST_VISITS = 400
+MOST_VISITS = 60
 
 CALL_ALL = f"""
 li s0, {TABLE}
@@ -37,13 +37,20 @@ bne a0, t1, 3f
 mv a0, s3
 3: bne a1, t1, 4f
 mv a1, s3
-4: ecall
+4: li t1, -3
+bne a0, t1, 5f
+mv a0, s4
+5: mv s5, a7
+ecall
 mv s3, a0
+li t1, {EnclaveCall.ACQUIRE_SERVER:d}
+bne s5, t1, 1b
+mv s4, a0
 j 1b
 2: {EXIT}
 """
-"""Makes each call of a table; an argument -2 is the result of the call before."""
-LAST = (1 << 64) - 2
+"""Makes each call of a table; an argument -2 is the result of the call before, -3 of the last acquire."""
+LAST, HANDLE = (1 << 64) - 2, (1 << 64) - 3
 
 SERVER = "mv s5, a0\nmv s6, a1\nmv s7, a2\n" + answering("s5", "s6", "s7")
 """Gives back what it got."""
@@ -63,6 +70,35 @@ ADDRESSES = (
     *(layout.STACK_TOP, layout.STACK_TOP - 8, layout.SHARED_BASE, layout.KERNEL_BUFFER, RAM_BASE),
     *(0, 1, 2, 3, 4, 5, 7, 8, PAGE_SIZE, 2 * PAGE_SIZE, 16 * PAGE_SIZE, -PAGE_SIZE % (1 << 64), LAST),
 )
+Likely = tuple[int, ...]
+SIZES = (PAGE_SIZE, 2 * PAGE_SIZE, 3 * PAGE_SIZE, 1, 0)
+WHERE = (LAST, layout.MMAP_TOP - PAGE_SIZE, layout.MMAP_TOP - 2 * PAGE_SIZE, layout.MMAP_TOP - 4 * PAGE_SIZE)
+BUFFER = (layout.STACK_TOP - 2 * PAGE_SIZE,)
+KEYS = (5, 6, LAST)
+LIKELY: dict[int, tuple[Likely, ...]] = {
+    EnclaveCall.ACQUIRE_SERVER: ((NAME,),),
+    EnclaveCall.CALL_SERVER: ((HANDLE, LAST, 1), (ARGUMENT,)),
+    EnclaveCall.RETURN: ((ARGUMENT,),),
+    EnclaveCall.GET_REPORT: ((NAME, 0), BUFFER, (7,)),
+    EnclaveCall.ASYNC_CALL: ((NAME,), (ARGUMENT,)),
+    EnclaveCall.SPLIT_REGION: (WHERE, SIZES, WHERE),
+    EnclaveCall.GET_KEY: ((0, 1), BUFFER, (16, 32, 64, 0)),
+    EnclaveCall.SHM_ATTACH: (KEYS,),
+    EnclaveCall.SHM_STAT: (KEYS,),
+    EnclaveCall.SET_HANDLER: ((0, 0, 0, 0, 0, 0, layout.TEXT_BASE, layout.TEXT_BASE + 64),),
+}
+LIKELY_OCALLS: dict[int, tuple[Likely, ...]] = {
+    Ocall.MMAP: ((0, *WHERE), SIZES),
+    Ocall.UNMAP: (WHERE, SIZES),
+    Ocall.SBRK: ((PAGE_SIZE, 4 * PAGE_SIZE, 0, -PAGE_SIZE % (1 << 64), 1 << 22),),
+    Ocall.GETRANDOM: (BUFFER, (16, PAGE_SIZE, 0)),
+    Ocall.SHM_GET: ((5, 6, 0), SIZES),
+    Ocall.SHM_DETACH: (KEYS,),
+    Ocall.SHM_DESTROY: (KEYS,),
+    Ocall.SHM_EXTEND: (KEYS, SIZES),
+}
+"""Arguments with which a call may do something."""
+
 NAMES = ("server", "raw", "other", "me", "")
 
 
@@ -100,12 +136,20 @@ def build(found: World, choices: Choices) -> int:
     """An enclave whose rows and whose call_arg are the data's."""
     rows = bytearray()
     name = choices.pick(NAMES)
-    argument = struct.pack("<6Q", *(choices.word(ADDRESSES) for _ in range(6)))
+    fields = [choices.word((0, *ADDRESSES, *WHERE, *SIZES)) if choices.rarely(4) else 0 for _ in range(4)]
+    argument = struct.pack("<6Q", choices.word(ADDRESSES), 0, *fields)
     while choices.left and len(rows) < PAGE_SIZE:
-        function = choices.pick(CALLS) if choices.below(16) else choices.number(8)
-        extension = 0x100101 if choices.below(16) else choices.number(4)
-        first = choices.pick(OCALLS) if function == EnclaveCall.OCALL else choices.word(ADDRESSES)
-        arguments = (first, *(choices.word(ADDRESSES) for _ in range(3)))
+        function = choices.number(8) if choices.rarely(32) else choices.pick(CALLS)
+        extension = choices.number(4) if choices.rarely(64) else 0x100101
+        if function == EnclaveCall.OCALL:
+            first = choices.pick(OCALLS)
+            likely: tuple[Likely, ...] = ((first,), *LIKELY_OCALLS.get(first, ()))
+        else:
+            likely = LIKELY.get(function, ())
+        if choices.rarely(3):
+            likely = likely[:1] if function == EnclaveCall.OCALL else ()
+        arguments = [choices.pick(numbers) for numbers in likely]
+        arguments += [choices.word(ADDRESSES) for _ in range(4 - len(arguments))]
         rows += struct.pack("<8Q", *arguments, 0, 0, extension, function)
     text = assemble(name_at(NAME, name) + COPY_ARGUMENT + CALL_ALL)
     count = struct.pack("<Q", len(rows) // ROW)

@@ -7,12 +7,14 @@ from tests.fuzz.choices import CROOKED
 
 MOST_BYTES = 4096
 MOST_CHANGES = 6
+FRESH = 0.2
+MOST_FRESH_BYTES = 1024
 
 
 def mutate(corpus: Sequence[bytes], chance: random.Random) -> bytes:
     """A piece of the corpus, changed in a few places; or, now and then, something new."""
-    if not corpus or chance.random() < 0.05:
-        return chance.randbytes(chance.randrange(256))
+    if not corpus or chance.random() < FRESH:
+        return chance.randbytes(chance.randrange(MOST_FRESH_BYTES))
     data = bytearray(chance.choice(corpus))
     for _ in range(chance.randint(1, MOST_CHANGES)):
         chance.choice(CHANGES)(data, corpus, chance)

@@ -1,12 +1,15 @@
 """Calls of the monitor by a hostile host, while enclaves, servers and shadows live."""
 
+import contextlib
+
 from penglai.abi import sbi
 from penglai.abi.ecall import Ocall
+from penglai.abi.errors import AccessFault
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, RAM_BASE
-from penglai.abi.sbi import HostCall, RunParam, RunValue
+from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunValue
 from tests.fuzz import world
 from tests.fuzz.choices import Choices
-from tests.fuzz.world import World, case, host_addresses
+from tests.fuzz.world import DESTROYERS, World, case, host_addresses
 from tests.support.rawhost import EXIT, answering, call, calling, name_at, program
 
 TITLE = "the monitor's calls, in any order"
@@ -71,43 +74,60 @@ def one(data: bytes) -> None:
         for _ in range(MOST_CALLS):
             if not choices.left:
                 break
-            step(host, choices)
+            with contextlib.suppress(AccessFault):  # of the host's own, to what it has given away
+                step(host, choices)
 
 
 def step(host: Host, choices: Choices) -> None:
+    """One call, most of them such as do something."""
     found, raw = host.world, host.world.raw
     kind = choices.below(16)
-    port = found.port if choices.below(4) else raw.port
+    port = raw.port if choices.rarely(4) else found.port
+    function: int
+    arguments: tuple[int, ...]
     found.tick()
-    if kind == 0 and len(host.eids) < 12:
+    if kind == 1 and len(host.eids) < 12:
         host.add(choices.below(len(PROGRAMS)))
         return
-    if kind == 1:
+    if kind == 2:
         relay = choices.word(host.addresses)
-        param = RunParam(relay_pa=relay, relay_size=choices.word((PAGE_SIZE, 2 * PAGE_SIZE, 0)))
+        param = RunParam(relay_pa=relay, relay_size=choices.pick((PAGE_SIZE, 2 * PAGE_SIZE, 0)))
         raw.memory.write(host.param, bytes(param))
         return
-    if kind < 12:
+    if kind < 10:
+        function, arguments = _sensible(host, choices)
+    elif kind < 12:
         function, arguments = choices.pick(OF_ENCLAVES), _plausible(host, choices)
-        if function == HostCall.RESUME and choices.below(2):
-            arguments = (arguments[0], 0, 0, 0, 0)
-        elif function in (HostCall.RUN, HostCall.RUN_SHADOW) and choices.below(4):
-            param = host.shadow_param if function == HostCall.RUN_SHADOW else host.param
-            arguments = (arguments[0], param)
-        elif function in (HostCall.ATTEST, HostCall.INFO) and choices.below(4):
-            arguments = (arguments[0], RAM_BASE + (1 << 20), 0)
     elif kind < 14:
         function = choices.pick(OTHERS)
-        arguments = (
-            choices.word((*host.addresses, RAM_BASE + (2 << 20))),
-            choices.word((CHUNK_SIZE, PAGE_SIZE)),
-        )
+        where = choices.word((RAM_BASE + (2 << 20), *host.addresses))
+        arguments = where, choices.word((CHUNK_SIZE, PAGE_SIZE))
     else:
         function = choices.pick(ALL)
         arguments = tuple(choices.word(host.addresses) for _ in range(choices.below(7)))
-    extension = sbi.EXTENSION if choices.below(32) else choices.word((0x10, sbi.EXTENSION + 1))
+    extension = choices.word((0x10, sbi.EXTENSION + 1)) if choices.rarely(64) else sbi.EXTENSION
     result = port.ecall(extension, function, *arguments)
     _judge(host, function, arguments, result)
+
+
+def _sensible(host: Host, choices: Choices) -> tuple[int, tuple[int, ...]]:
+    """What a driver might do with one of its enclaves."""
+    eid, page = choices.pick(host.eids), RAM_BASE + (1 << 20)
+    ocall = host.world.raw.word(0)
+    return choices.pick(
+        (
+            (HostCall.RUN, (eid, host.param)),
+            (HostCall.RESUME, (eid, ResumeReason.TIMER)),
+            (HostCall.RESUME, (eid, ResumeReason.OCALL, ocall, choices.pick(host.addresses), PAGE_SIZE)),
+            (HostCall.RESUME, (eid, ResumeReason.OCALL, ocall, 0, 0)),
+            (HostCall.STOP, (eid,)),
+            (HostCall.RESUME, (eid, ResumeReason.STOP)),
+            (HostCall.RUN_SHADOW, (eid, host.shadow_param)),
+            (HostCall.ATTEST, (eid, page, 42)),
+            (HostCall.INFO, (eid, page, page + 256)),
+            (DESTROYERS[choices.pick(tuple(EnclaveType))], (eid,)),
+        )
+    )
 
 
 def _plausible(host: Host, choices: Choices) -> tuple[int, ...]:

@@ -3,11 +3,12 @@
 import functools
 import os
 import shutil
+import struct
 import tempfile
 from pathlib import Path
 
 from penglai.machine.devices.share import wire
-from penglai.machine.devices.share.server import CALLS, VERSION, Server
+from penglai.machine.devices.share.server import CALLS, VERSION, Call, Server
 from penglai.machine.devices.share.tree import NO_FID
 from tests.fuzz.choices import Choices
 
@@ -78,18 +79,18 @@ def one(data: bytes) -> None:
     choices = Choices(data)
     where = place()
     where.empty()
-    server = Server(where.directory, read_only=not choices.below(8))
+    server = Server(where.directory, read_only=choices.rarely(8))
     descriptors = open_files()
     try:
-        if choices.below(8):
+        if not choices.rarely(8):
             send(server, 100, wire.pack("ds", 1 << choices.pick((12, 13, 16, 19, 20)), VERSION))
             send(server, 104, wire.pack("ddssd", 0, NO_FID, b"", b"", 0))
         for _ in range(MOST_CALLS):
             if not choices.left:
                 break
             call = choices.pick(CALLS)
-            body = choices.text() if not choices.below(16) else fields(call.layout, choices)
-            send(server, call.number if choices.below(32) else choices.number(1), body)
+            body = choices.text() if choices.rarely(16) else fields(call, choices)
+            send(server, choices.number(1) if choices.rarely(32) else call.number, body)
         server.reset()
         assert open_files() == descriptors, "a descriptor has leaked"
     finally:
@@ -111,28 +112,63 @@ def send(server: Server, number: int, body: bytes) -> None:
     assert SECRET not in answer
 
 
-def fields(layout: str, choices: Choices) -> bytes:
-    """A body of this layout, of numbers and names that may be good for something."""
-    found = b""
-    for letter in layout:
-        if letter == "s":
-            name = choices.pick((*NAMES, *TARGETS, choices.text()))
-            found += wire.pack("s", name)
-        elif letter == "W":
-            names = [choices.pick(NAMES) for _ in range(choices.below(5))]
-            found += wire.pack("h" + "s" * len(names), len(names), *names)
-        elif letter == "D":
-            found += wire.pack("D", choices.text())
-        elif letter == "A":
-            found += choices.number(1).to_bytes(4, "little") + choices.pick(MODES).to_bytes(4, "little")
-            found += bytes(8) + choices.word(PLACES).to_bytes(8, "little")
-            found += b"".join(choices.word((0, 10**9)).to_bytes(8, "little") for _ in range(4))
-        elif letter == "q":
-            found += choices.word(PLACES).to_bytes(8, "little")
-        elif letter == "d":
-            kind = choices.below(8)
-            number = choices.below(FIDS) if kind < 5 else choices.pick((*FLAGS, *MODES, NO_FID))
-            found += number.to_bytes(4, "little")
-        else:
-            found += choices.take(1 if letter == "b" else 2).ljust(1 if letter == "b" else 2, b"\0")
-    return found
+ROLES = {
+    "lopen": "fo",
+    "lcreate": "f.omz",
+    "mknod": "f.mzzz",
+    "mkdir": "f.mz",
+    "walk": "ff.",
+    "link": "ff.",
+    "rename": "ff.",
+    "renameat": "f.f.",
+    "unlinkat": "f.u",
+    "readdir": "f.n",
+    "read": "f.n",
+    "version": "n.",
+}
+"""What numbers of 4 bytes in a message mean: f a handle, o flags, m a mode, u flags of unlink, n bytes."""
+
+
+def fields(call: Call, choices: Choices) -> bytes:
+    """A body of the call's layout, of numbers and names that may be good for something."""
+    roles = ROLES.get(call.name, "f").ljust(len(call.layout), "z")
+    return b"".join(_field(letter, role, choices) for letter, role in zip(call.layout, roles, strict=True))
+
+
+def _field(letter: str, role: str, choices: Choices) -> bytes:
+    if letter in "bh":
+        size = 1 if letter == "b" else 2
+        return choices.take(size).ljust(size, b"\0")
+    if letter == "d":
+        return wire.pack("d", choices.number(4) if choices.rarely(16) else _number(role, choices))
+    return _FIELDS[letter](choices)
+
+
+def _names(choices: Choices) -> bytes:
+    names = [choices.pick(NAMES) for _ in range(choices.below(4))]
+    return wire.pack("h" + "s" * len(names), len(names), *names)
+
+
+def _attributes(choices: Choices) -> bytes:
+    head = struct.pack("<IIII", choices.number(1), choices.pick(MODES), 0, 0)
+    return head + b"".join(wire.pack("q", choices.word(good)) for good in (PLACES, *[(0, 10**9)] * 4))
+
+
+def _name(choices: Choices) -> bytes:
+    return wire.pack("s", choices.text() if choices.rarely(8) else choices.pick((*NAMES, *TARGETS)))
+
+
+_FIELDS = {
+    "s": _name,
+    "W": _names,
+    "A": _attributes,
+    "D": lambda choices: wire.pack("D", choices.text()),
+    "q": lambda choices: wire.pack("q", choices.word(PLACES)),
+}
+
+
+def _number(role: str, choices: Choices) -> int:
+    if role == "f":
+        return choices.below(FIDS)
+    numbers = {"o": FLAGS, "m": MODES, "u": (0, 0x200, 1), "n": (4096, 8192, 24, 0, 1 << 31)}
+    return choices.pick(numbers.get(role, (0, 1, NO_FID)))

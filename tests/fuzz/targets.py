@@ -12,13 +12,13 @@ CORPUS = Path(__file__).parent / "corpus"
 
 RATES = {
     "elf": 20,
-    "create": 10,
-    "sbi": 4,
-    "ecalls": 4,
-    "report": 20,
+    "create": 6,
+    "sbi": 3,
+    "ecalls": 3,
+    "report": 10,
     "ramfs": 20,
-    "share": 20,
-    "virtio": 20,
+    "share": 4,
+    "virtio": 6,
     "boot": 20,
     "firmware": 20,
 }

@@ -9,7 +9,9 @@ import numpy as np
 from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
 from penglai.machine import HostMemory, PhysicalMemory
 from penglai.machine.devices.console import ConsoleFunction
-from penglai.machine.devices.share import ShareFunction
+from penglai.machine.devices.share import ShareFunction, wire
+from penglai.machine.devices.share.server import CALLS, VERSION
+from penglai.machine.devices.share.tree import NO_FID
 from penglai.machine.devices.virtio import STATUS_NEEDS_RESET, Dma, VirtioDevice
 from tests.fuzz import share
 from tests.fuzz.choices import Choices
@@ -25,6 +27,7 @@ PLACES = (*PAGES, HIDDEN, HIDDEN - 8, HIDDEN - 1, RAM_BASE + MEMORY - 1, RAM_BAS
 REGISTERS = (*range(0, 0x120, 4), 0xFFC, 0x101)
 SIZES = (1, 2, 4, 8)
 MOST_STEPS = 64
+CONSOLE = ConsoleFunction.device_id
 
 
 class Port:
@@ -84,7 +87,7 @@ def one(data: bytes) -> None:
 
     device = device_of(choices, written)
     function = device.function
-    if choices.below(8):
+    if not choices.rarely(8):
         set_up(device, choices)
     for _ in range(MOST_STEPS):
         if not choices.left:
@@ -105,7 +108,7 @@ def set_up(device: VirtioDevice, choices: Choices) -> None:
         device.store(0x30, 4, queue)
         device.store(0x38, 4, choices.pick((8, 8, 8, 1, 256, 0, 7, 512)))
         for register, page in zip((0x80, 0x90, 0xA0), PAGES, strict=False):
-            place = page + 1024 * queue if choices.below(8) else choices.word(PLACES)
+            place = choices.word(PLACES) if choices.rarely(12) else page + 1024 * queue
             device.store(register, 4, place & 0xFFFF_FFFF)
             device.store(register + 4, 4, place >> 32)
         device.store(0x44, 4, 1)
@@ -134,13 +137,34 @@ def chain(device: VirtioDevice, choices: Choices) -> None:
     ram = memory()
     queue = choices.below(device.function.queues)
     desc, avail = PAGES[0] + 1024 * queue, PAGES[1] + 1024 * queue
-    for index in range(1 + choices.below(3)):
-        place = choices.pick((*PLACES, PAGES[3], PAGES[3] + 1024, PAGES[3] + 2048, choices.word(PLACES)))
+    content = message(choices)
+    ram.write(PAGES[3], content)
+    descriptors = [(PAGES[3], len(content), 1, 1), (PAGES[3] + 2048, 2048, 2, 0)]
+    if queue == 0 and device.function.device_id == CONSOLE:
+        descriptors = [(PAGES[3], 64, 3, 1), (PAGES[3] + 64, 64, 2, 0)]
+    for _ in range(choices.below(3)):
+        place = choices.word(PLACES)
         size = choices.pick((0, 1, 7, 11, 64, 4096, 4097, 1 << 24, (1 << 32) - 1))
-        flags = choices.pick((0, 1, 2, 3, 4, 7, choices.number(2)))
-        ram.write(desc + 16 * index, struct.pack("<QIHH", place, size, flags, choices.below(9)))
-    ram.write(PAGES[3], choices.text())
+        flags = choices.pick((1, 0, 2, 3, 4, 7, choices.number(2)))
+        descriptors[choices.below(2)] = place, size, flags, choices.below(9)
+    for index, descriptor in enumerate(descriptors):
+        ram.write(desc + 16 * index, struct.pack("<QIHH", *descriptor))
     (now,) = struct.unpack("<H", ram.read(avail + 2, 2))
-    ram.write(avail + 4 + 2 * (now % 8), struct.pack("<H", choices.below(9)))
-    ram.write(avail + 2, struct.pack("<H", (now + choices.pick((1, 1, 1, 2, 9, 40000))) & 0xFFFF))
-    device.store(0x50, 4, queue if choices.below(8) else choices.number(4))
+    head = choices.below(9) if choices.rarely(8) else 0
+    ram.write(avail + 4 + 2 * (now % 8), struct.pack("<H", head))
+    more = choices.pick((2, 9, 40000)) if choices.rarely(8) else 1
+    ram.write(avail + 2, struct.pack("<H", (now + more) & 0xFFFF))
+    device.store(0x50, 4, choices.number(4) if choices.rarely(16) else queue)
+
+
+def message(choices: Choices) -> bytes:
+    """One for the file server."""
+    if choices.rarely(4):
+        return choices.text()
+    kind = choices.below(4)
+    if kind == 0:
+        return wire.message(100, 7, wire.pack("ds", 8192, VERSION))
+    if kind == 1:
+        return wire.message(104, 7, wire.pack("ddssd", 0, NO_FID, b"", b"", 0))
+    call = choices.pick(CALLS)
+    return wire.message(call.number, 7, share.fields(call, choices))
