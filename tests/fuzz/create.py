@@ -18,7 +18,21 @@ PLACES = (
     *(layout.TEXT_BASE - PAGE_SIZE, 2 << 20, 1 << 30, layout.HEAP_BASE - PAGE_SIZE, layout.HEAP_BASE),
     *(layout.MMAP_TOP, layout.STACK_TOP - PAGE_SIZE, layout.STACK_TOP, layout.KERNEL_BUFFER % (1 << 39), 0),
 )
-BITS = (RX | Pte.U | Pte.V, RW | Pte.U | Pte.V, Pte.R | Pte.U | Pte.V, Pte.V, 0, 0x1F, 0xDF, 0xFF, 0x13, 0xD7)
+BITS = (
+    RX | Pte.U | Pte.V,
+    RW | Pte.U | Pte.V,
+    Pte.R | Pte.U | Pte.V,
+    Pte.V,
+    0,
+    0x1F,
+    0xDF,
+    0xFF,
+    0x13,
+    0xD7,
+    0x07,
+    0x0B,
+    0xC3,
+)
 FIELDS = tuple(name for name, *_ in CreateParam._fields_ if name != "name")
 NAMES = (b"raw", b"", b"a server", b"0123456789abcde", b"0123456789abcdef", b"\xff\xfe", b"\xc3\xa4", b"a\0b")
 
@@ -72,7 +86,10 @@ def scribble(found: World, choices: Choices, paddr: int, size: int) -> None:
     """Overwrite an entry of a table, root and middle ones above all."""
     raw = found.raw
     table = choices.pick(tuple(raw.tables.values()))
-    place = choices.pick((paddr, paddr + PAGE_SIZE, paddr + size - PAGE_SIZE, *host_addresses(found)))
+    tables = tuple(raw.tables.values())
+    place = choices.pick(
+        (*tables, paddr, paddr + PAGE_SIZE, paddr + size - PAGE_SIZE, *host_addresses(found))
+    )
     entry = place >> 12 << PTE_PPN_SHIFT | choices.pick(BITS)
     if choices.rarely(4):
         entry = choices.number(8)

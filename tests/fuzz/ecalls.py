@@ -55,8 +55,15 @@ LAST, HANDLE = (1 << 64) - 2, (1 << 64) - 3
 SERVER = "mv s5, a0\nmv s6, a1\nmv s7, a2\n" + answering("s5", "s6", "s7")
 """Gives back what it got."""
 
-CALLS = (*EnclaveCall, 1, 2, 3, 100, 0)
-OCALLS = (*Ocall, 0, 13)
+CALLS = (
+    *EnclaveCall,
+    *[EnclaveCall.OCALL] * 10,
+    *[EnclaveCall.SHM_ATTACH] * 2,
+    EnclaveCall.SPLIT_REGION,
+    100,
+    0,
+)
+OCALLS = (*Ocall, *[Ocall.MMAP, Ocall.UNMAP, Ocall.SHM_GET] * 4, 0, 13)
 NAME = layout.STACK_TOP - 256
 ARGUMENT = layout.STACK_TOP - 512
 COPY_ARGUMENT = f"li t1, {TABLE + PAGE_SIZE}\nli t2, {ARGUMENT}\n" + "".join(
@@ -71,8 +78,14 @@ ADDRESSES = (
     *(0, 1, 2, 3, 4, 5, 7, 8, PAGE_SIZE, 2 * PAGE_SIZE, 16 * PAGE_SIZE, -PAGE_SIZE % (1 << 64), LAST),
 )
 Likely = tuple[int, ...]
-SIZES = (PAGE_SIZE, 2 * PAGE_SIZE, 3 * PAGE_SIZE, 1, 0)
-WHERE = (LAST, layout.MMAP_TOP - PAGE_SIZE, layout.MMAP_TOP - 2 * PAGE_SIZE, layout.MMAP_TOP - 4 * PAGE_SIZE)
+SIZES = (PAGE_SIZE, PAGE_SIZE, 2 * PAGE_SIZE, PAGE_SIZE, 3 * PAGE_SIZE, 1, 0)
+WHERE = (
+    layout.MMAP_TOP - PAGE_SIZE,
+    LAST,
+    layout.MMAP_TOP - PAGE_SIZE,
+    layout.MMAP_TOP - 2 * PAGE_SIZE,
+    layout.MMAP_TOP - 4 * PAGE_SIZE,
+)
 BUFFER = (layout.STACK_TOP - 2 * PAGE_SIZE,)
 KEYS = (5, 6, LAST)
 LIKELY: dict[int, tuple[Likely, ...]] = {

@@ -14,7 +14,23 @@ from tests.fuzz.choices import Choices
 
 TITLE = "messages to the share's file server"
 
-NAMES = (b"a", b"b", b"d", b"link", b"..", b".", b"", b"a/b", b"../secret", b"\0", b"x" * 300, b"\xff", b"/")
+NAMES = (
+    b"out",
+    b"up",
+    b"a",
+    b"b",
+    b"d",
+    b"link",
+    b"..",
+    b".",
+    b"",
+    b"a/b",
+    b"../secret",
+    b"\0",
+    b"x" * 300,
+    b"\xff",
+    b"/",
+)
 TARGETS = (b"a", b"../secret", b"/etc/passwd", b"..", b"", b"d/../..", b"link")
 FLAGS = (0, 1, 2, 0o100, 0o1000, 0o2000, 0o200000, 0o100 | 2, 0o4000, 0o400000, 0o20000000, 0xFFFFFFFF)
 MODES = (0o644, 0o755, 0o4755, 0o40755, 0o100644, 0o20644, 0o120777, 0o140755, 0, 0xFFFFFFFF)
