@@ -31,7 +31,7 @@ NAMES = (
     b"\xff",
     b"/",
 )
-TARGETS = (b"a", b"../secret", b"/etc/passwd", b"..", b"", b"d/../..", b"link")
+TARGETS = (b"a", b"../secret", b"/dev/null", b"..", b"", b"d/../..", b"link")
 FLAGS = (0, 1, 2, 0o100, 0o1000, 0o2000, 0o200000, 0o100 | 2, 0o4000, 0o400000, 0o20000000, 0xFFFFFFFF)
 MODES = (0o644, 0o755, 0o4755, 0o40755, 0o100644, 0o20644, 0o120777, 0o140755, 0, 0xFFFFFFFF)
 PLACES = (0, 1, 4096, 1 << 20)
@@ -41,12 +41,16 @@ SECRET = b"nobody in the guest reads this"
 
 
 class Place:
-    """A directory with a share in it, and a secret beside the share."""
+    """A directory with a share in it, and a secret beside the share.
+
+    It lies so deep that whoever finds a way out of the share does no harm to the machine on which this runs.
+    """
 
     def __init__(self) -> None:
         self.top = Path(tempfile.mkdtemp(prefix="penglai-fuzz-"))
-        self.directory = self.top / "share"
-        self.secret = self.top / "secret"
+        above = self.top / "above" / "it"
+        above.mkdir(parents=True)
+        self.directory, self.secret = above / "share", above / "secret"
         self.secret.write_bytes(SECRET)
         self.secret.chmod(0o600)
         self.before = self.secret.stat()
@@ -64,7 +68,8 @@ class Place:
 
     def check(self) -> None:
         """Outside the share nothing has changed."""
-        assert {path.name for path in self.top.iterdir()} == {"secret", "share"}
+        outside = {path.name for depth in ("*", "*/*", "*/*/*") for path in self.top.glob(depth)}
+        assert outside == {"above", "it", "secret", "share"}
         now = self.secret.stat()
         assert (now.st_mode, now.st_size, now.st_nlink, now.st_mtime_ns) == (
             self.before.st_mode,
