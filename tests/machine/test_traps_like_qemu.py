@@ -5,7 +5,6 @@ with it.  Where the harts differ they do so for a reason with a name (tests/supp
 """
 
 import functools
-import shutil
 
 import pytest
 from tests.support.traps import recorded
@@ -13,7 +12,7 @@ from tests.support.traps.cases import M, U, all_cases
 from tests.support.traps.differences import DIFFERENCES
 from tests.support.traps.outcome import outcome
 from tests.support.traps.recorded import Outcomes
-from tests.support.traps.run import QEMU, on_hart, on_supervisor
+from tests.support.traps.run import VERSION, on_hart, on_supervisor, qemu_is_there
 
 MACHINES = {"hart": on_hart, "supervisor": on_supervisor}
 FORMS_AND_PLACES = 16_000
@@ -57,7 +56,7 @@ def test_the_record_has_every_case():
     assert len(all_cases()) > FORMS_AND_PLACES
 
 
-@pytest.mark.skipif(not shutil.which(QEMU), reason="QEMU is not installed: its record stands for it")
+@pytest.mark.skipif(not qemu_is_there(), reason=f"there is no QEMU {VERSION} here: its record stands for it")
 def test_the_record_is_what_qemu_does():
     there, kept = recorded.observe(), recorded.load()
     changed = [
