@@ -4,8 +4,9 @@ import os
 import re
 
 import pytest
-from tests.guest.test_linux import SETTLE
+from tests.guest.test_leftovers import SETTLE
 from tests.support.linux import Ran, enclave_program, host_program, run
+from tests.support.waiting import PATIENCE
 
 SOAK = bool(os.environ.get("PENGLAI_SOAK"))
 ROUNDS = 20_000 if SOAK else 1000
@@ -17,13 +18,13 @@ pytestmark = [pytest.mark.linux, pytest.mark.timeout(1200)]
 COMPLAINT = re.compile(r"WARNING|BUG|INFO: |possible|Call Trace|KASAN|Oops|Unable to handle|unreferenced")
 
 
-def fuzz(seed: int, harts: int, rounds: int, before: str, after: str, **more: str) -> Ran:
+def fuzz(seed: int, harts: int, rounds: int, before: str, after: str, **more: str | float) -> Ran:
     """Fuzz between other commands."""
     files = {"fuzz-ioctl": host_program("fuzz-ioctl", "device")}
     files |= {name: enclave_program(name) for name in ENCLAVES}
     command = f"./fuzz-ioctl {seed} {PROCESSES} {THREADS} {rounds} {' '.join(ENCLAVES)} || exit 1"
     commands = f"{SETTLE}\n./host hello-world || exit 9\n{before}\n{command}\n{after}\necho log:; dmesg"
-    return run(commands, files, harts=harts, **more)
+    return run(commands, files, harts=harts, **{"patience": PATIENCE * (30 if SOAK else 4), **more})
 
 
 def check(ran: Ran, rounds: int) -> None:
@@ -54,6 +55,6 @@ def test_the_kernels_own_checks_find_nothing():
     mount -t debugfs debugfs /sys/kernel/debug
     echo scan > /sys/kernel/debug/kmemleak
     echo "leaks:"; cat /sys/kernel/debug/kmemleak"""
-    ran = fuzz(7, 2, ROUNDS // 4, "", after, variant="debug", memory="1G")
+    ran = fuzz(7, 2, ROUNDS // 4, "", after, variant="debug", memory="1G", patience=10 * PATIENCE)
     check(ran, ROUNDS // 4)
     assert "penglai" not in ran.output.partition("leaks:")[2].partition("log:")[0], ran.output
