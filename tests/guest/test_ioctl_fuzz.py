@@ -50,11 +50,11 @@ def test_no_system_call_harms_the_kernel(harts: int):
 
 @pytest.mark.debug
 def test_the_kernels_own_checks_find_nothing():
-    """The module goes in once: KASAN of 6.1 takes what a module has left in its own map for a redzone."""
+    """The module goes in once, as in the test of the life cycle."""
     after = """./host hello-world && rmmod penglai || exit 2
     mount -t debugfs debugfs /sys/kernel/debug
     echo scan > /sys/kernel/debug/kmemleak
     echo "leaks:"; cat /sys/kernel/debug/kmemleak"""
-    ran = fuzz(7, 2, ROUNDS // 4, "", after, variant="debug", memory="1G", patience=10 * PATIENCE)
-    check(ran, ROUNDS // 4)
+    ran = fuzz(7, 2, ROUNDS // 10, "", after, variant="debug", memory="1G", patience=10 * PATIENCE)
+    check(ran, ROUNDS // 10)
     assert "penglai" not in ran.output.partition("leaks:")[2].partition("log:")[0], ran.output
