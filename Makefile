@@ -3,6 +3,7 @@
 # make test    every test;  make test ARGS="tests/monitor -k stop" for some
 # make lint    formatting, types, and the rules of the rooms
 # make attack  every class of attack, and one table;  make attack ARGS=--long for some hours of it
+# make fuzz    every parser and every call, led by coverage;  make fuzz TARGET=elf SECONDS=600 for one, longer
 # make mutate  breaks promises of the monitor one at a time, and shows that a test notices each
 # make bench   how fast it is
 # make soak    the long forms of the tests: hours of stops in a few minutes
@@ -13,6 +14,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+TARGET ?=
+SECONDS ?= 60
 
 # Every file that is in / of Linux after boot: names of what is shipped, and paths of your own.
 SDK_FILES ?= penglai.ko install.sh host fork-host test-caller test-stop attest shadow \
@@ -21,7 +24,7 @@ SDK_FILES ?= penglai.ko install.sh host fork-host test-caller test-stop attest s
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo linux test lint attack mutate bench soak docs clean
+.PHONY: demo linux test lint attack fuzz mutate bench soak docs clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -44,6 +47,9 @@ lint: $(STAMP)
 
 attack: $(STAMP)
 	$(BIN)/python -m tests.attack $(ARGS)
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz $(TARGET) --seconds $(SECONDS) $(ARGS)
 
 mutate: $(STAMP)
 	$(BIN)/python -m tests.attack.mutate $(ARGS)

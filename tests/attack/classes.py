@@ -8,6 +8,7 @@ from tests.attack import (
     enclave_calls,
     enclave_code,
     faults,
+    fuzz,
     host_calls,
     host_images,
     host_memory,
@@ -45,6 +46,7 @@ CLASSES: list[AttackClass] = [
     crossings,
     faults,
     killing,
+    fuzz,
 ]
 
 

@@ -21,7 +21,7 @@ from penglai.abi import layout
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import ErrorCode
 from penglai.abi.riscv import PAGE_SIZE, Pte
-from penglai.abi.sbi import HostCall, ResumeReason, RunValue
+from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunValue
 from penglai.abi.state import State
 from penglai.machine import HostPort
 from penglai.monitor.invariants import check
@@ -138,6 +138,14 @@ def test_names_are_unique_among_servers(raw: RawHost):
     assert raw.call(HostCall.DESTROY_SERVER, server).error == 0
     raw.make_server("one", DOUBLE)
     raw.make(EXIT)
+
+
+def test_names_of_other_bytes_are_other_names(raw: RawHost):
+    """One of them is no UTF-8, and the other is how it is written down."""
+    for name in (b"\xff", b"\\xff", b"\\\\xff"):
+        paddr, size = raw.stage(program(EXIT))
+        param = raw.param(paddr, size, name=name, type=EnclaveType.SERVER)
+        assert raw.call(HostCall.CREATE_SERVER, param).error == 0, name
 
 
 def test_a_refused_server_leaves_its_name_free(raw: RawHost):

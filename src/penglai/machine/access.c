@@ -12,7 +12,10 @@ static const uint8_t *ram_at(const struct hart *h, uint64_t pa, uint64_t bytes)
     return h->ram + offset;
 }
 
-/* The leaf PTE that maps va in Sv39, Sv48 or Sv57, and the physical address of va's page; 0 if none. */
+/*
+ * The leaf PTE that maps va in Sv39, Sv48 or Sv57, and the physical address of va's page; 0 if none.  As the
+ * engine sees it: bits 54 to 61 belong to its frame number, 62 and 63 to nothing.
+ */
 static uint64_t walk(const struct hart *h, uint64_t satp, uint64_t va, uint64_t *page)
 {
     unsigned mode = satp >> 60;
@@ -35,10 +38,12 @@ static uint64_t walk(const struct hart *h, uint64_t satp, uint64_t va, uint64_t 
         memcpy(&pte, slot, 8);
         if (!(pte & PTE_V))
             return 0;
-        table = (pte >> 10 & (((uint64_t)1 << 44) - 1)) << 12;
+        table = pte >> 10 << 12;
         if (pte & (PTE_R | PTE_W | PTE_X)) {
-            uint64_t offset = ((uint64_t)1 << shift) - 1;
-            *page = (table & ~offset) | (va & offset & ~PAGE_MASK);
+            uint64_t offset = (((uint64_t)1 << shift) - 1) & ~PAGE_MASK;
+            if ((pte & (PTE_R | PTE_W)) == PTE_W || table & offset)
+                return 0; /* reserved; a huge page that is not aligned */
+            *page = table | (va & offset);
             return pte;
         }
     }

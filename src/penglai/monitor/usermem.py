@@ -55,8 +55,8 @@ def read_name(memory: PhysicalMemory, table: PageTable, address: int) -> str:
 
 
 def decode_name(name: bytes) -> str:
-    """Text of a name; equal for equal bytes only."""
-    return name.decode("utf-8", "backslashreplace")
+    """Text of a name; equal for equal bytes only: a backslash is two, for one alone stands for a byte."""
+    return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def _pieces(

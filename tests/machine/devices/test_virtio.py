@@ -178,8 +178,12 @@ def test_no_driver_can_make_it_fail(stores: list[tuple[int, int, int]], rings: b
     driver.memory.close()
 
 
-def test_a_lying_index_is_walked_to_its_end_and_no_further(driver: Driver):
-    driver.describe(0, 0, driver.page(), 1, 0)
-    driver.memory.write(driver.rings[0].avail + 2, struct.pack("<H", 0xFFFF))
-    driver.device.store(0x50, 4, 0)
-    assert len(driver.function.seen) == 0xFFFF
+@pytest.mark.parametrize("ahead", [QUEUE_SIZE + 1, 40_000, 0xFFFF])
+def test_a_queue_that_claims_more_requests_than_it_holds_is_broken(driver: Driver, ahead: int):
+    """Not one of them is served: 65,535 of them would keep the machine busy for seconds."""
+    place = driver.page()
+    driver.describe(1, 0, place, 4, 0)
+    driver.memory.write(driver.rings[1].avail + 2, struct.pack("<H", ahead))
+    driver.device.store(0x50, 4, 1)
+    assert driver.device.load(0x70, 4) & NEEDS_RESET
+    assert driver.used(1) is None

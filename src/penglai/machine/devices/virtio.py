@@ -233,6 +233,8 @@ class VirtioDevice:
         (index,) = struct.unpack("<H", self.dma.read(queue.avail + 2, 2))
         if index == queue.next_avail:
             return None
+        if (index - queue.next_avail) & 0xFFFF > queue.size:
+            raise BrokenQueueError(f"more than {queue.size} requests in a queue of that size")
         slot = queue.next_avail % queue.size
         (head,) = struct.unpack("<H", self.dma.read(queue.avail + 4 + 2 * slot, 2))
         queue.next_avail = (queue.next_avail + 1) & 0xFFFF
