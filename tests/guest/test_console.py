@@ -77,7 +77,7 @@ def test_the_guest_has_the_terminals_size_and_hears_of_another(sit_down: SitDown
 def test_ctrl_c_interrupts_a_program_and_not_the_machine(sit_down: SitDown):
     person = sit_down()
     person.reads(PROMPT)
-    person.types("echo asleep; sleep 1000\r")
+    person.types("sh -c 'echo asleep; exec sleep 1000'\r")  # which is in the foreground when it says so
     person.reads("asleep\r\n")
     person.types(CTRL_C)
     person.reads("^C", PROMPT)

@@ -1,7 +1,6 @@
 """The real image: what Debian's sources became, looked into without booting it."""
 
 import io
-import os
 import re
 import stat
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 from tests.guest.image.test_cpio import Entry, read
-from tests.support.linux import must_be_able
+from tests.support.linux import require
 
 from penglai.abi.errors import ImageError
 from penglai.guest.image import kernel
@@ -18,7 +17,6 @@ from penglai.guest.image.build import build_image, make_image
 from penglai.guest.image.current import CURRENT, Image, current_image
 from penglai.guest.image.files import TAKEN, default_files
 from penglai.guest.image.kernel import lost_options
-from penglai.guest.image.packages import missing_packages
 from penglai.guest.image.work import quiet, root
 from penglai.toolchain import CACHE_VARIABLE
 
@@ -34,8 +32,7 @@ PROGRAMS = (
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    if missing_packages() and os.geteuid() and not must_be_able():
-        pytest.skip(f"not installed: {' '.join(missing_packages())}")
+    require()
     return make_image()
 
 

@@ -30,7 +30,7 @@ static void copy(int from)
 
 int main(int argc, char **argv)
 {
-    struct itimerval often = {{0, 1000}, {0, 1000}};
+    struct itimerval often = {{0, 1000}, {0, 1000}}, never = {0};
     struct sigaction action = {.sa_handler = on_tick};
     struct user_param param;
     int ends[2];
@@ -50,6 +50,7 @@ int main(int argc, char **argv)
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &often, NULL);
     result = call(RUN, &param);
+    setitimer(ITIMER_REAL, &never, NULL);
     close(1);
     while (wait(NULL) < 0)
         ;
