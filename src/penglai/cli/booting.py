@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from penglai.cli.options import Harts, Memory, command, end_on_signals, err, fail
+from penglai.cli.options import Memory, command, end_on_signals, err, fail
 from penglai.guest.boot import Boot
 from penglai.guest.image.current import Image
 from penglai.guest.linux import Guest, check_sizes
@@ -28,7 +28,7 @@ def boot(
         typer.Option(metavar="COMMANDS", help="Run shell commands, and end with their status."),
     ] = None,
     memory: Memory = "256M",
-    harts: Harts = 2,
+    harts: Annotated[int, typer.Option(help="One for Linux, the others for enclaves.")] = 2,
     append: Annotated[str, typer.Option(help="More for the kernel's command line.")] = "",
     add: Annotated[
         list[str] | None,
