@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from penglai.offline import measure
     from penglai.sdk.build import build, demos
     from penglai.sdk.hostbuild import build_host
+    from penglai.tracing.trace import Trace
 
 __version__ = "0.1.0"
 
@@ -79,6 +80,7 @@ __all__ = [
     "StateError",
     "StorageError",
     "ToolchainError",
+    "Trace",
     "WaitTimeoutError",
     "build",
     "build_host",
@@ -99,6 +101,7 @@ _HOMES = {
     "host.console": ("Console",),
     "host.enclave": ("Enclave", "Run"),
     "host.program": ("HostProgram",),
+    "tracing.trace": ("Trace",),
 }
 """Where names are defined that are no errors; errors are in abi.errors."""
 

@@ -10,9 +10,11 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+from penglai.abi.errors import MachineError, StateError
 from penglai.driver.disk import BufferDisk, FileDisk, MemoryDisk
 from penglai.driver.driver import Driver
 from penglai.driver.shared import SharedMemory
+from penglai.driver.shield import Shield
 from penglai.host.console import Console
 from penglai.host.program import HostProgram
 from penglai.machine.board import Board
@@ -21,6 +23,7 @@ from penglai.machine.memory import parse_size
 from penglai.machine.store import Store, default_state_dir
 from penglai.monitor.monitor import Monitor
 from penglai.sdk.build import find_image
+from penglai.tracing.trace import Trace
 
 DISK = "disk.img"
 
@@ -57,6 +60,7 @@ class Machine(HostProgram):
         self._driver = Driver(self._board.host_memory(), self._board.host_port(), self.console, disk)
         super().__init__(self._driver, find_image)
         self._board.power_on(self._driver.hart_main)
+        self._trace: Trace | None = None
         self._off = weakref.finalize(self, _switch_off, self._driver, self._board, harts, os.getpid())
 
     @property
@@ -81,10 +85,29 @@ class Machine(HostProgram):
         """Another host process on this machine, with enclaves of its own."""
         return HostProgram(self._driver, find_image)
 
+    def trace(self, path: str | os.PathLike[str]) -> Trace:
+        """Write into a file what runs where and when, until the trace is closed: with machine.trace(path).
+
+        It is in the trace event format, which ui.perfetto.dev and chrome://tracing show.  A file of that name
+        is written over.
+
+        Raises BadArgumentError if the file cannot be written, StateError while there is another trace,
+        MachineError if the machine is switched off.
+        """
+        if not self._off.alive:
+            raise MachineError("the machine is switched off")
+        if self._trace is not None and self._trace.open:
+            raise StateError("a trace of this machine is being written; close it first")
+        with Shield():
+            self._trace = Trace(path, self._board, self._monitor)
+        return self._trace
+
     def close(self) -> None:
-        """Destroy all enclaves and switch off.  More than once does nothing."""
+        """Destroy all enclaves and switch off; a trace is complete then.  More than once does nothing."""
         super().close()
         self._off()
+        if self._trace is not None:
+            self._trace.close()
 
     def __del__(self) -> None:
         if (off := getattr(self, "_off", None)) is not None and off.alive:

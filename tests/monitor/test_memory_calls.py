@@ -1,11 +1,13 @@
 """Giving memory to the monitor, and its answers about enclaves, with hostile addresses."""
 
+import ctypes
+
 import pytest
 from tests.support.rawhost import EXIT, RawHost
 
 from penglai.abi.errors import AccessFault, ErrorCode
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, RAM_BASE
-from penglai.abi.sbi import HostCall
+from penglai.abi.sbi import EnclaveInfo, HostCall
 from penglai.machine import Board
 
 END = RAM_BASE + (16 << 20)
@@ -75,6 +77,7 @@ def test_the_final_account_comes_at_the_end(raw: RawHost):
     eid = raw.make(EXIT)
     page = raw.page()
     assert raw.call(HostCall.INFO, eid, 0, page).error == 0
-    assert raw.memory.read(page, 80) == bytes(80)
+    nothing = bytes(ctypes.sizeof(EnclaveInfo))
+    assert raw.memory.read(page, len(nothing)) == nothing
     assert raw.call(HostCall.DESTROY, eid).error == 0
     assert raw.memory.read(page, 8) == (6).to_bytes(8, "little"), "DESTROYED"

@@ -1,5 +1,6 @@
 """A host without a driver: it makes SBI calls with whatever parameters it likes."""
 
+import ctypes
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -256,7 +257,7 @@ class RawHost:
         page = self.page()
         result = self.call(HostCall.INFO, eid, page, 0)
         assert result.error == 0, result
-        return EnclaveInfo.from_buffer_copy(self.memory.read(page, 80))
+        return EnclaveInfo.from_buffer_copy(self.memory.read(page, ctypes.sizeof(EnclaveInfo)))
 
     def state(self, eid: int) -> State:
         return State(self.info(eid).state)

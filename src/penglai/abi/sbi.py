@@ -142,7 +142,11 @@ class ShadowRunParam(ctypes.LittleEndianStructure):
 
 
 class EnclaveInfo(ctypes.LittleEndianStructure):
-    """Answer of INFO, 80 bytes.  Not of Penglai-TVM."""
+    """Answer of INFO, 104 bytes.  Not of Penglai-TVM.
+
+    pages: without page tables.  run_ns: on harts.  preemptions: by the timer.  calls: ecalls with Penglai's
+    number that this enclave made; server_calls and ocalls: those of them for which a server ran, and which
+    the host had to serve.  What a server makes is in the server's own account."""
 
     _fields_ = (
         ("state", ctypes.c_uint64),
@@ -152,4 +156,7 @@ class EnclaveInfo(ctypes.LittleEndianStructure):
         ("preemptions", ctypes.c_uint64),
         ("entry", ctypes.c_uint64),
         ("measurement", ctypes.c_uint8 * 32),
+        ("calls", ctypes.c_uint64),
+        ("server_calls", ctypes.c_uint64),
+        ("ocalls", ctypes.c_uint64),
     )

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 COMMANDS = {
     "run": "running",
+    "trace": "tracing",
     "test-stop": "stopping",
     "boot": "booting",
     "image": "imaging",

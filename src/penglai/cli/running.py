@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from penglai.abi.layout import DEFAULT_STACK_SIZE
 from penglai.cli.options import Eapp, Harts, Json, Memory, command, err, fail, write_json
 from penglai.driver.task import Info, Reason, Result
 from penglai.embedded import Machine
-from penglai.host.enclave import Run
+from penglai.host.enclave import Enclave, Run
 from penglai.machine.memory import parse_size
 
 
@@ -51,44 +52,52 @@ def run(
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Say afterwards what each enclave has used, on standard error.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run an enclave to its end, with its output on standard output.
 
     The exit status is 0 if it ended by itself, 1 if it faulted or the time was over.
     """
-    servers = [_split(text) for text in server or []]
+    servers = [split_server(text) for text in server or []]
     with Machine(memory, harts) as machine:
         written: dict[int, bytes] = {}
         machine.on_output = Stdout(machine)
         if as_json:
             machine.on_output = lambda eid, text: written.update({eid: written.get(eid, b"") + text})
-        for name, image in servers:
+        made = [
             machine.create(image, name=name, kind="server", stack_size=parse_size(stack_size))
+            for name, image in servers
+        ]
         kind = "normal" if instances is None else "shadow"
         enclave = machine.create(eapp, kind=kind, stack_size=parse_size(stack_size))
         runs = [enclave.start() for _ in range(instances or 1)]
-        outcomes = [_wait(run, eapp, timeout) for run in runs]
+        outcomes = [wait_for_end(run, eapp, timeout) for run in runs]
         if as_json:
             rows = [
                 _as_dict(run.eid, *outcome, written.get(run.eid, b""))
                 for run, outcome in zip(runs, outcomes, strict=True)
             ]
             write_json(rows if instances else rows[0])
+        if stats:
+            show_stats([*(run.enclave for run in runs), *made])
     for run, (result, _) in zip(runs, outcomes, strict=True):
         _tell(run.eid, eapp, result, quiet=as_json)
     if exit_value:
         raise typer.Exit((outcomes[-1][0].value or 0) & 0xFF)
 
 
-def _split(text: str) -> tuple[str, str]:
+def split_server(text: str) -> tuple[str, str]:
+    """NAME=EAPP in two."""
     name, separator, image = text.partition("=")
     if not separator or not name or not image:
         raise typer.BadParameter(f"--server {text}: write it like --server NAME=EAPP")
     return name, image
 
 
-def _wait(run: Run, eapp: str, timeout: float | None) -> tuple[Result, Info]:
+def wait_for_end(run: Run, eapp: str, timeout: float | None) -> tuple[Result, Info]:
     """The end of a run, or of the enclave's time; relay pages are never supplied."""
     try:
         result = run.wait(timeout)
@@ -120,8 +129,26 @@ def _as_dict(eid: int, result: Result, info: Info, output: bytes) -> dict[str, A
         "run_time_ns": info.run_time,
         "preemptions": info.preemptions,
         "stops": info.stops,
+        "calls": info.calls,
+        "server_calls": info.server_calls,
+        "ocalls": info.ocalls,
         "output": output.decode("utf-8", "replace"),
     }
+
+
+def show_stats(enclaves: Iterable[Enclave]) -> None:
+    """A table on standard error of what enclaves have used; servers run in their callers' time."""
+    from rich.table import Table  # noqa: PLC0415 - late, for a quick start
+
+    table = Table("enclave", box=None, pad_edge=False)
+    for column in ("run time", "pages", "preempted", "stops", "calls", "to servers", "ocalls"):
+        table.add_column(column, justify="right")
+    for enclave in enclaves:
+        info = enclave.info()
+        counts = (info.pages, info.preemptions, info.stops, info.calls, info.server_calls, info.ocalls)
+        time = "" if enclave.kind == "server" else f"{info.run_time / 1e6:.1f} ms"
+        table.add_row(f"{enclave.eid} {enclave.name}", time, *map(str, counts))
+    err.print(table)
 
 
 def register(app: typer.Typer) -> None:

@@ -18,7 +18,6 @@ from penglai.abi.firmware import Extension
 from penglai.abi.report import REPORT_BYTES
 from penglai.abi.riscv import NS_PER_TICK, PAGE_SIZE
 from penglai.abi.sbi import EnclaveInfo, EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
-from penglai.abi.state import State
 from penglai.driver.disk import Disk
 from penglai.driver.image import Template
 from penglai.driver.ocalls import OcallServer, Output, code_name
@@ -319,16 +318,7 @@ class Driver:
         return self._ecall(HostCall.MEMORY_RECLAIM).value or None
 
     def _read_info(self, pa: int) -> Info:
-        raw = EnclaveInfo.from_buffer_copy(self._memory.read(pa, ctypes.sizeof(EnclaveInfo)))
-        return Info(
-            state=State(raw.state),
-            measurement=bytes(raw.measurement),
-            pages=raw.pages,
-            run_time=raw.run_ns,
-            stops=raw.stops,
-            preemptions=raw.preemptions,
-            entry=raw.entry,
-        )
+        return Info.from_bytes(self._memory.read(pa, ctypes.sizeof(EnclaveInfo)))
 
     def _read_word(self, task: Task, index: int) -> int:
         return int.from_bytes(self._memory.read(task.word(index), 8), "little")

@@ -4,10 +4,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Self
 
 from penglai.abi import layout
 from penglai.abi.errors import WaitTimeoutError
-from penglai.abi.sbi import EnclaveType
+from penglai.abi.sbi import EnclaveInfo, EnclaveType
 from penglai.abi.state import State
 from penglai.driver.shared import SharedMemory
 from penglai.machine.context import cause_name
@@ -57,7 +58,9 @@ class Info:
     """What the monitor tells of an enclave.
 
     measurement: 32 bytes.  pages: of secure memory, page tables not counted.  run_time: ns on harts.
-    preemptions: how often the timer took it off a hart.
+    preemptions: how often the timer took it off a hart.  calls: how many it made of the monitor;
+    server_calls, ocalls: those of them that went to servers, and to the host.  A server runs in the time of
+    the enclave at the bottom of the chain; what it calls itself is in its own account.
     """
 
     state: State
@@ -67,6 +70,26 @@ class Info:
     stops: int
     preemptions: int
     entry: int
+    calls: int
+    server_calls: int
+    ocalls: int
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """From an EnclaveInfo."""
+        raw = EnclaveInfo.from_buffer_copy(data)
+        return cls(
+            state=State(raw.state),
+            measurement=bytes(raw.measurement),
+            pages=raw.pages,
+            run_time=raw.run_ns,
+            stops=raw.stops,
+            preemptions=raw.preemptions,
+            entry=raw.entry,
+            calls=raw.calls,
+            server_calls=raw.server_calls,
+            ocalls=raw.ocalls,
+        )
 
 
 class Run:

@@ -47,7 +47,7 @@ class Enclave:
         return self._task.kind.name.lower()
 
     def info(self) -> Info:
-        """State, measurement, pages, run time in ns, stops, preemptions.
+        """State, measurement, pages, run time in ns, stops, preemptions, calls.
 
         Of an ended enclave: the last state and the final account.
         """

@@ -37,12 +37,14 @@ MAX_RANDOM = 1 << 20
 def handle(platform: Platform, run: Enclave, function: int) -> Outcome:
     """Serve the ecall at which the active context stands.  An unknown function has the result -1."""
     me = run.active
+    me.account.calls += 1
     try:
         return HANDLERS.get(function, _unknown)(platform, run)
     except BadPointer as error:
         log.debug("%r: call %d: %s", me, function, error)
     except Refusal as refusal:
         if refusal.code == ErrorCode.NO_MEMORY:
+            me.account.calls -= 1  # it is made again
             return _ask_host(platform, run, Ocall.SBRK, refusal.value * PAGE_SIZE)
         log.debug("%r: call %d: %s", me, function, refusal.reason)
     complete(me, RESULT_ERROR)
@@ -234,6 +236,7 @@ def _ask_host(platform: Platform, run: Enclave, ocall: Ocall, argument: int) -> 
     tell_host(platform, run.mailbox.ocall_arg0, argument)
     run.ocall = ocall
     run.state = State.OCALL
+    run.active.account.ocalls += 1
     return RunValue.OCALL
 
 

@@ -32,13 +32,20 @@ class Mailbox:
     retval: int
 
 
-@dataclass
+@dataclass(slots=True)
 class Account:
-    """What an enclave has used.  run_ns: time on harts, without the slice that is under way."""
+    """What an enclave has used.  run_ns: time on harts, without the slice that is under way.
+
+    calls: its ecalls with Penglai's number; a call that waits for memory and is made again counts once.
+    server_calls: of servers, that were begun.  ocalls: requests to the host.
+    """
 
     run_ns: int = 0
     stops: int = 0
     preemptions: int = 0
+    calls: int = 0
+    server_calls: int = 0
+    ocalls: int = 0
 
 
 @dataclass(frozen=True)

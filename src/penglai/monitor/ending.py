@@ -76,6 +76,9 @@ def report(platform: Platform, enclave: Enclave, pa: int) -> None:
         preemptions=account.preemptions,
         entry=enclave.entry,
         measurement=(ctypes.c_uint8 * 32)(*enclave.measurement),
+        calls=account.calls,
+        server_calls=account.server_calls,
+        ocalls=account.ocalls,
     )
     _write(platform, pa, bytes(info))
 

@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from penglai.abi.errors import ErrorCode
@@ -44,6 +45,9 @@ class Registry:
     """The monitor's directory.  `lock` guards all of it, and is taken after an enclave's lock.
 
     A server's state is changed here alone, so that of two calls, or a call and a destroy, one wins.
+
+    watch_calls: a tracer's, or None.  Called with the eid of the enclave at the bottom of a chain, that of a
+    server, and the server's state from now on: BUSY when it begins.  It holds up the hart, and never raises.
     """
 
     def __init__(self) -> None:
@@ -55,6 +59,7 @@ class Registry:
         self._retired: set[Enclave] = set()
         self.parcels: dict[str, deque[Parcel]] = {}
         self.shared: dict[int, SecureShm] = {}
+        self.watch_calls: Callable[[int, int, State], None] | None = None
 
     def new_id(self) -> int:
         """An id that nothing of this boot ever had.  Raises Refusal (allocation) when there is none left."""

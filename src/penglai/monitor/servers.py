@@ -96,6 +96,9 @@ def begin(
     server.table.redirect(layout.KERNEL_BUFFER, run.kernel_buffer)
     platform.forget_mappings()
     run.frames.append(Frame(server, me, pointer, argument, region if pointer else None, address))
+    me.account.server_calls += 1
+    if platform.registry.watch_calls is not None:
+        platform.registry.watch_calls(run.eid, server.eid, State.BUSY)
 
 
 def give_answer(platform: Platform, run: Enclave, pointer: int) -> None:
@@ -193,6 +196,8 @@ def _leave(platform: Platform, run: Enclave, after: State = State.IDLE) -> None:
     server.context = Context()
     server.table.redirect(layout.KERNEL_BUFFER, server.kernel_buffer)
     platform.forget_mappings()
+    if platform.registry.watch_calls is not None:
+        platform.registry.watch_calls(run.eid, server.eid, after)
     platform.registry.change_state(server, State.BUSY, after)
 
 

@@ -1,0 +1,85 @@
+"""penglai trace: enclaves run, and a file shows what ran where and when."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penglai.abi.errors import WaitTimeoutError
+from penglai.abi.layout import DEFAULT_STACK_SIZE
+from penglai.cli.options import Harts, Memory, command, err, fail
+from penglai.cli.running import Stdout, show_stats, split_server
+from penglai.driver.task import Reason, Result
+from penglai.embedded import Machine
+from penglai.host.enclave import Run
+from penglai.machine.memory import parse_size
+
+
+@command
+def trace(
+    eapps: Annotated[
+        list[str], typer.Argument(help="Enclave ELFs, or names of shipped demos.", metavar="EAPP...")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Write the trace there.")] = Path(
+        "trace.json"
+    ),
+    memory: Memory = "256M",
+    harts: Harts = 2,
+    stack_size: Annotated[str, typer.Option(help="Stack of each enclave.")] = str(DEFAULT_STACK_SIZE),
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=EAPP",
+            help="Create a server that they can call by this name.  More than one may be.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.0, help="Destroy after so many seconds those that still run.")
+    ] = None,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Say afterwards what each enclave has used, on standard error.")
+    ] = False,
+) -> None:
+    """Run enclaves at once, and write a trace: what ran on which hart, the enclaves' states and calls.
+
+    ui.perfetto.dev and chrome://tracing show it.  The exit status is 0 unless an enclave faulted.
+    """
+    servers = [split_server(text) for text in server or []]
+    with Machine(memory, harts) as machine:
+        machine.on_output = Stdout(machine)
+        with machine.trace(output) as written:
+            made = [
+                machine.create(image, name=name, kind="server", stack_size=parse_size(stack_size))
+                for name, image in servers
+            ]
+            enclaves = [machine.create(eapp, stack_size=parse_size(stack_size)) for eapp in eapps]
+            until = None if seconds is None else time.monotonic() + seconds
+            results = [_end(run, until) for run in [enclave.start() for enclave in enclaves]]
+            if stats:
+                show_stats([*enclaves, *made])
+        err.print(f"wrote {output}: {written.events} events, for ui.perfetto.dev", style="dim")
+    for eapp, result in zip(eapps, results, strict=True):
+        if result.reason is Reason.FAULTED:
+            fail(f"{eapp} was destroyed: {result.fault}")
+
+
+def _end(run: Run, until: float | None) -> Result:
+    """The end of a run, which is brought about at a moment of the monotonic clock; relay pages are none."""
+    try:
+        result = run.wait(_left(until))
+        while result.reason is Reason.RELAY:
+            result = run.enclave.run(_left(until), rerun=True)
+    except WaitTimeoutError:
+        run.enclave.destroy()
+        return run.enclave.wait()
+    return result
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.0, until - time.monotonic())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("trace")(trace)
