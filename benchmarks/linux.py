@@ -8,20 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pexpect
-from rich.console import Console
-from rich.table import Table
 
-from benchmarks.measure import Series
+from benchmarks.measure import Effort, Report, Series
 from penglai import build
 from penglai.guest.boot import Boot
-from penglai.guest.image.build import build_image
-from penglai.guest.image.current import Image
+from penglai.guest.image.current import Image, current_image
 from penglai.sdk.hostbuild import build_host
 
 QEMU = "qemu-system-riscv64"
 HERE = Path(__file__).parent
 PROMPT = "/ # "
 PATIENCE = 300
+BOOT = "boot to the prompt"
+CALL = "system call (getppid)"
 
 
 @contextmanager
@@ -48,14 +47,14 @@ def machines(image: Image, directory: Path, files: tuple[str, ...]) -> dict[str,
 
 
 def boot_times(boots: dict[str, list[str]], rounds: int) -> dict[str, float]:
-    """Seconds from the command to the prompt, by machine: medians of boots that take turns."""
-    series = {name: Series(name) for name in boots}
+    """µs from the command to the prompt, by machine: medians of boots that take turns."""
+    series = {name: Series() for name in boots}
     for _ in range(rounds):
         for name, command in boots.items():
             started = time.perf_counter_ns()
             with booted(command):
                 series[name].times.append(time.perf_counter_ns() - started)
-    return {name: found.percentile(0.5) / 1e6 for name, found in series.items()}
+    return {name: found.p50 for name, found in series.items()}
 
 
 def figures_of(command: list[str], run: str) -> dict[str, float]:
@@ -68,36 +67,29 @@ def figures_of(command: list[str], run: str) -> dict[str, float]:
     return {name: float(value) for name, _, value in lines if value.isdigit()}
 
 
-def main(rounds: int, idle: int) -> dict[str, dict[str, float]]:
-    """Measure and print; figures by what and by machine.  idle: watch the timer for so many seconds."""
-    image = build_image()
+def measure(report: Report, effort: Effort) -> None:
+    """Boot, the price of a system call, the timer; builds no image, which takes minutes."""
+    image = current_image()
+    if image is None:
+        report.notes.append("Linux as the host: not measured, there is no image; make it with: make linux")
+        return
+    rounds, idle = effort.rounds(10, 1), effort.rounds(20, 1)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         program = build_host(HERE / "guest.c", directory / "guest")
         quick = build(HERE / "quick.c", directory / "quick")
         boots = machines(image, directory, (f"guest={program}", f"quick={quick}"))
-        figures = {"boot to the prompt (s)": boot_times(boots, rounds)}
+        figures = {BOOT: boot_times(boots, rounds)}
         for machine, command in boots.items():
             for what, value in figures_of(command, "./guest").items():
-                figures.setdefault(f"{what} (ns)", {})[machine] = value
-        for what, value in figures_of(boots["here"], f"./guest {idle}").items():
-            figures[what] = {"here": value}
-    show(figures, list(boots))
-    return figures
-
-
-def show(figures: dict[str, dict[str, float]], names: list[str]) -> None:
-    """A row for each figure, and the ratio to QEMU's."""
-    table = Table(title=f"Linux as the host{'' if 'QEMU' in names else f' ({QEMU} is not installed)'}")
-    table.add_column("what")
-    for name in (*names, "ratio"):
-        table.add_column(name, justify="right")
+                figures.setdefault(what, {})[machine] = value / 1000
+        ticks = figures_of(boots["here"], f"./guest {idle}")
     for what, values in figures.items():
-        cells = [_short(values[name]) if name in values else "" for name in names]
-        ratio = f"{values['here'] / values['QEMU']:.2f}" if "QEMU" in values else ""
-        table.add_row(what, *cells, ratio)
-    Console(width=110).print(table)
-
-
-def _short(value: float) -> str:
-    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+        report.figure(f"Linux: {what}", values["here"], "µs", values.get("QEMU"), "QEMU")
+    for what, value in ticks.items():
+        report.figure(f"Linux: {what}", value, "ns" if "lateness" in what else "ticks")
+    if "QEMU" in boots:
+        for what, limit in ((CALL, 1.5), (BOOT, 1.2)):
+            report.bar(f"Linux: {what}, to QEMU", figures[what]["here"] / figures[what]["QEMU"], limit, "x")
+    else:
+        report.notes.append(f"Linux as the host: nothing beside it, {QEMU} is not installed")
