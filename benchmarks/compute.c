@@ -5,6 +5,7 @@
  * it took, in ns, and its result.
  */
 #define SIZE (1UL << 20)
+#define SKEW (37 * 512UL) /* so that what is copied and its copy are no power of 2 apart */
 
 static unsigned long data[SIZE]; /* 8 MiB */
 static unsigned long seed = 88172645463325252UL;
@@ -55,8 +56,8 @@ static unsigned long work(void)
 static unsigned long work(void)
 {
     unsigned long place = 1, sum = 0;
-    for (unsigned long i = 0; i < SIZE / 2; i++)
-        data[SIZE / 2 + i] = data[i] + i;
+    for (unsigned long i = 0; i < SIZE / 2 - SKEW; i++)
+        data[SIZE / 2 + SKEW + i] = data[i] + i;
     for (int i = 0; i < 200000; i++) {
         place = (place * 6364136223846793005UL + data[place] + 1442695040888963407UL) % SIZE;
         sum += place;
