@@ -47,9 +47,9 @@ def test_memory_that_cannot_be_is_refused(size: int):
     size=st.integers(0, 3 * PAGE_SIZE),
 )
 def test_the_host_reaches_its_own_pages_and_no_byte_more(hidden: set[int], pa: int, size: int):
-    MEMORY.host_visible[:] = True
+    MEMORY.host_hidden[:] = False
     for page in hidden:
-        MEMORY.host_visible[page] = False
+        MEMORY.host_hidden[page] = True
     touched = range(pa, pa + max(size, 1))
     bad = next(
         (
@@ -76,7 +76,7 @@ def test_the_host_reaches_its_own_pages_and_no_byte_more(hidden: set[int], pa: i
 
 @pytest.mark.parametrize(("pa", "size"), [(RAM_BASE + (4 << 20) - 8, 16), (1 << 64, 8), (-8, 16), (0, 1)])
 def test_the_edges_of_memory_are_faults(pa: int, size: int):
-    MEMORY.host_visible[:] = True
+    MEMORY.host_hidden[:] = False
     with pytest.raises(AccessFault, match="access fault"):
         HOST.read(pa, size)
 
@@ -103,7 +103,7 @@ def test_closed_memory_is_given_back():
 
 def test_a_size_below_nothing_is_refused():
     """It would count from the end of RAM, as slices do."""
-    MEMORY.host_visible[:] = True
+    MEMORY.host_hidden[:] = False
     for pa in (RAM_BASE, RAM_BASE + 10):
         with pytest.raises(BadArgumentError):
             HOST.read(pa, -20)
@@ -121,7 +121,7 @@ def test_only_whole_pages_are_mapped(pa: int, size: int):
 
 def test_the_garbage_collector_may_find_a_mapping_at_any_moment():
     """Also while its own thread holds the memory's lock."""
-    MEMORY.host_visible[:] = True
+    MEMORY.host_hidden[:] = False
     cycle: list[object] = [HOST.map(RAM_BASE, PAGE_SIZE, Mapping)]
     cycle.append(cycle)
     with MEMORY.lock:

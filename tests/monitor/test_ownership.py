@@ -1,6 +1,7 @@
 """The ownership array: every page has one owner, and moves only as the table in ownership.py says."""
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -149,3 +150,18 @@ def test_releasing_what_one_does_not_own_is_a_bug():
         ownership.release(np.array([3]), 7)
     with pytest.raises(MonitorBug):
         ownership.assign(np.array([3]), MONITOR, 7)
+
+
+def test_memory_that_nobody_uses_costs_nothing():
+    """16 GiB: the arrays would be 72 MiB if they were written when the machine is made."""
+    np.zeros((16 << 30) // PAGE_SIZE, dtype="i4")  # the heap may keep so much from now on
+    process = psutil.Process()
+    before = process.memory_info().rss
+    memory = PhysicalMemory(16 << 30)
+    try:
+        ownership = Ownership(memory)
+        ownership.extend(memory.base, CHUNK_SIZE)
+        ownership.take(1, 1)
+        assert process.memory_info().rss - before < 4 << 20  # the chunk itself is 2 MiB of it
+    finally:
+        memory.close()

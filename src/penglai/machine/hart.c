@@ -235,7 +235,7 @@ static bool reachable(const struct hart *h, const struct view *v, uint64_t va, u
     uint64_t pa;
     if (!translate(h, v, va, rights, &pa) || pa < h->ram_base || pa - h->ram_base >= h->ram_bytes)
         return false;
-    return !h->visible || h->visible[(pa - h->ram_base) / PAGE_BYTES];
+    return !h->hidden || !h->hidden[(pa - h->ram_base) / PAGE_BYTES];
 }
 
 /* The access that faulted, its address and, where Unicorn calls an atomic a load, the cause. */

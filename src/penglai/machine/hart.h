@@ -71,7 +71,7 @@ struct hart {
     uc_engine *uc;
     uint8_t *ram;
     uint64_t ram_base, ram_bytes;
-    const uint8_t *visible; /* for each page, whether the bus shows it; NULL: all of them */
+    const uint8_t *hidden; /* for each page, whether the bus does not show it; NULL: it shows all */
     struct clock *clock;
 
     _Atomic uint32_t pending;  /* somebody wants the hart out of the guest; a futex word */

@@ -55,7 +55,8 @@ class PhysicalMemory:
 
     size: bytes, a multiple of 2 MiB.  Raises BadArgumentError for another size.
 
-    `raw`, `pages` and `words` show all of it as arrays, `host_visible` which pages the host's bus shows.
+    `raw`, `pages` and `words` show all of it as arrays, `host_hidden` which pages the host's bus does
+    not show.
 
     `lock` orders what the bus does with what the bus shows: whoever changes the ownership of pages holds
     it, and so does every access of the host while it checks and copies.
@@ -73,7 +74,7 @@ class PhysicalMemory:
             os.close(self.fd)
             raise BadArgumentError(f"the system gives no memory of {size:#x} bytes: {error}") from error
         self.lock = threading.Lock()
-        self._visible = bytearray(b"\1") * self.page_count
+        self._hidden = mmap.mmap(-1, self.page_count)  # zeros, which cost nothing until they are touched
         self._watchers: list[Callable[[int, int], None]] = []
         self._unmapped: deque[slice] = deque()
 
@@ -94,10 +95,15 @@ class PhysicalMemory:
         return self.raw.view("<u8").reshape(self.page_count, -1)
 
     @functools.cached_property
-    def host_visible(self) -> "NDArray[np.bool_]":
-        """For each page, whether the host's bus shows it."""
-        found: NDArray[np.bool_] = _arrays().frombuffer(self._visible, dtype="?")
+    def host_hidden(self) -> "NDArray[np.bool_]":
+        """For each page, whether the host's bus does not show it."""
+        found: NDArray[np.bool_] = _arrays().frombuffer(self._hidden, dtype="?")
         return found
+
+    @property
+    def host_visible(self) -> "NDArray[np.bool_]":
+        """The contrary, a copy."""
+        return ~self.host_hidden
 
     @functools.cached_property
     def _mapped(self) -> "NDArray[np.int32]":
@@ -111,9 +117,9 @@ class PhysicalMemory:
         return _address(self._mapping)
 
     @property
-    def visible_address(self) -> int:
-        """Where `host_visible` lies in this process, a byte for each page: for the engine."""
-        return _address(self._visible)
+    def hidden_address(self) -> int:
+        """Where `host_hidden` lies in this process, a byte for each page: for the engine."""
+        return _address(self._hidden)
 
     def close(self) -> None:
         """Give the memory back to the system.
@@ -150,13 +156,13 @@ class PhysicalMemory:
     def watch(self, watcher: Callable[[int, int], None]) -> None:
         """From now on call watcher(first, last), page numbers, when the host's view of pages changes.
 
-        It is called under `lock`, after the change; on its return the bus shows what `host_visible` says.
+        It is called under `lock`, after the change; on its return the bus shows what `host_hidden` says.
         """
         self._watchers.append(watcher)
 
     def show(self, pages: "Pages", visible: bool) -> None:
         """Let pages appear on the host's bus, or vanish from it.  The caller holds `lock`."""
-        self.host_visible[pages] = visible
+        self.host_hidden[pages] = not visible
         if self._watchers and len(pages):
             for watcher in self._watchers:
                 watcher(int(pages.min()), int(pages.max()))
@@ -183,7 +189,7 @@ class PhysicalMemory:
         if not self.contains(pa, max(size, 1)):
             return pa if not self.contains(pa, 1) else self.base + self.size
         first, last = self.page_of(pa), self.page_of(pa + max(size, 1) - 1)
-        hidden = self._visible.find(0, first, last + 1)
+        hidden = self._hidden.find(b"\1", first, last + 1)
         return None if hidden < 0 else max(pa, self.address_of(hidden))
 
 
@@ -192,7 +198,7 @@ def _arrays() -> ModuleType:
     return importlib.import_module("numpy")
 
 
-def _address(buffer: mmap.mmap | bytearray) -> int:
+def _address(buffer: mmap.mmap) -> int:
     return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
 
 

@@ -217,11 +217,11 @@ EXPORT void supervisor_close(struct supervisor *s)
 }
 
 /*
- * A hart in S-mode at pc, with nothing on its bus yet: supervisor_show().  visible: one byte for each page of
- * RAM, not 0 if the bus shows it; Python changes it.  slab_bytes: RAM is mapped in pieces of at most that size.
+ * A hart in S-mode at pc, with nothing on its bus yet: supervisor_show().  hidden: one byte for each page of
+ * RAM, 0 if the bus shows it; Python changes it.  slab_bytes: RAM is mapped in pieces of at most that size.
  */
 EXPORT struct supervisor *supervisor_open(void *ram, uint64_t base, uint64_t bytes, struct clock *clock,
-                                          const uint8_t *visible, uint64_t slab_bytes, uint64_t pc)
+                                          const uint8_t *hidden, uint64_t slab_bytes, uint64_t pc)
 {
     struct supervisor *s = calloc(1, sizeof *s);
     if (!s)
@@ -231,7 +231,7 @@ EXPORT struct supervisor *supervisor_open(void *ram, uint64_t base, uint64_t byt
         supervisor_close(s);
         return NULL;
     }
-    h->visible = visible;
+    h->hidden = hidden;
     s->slab_bytes = slab_bytes;
     s->pc = pc;
     s->timer = NEVER;
@@ -340,13 +340,13 @@ static int map_slab(struct supervisor *s, uint64_t first, uint64_t count)
     int error = 0;
     for (uint64_t page = first, end = first + count; page < end && !error;) {
         uint64_t run = page;
-        while (run < end && h->visible[run])
+        while (run < end && !h->hidden[run])
             run++;
         if (run > page)
             error = uc_mem_map_ptr(h->uc, h->ram_base + page * PAGE_BYTES, (run - page) * PAGE_BYTES,
                                    UC_PROT_ALL, h->ram + page * PAGE_BYTES);
         page = run;
-        while (page < end && !h->visible[page])
+        while (page < end && h->hidden[page])
             page++;
     }
     return error;
@@ -368,7 +368,7 @@ static int unmap_slab(struct hart *h, uint64_t start, uint64_t bytes)
 }
 
 /*
- * Lets the bus show of the pages [first, last] what `visible` says, and nothing of what was translated from
+ * Lets the bus show of the pages [first, last] what `hidden` says, and nothing of what was translated from
  * them before.  On the hart's own thread, between runs.  Returns a uc_err; 0 if all is well.
  */
 EXPORT int supervisor_show(struct supervisor *s, uint64_t first, uint64_t last)

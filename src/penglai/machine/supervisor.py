@@ -61,7 +61,7 @@ class Supervisor:
             memory.base,
             memory.size,
             ctypes.byref(clock.record),
-            memory.visible_address,
+            memory.hidden_address,
             _slab_bytes(memory.size),
             entry,
         )

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from penglai.abi.errors import ErrorCode, MonitorBug
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE
 from penglai.machine.memory import PhysicalMemory
-from penglai.machine.pages import Pages
+from penglai.machine.pages import Pages, zeros
 from penglai.monitor.refusal import Refusal, bad_argument, breach
 
 HOST = 0
@@ -45,10 +45,10 @@ class Ownership:
     def __init__(self, memory: PhysicalMemory) -> None:
         self._memory = memory
         self._lock = memory.lock
-        self._owner: NDArray[np.int32] = np.full(memory.page_count, HOST, dtype=np.int32)
-        self._relay: NDArray[np.bool_] = np.zeros(memory.page_count, dtype=np.bool_)
-        self._attached: NDArray[np.int32] = np.zeros(memory.page_count, dtype=np.int32)
-        self._pool: NDArray[np.int64] = np.empty(memory.page_count, dtype=np.int64)
+        self._owner: NDArray[np.int32] = zeros(memory.page_count, np.int32)  # all HOST
+        self._relay: NDArray[np.bool_] = zeros(memory.page_count, np.bool_)
+        self._attached: NDArray[np.int32] = zeros(memory.page_count, np.int32)
+        self._pool: NDArray[np.int64] = zeros(memory.page_count, np.int64)
         self._free = 0
 
     @property
