@@ -14,6 +14,7 @@ from penglai.abi.riscv import NS_PER_TICK, PAGE_SIZE
 from penglai.machine.clock import Clock
 
 SMALL_STACK = PAGE_SIZE
+FEW = 10
 CALLS = (
     "create",
     "attest",
@@ -37,49 +38,31 @@ def measure(report: Report, effort: Effort) -> None:
 # ---- the cost of a call by the number of enclaves ------------------------------------------------
 
 
-def live(report: Report, effort: Effort) -> None:
-    """Every call with more and more idle enclaves, and what an idle one takes."""
-    counts = [10, 100] if effort.quick else [10, 100, 1000, 10_000]
-    clock = Clock()
-    image = life(0)
-    found: dict[int, dict[str, Series]] = {}
-    with penglai.Machine("256M" if effort.quick else "4G", clock=clock, state=None) as machine:
-        once(machine, clock, image, 20)
-        idle: list[penglai.Enclave] = []
-        gc.collect()
-        before = memory_use()
-        for count in counts:
-            idle += [machine.create(image, stack_size=SMALL_STACK) for _ in range(count - len(idle))]
-            if count == counts[-1]:
-                gc.collect()
-                footprint(report, machine, before, memory_use(), idle)
-            found[count] = once(machine, clock, image, effort.rounds(200))
-        first, last = counts[0], counts[-1]
-        for what in CALLS:
-            for count in counts:
-                peer = found[first][what] if count != first else None
-                report.times(f"{what}, {count:,} live", found[count][what], peer, f"{first} live")
-            ratio = found[last][what].p50 / found[first][what].p50
-            report.bar(f"{what} with {last:,} live, to {first}", ratio, 1.2, "x")
-        closing = Series()
-        closing.time(machine.close)
-        report.figure(f"close with {last:,} live, each", closing.p50 / last, "µs")
+class Site:
+    """A machine on which one more enclave lives its life, again and again."""
 
+    def __init__(self, machine: penglai.Machine, clock: Clock, image: bytes) -> None:
+        self.machine = machine
+        self.image = image
+        self._clock = clock
+        self._memory = machine.shared_memory(mmap.PAGESIZE)
+        self._board = Board(self._memory)
+        self._shadow = machine.create(image, kind="shadow", shm=self._memory, stack_size=SMALL_STACK)
 
-def once(machine: penglai.Machine, clock: Clock, image: bytes, rounds: int) -> dict[str, Series]:
-    """Lives of one more enclave."""
-    found = {what: Series() for what in CALLS}
-    memory = machine.shared_memory(mmap.PAGESIZE)
-    board = Board(memory)
-    shadow = machine.create(image, kind="shadow", shm=memory, stack_size=SMALL_STACK)
-    for nonce in range(rounds):
+    def crowd(self, count: int) -> list[penglai.Enclave]:
+        """So many more idle ones."""
+        return [self.machine.create(self.image, stack_size=SMALL_STACK) for _ in range(count)]
+
+    def live(self, nonce: int, found: dict[str, Series]) -> None:
+        """Every call, once."""
+        board, clock = self._board, self._clock
         made: list[penglai.Enclave] = []
         board.clear()
         found["create"].time(
-            lambda made=made: made.append(machine.create(image, stack_size=SMALL_STACK, shm=memory))
+            lambda: made.append(self.machine.create(self.image, stack_size=SMALL_STACK, shm=self._memory))
         )
         enclave = made[0]
-        found["attest"].time(lambda enclave=enclave, nonce=nonce: enclave.attest(nonce))
+        found["attest"].time(lambda: enclave.attest(nonce))
         begun = clock.now()
         enclave.start()
         found["start to first instruction"].times.append(board.first() * NS_PER_TICK - begun)
@@ -92,12 +75,54 @@ def once(machine: penglai.Machine, clock: Clock, image: bytes, rounds: int) -> d
         found["destroy"].time(enclave.destroy)
         board.clear()
         begun = clock.now()
-        run = shadow.start()
+        run = self._shadow.start()
         found["shadow instance to first instruction"].times.append(board.first() * NS_PER_TICK - begun)
         run.enclave.destroy()
-    shadow.destroy()
-    board.release()
-    machine.free(memory)
+
+    def release(self) -> None:
+        """Let the memory go."""
+        self._board.release()
+
+
+def live(report: Report, effort: Effort) -> None:
+    """Every call with more and more idle enclaves, in turn with a machine of few; memory of an idle one."""
+    counts = [100] if effort.quick else [100, 1000, 10_000]
+    clock = Clock()
+    image = life(0)
+    with (
+        penglai.Machine("64M", clock=clock, state=None) as small,
+        penglai.Machine("256M" if effort.quick else "4G", clock=clock, state=None) as large,
+    ):
+        few, many = Site(small, clock, image), Site(large, clock, image)
+        few.crowd(FEW)
+        once([few, many], 20)
+        idle: list[penglai.Enclave] = []
+        gc.collect()
+        before = memory_use()
+        for count in counts:
+            idle += many.crowd(count - len(idle))
+            if count == counts[-1]:
+                gc.collect()
+                footprint(report, large, before, memory_use(), idle)
+            there, here = once([few, many], effort.rounds(200))
+            for what in CALLS:
+                report.times(f"{what}, {count:,} live", here[what], there[what], f"{FEW} live")
+                if count == counts[-1]:
+                    ratio = here[what].p50 / there[what].p50
+                    report.bar(f"{what} with {count:,} live, to {FEW}", ratio, 1.2, "x")
+        few.release()
+        many.release()
+        closing = Series()
+        closing.time(large.close)
+        report.figure(f"close with {counts[-1]:,} live, each", closing.p50 / counts[-1], "µs")
+
+
+def once(sites: list[Site], rounds: int) -> list[dict[str, Series]]:
+    """Lives, by site; they take turns."""
+    found = [{what: Series() for what in CALLS} for _ in sites]
+    for nonce in range(rounds):
+        for site, series in zip(sites, found, strict=True):
+            site.live(nonce, series)
     return found
 
 
@@ -137,7 +162,7 @@ def power_on(report: Report, effort: Effort) -> None:
     first = {size: Series() for size in series}
     resident = {}
     image = life(0)
-    for _ in range(effort.rounds(10)):
+    for _ in range(effort.rounds(40)):
         for size, times in series.items():
             before = memory_use()
             made: list[penglai.Machine] = []
@@ -166,26 +191,21 @@ def rotation(report: Report, effort: Effort) -> None:
             )
             for number in range(count)
         ]
-        begun = time.monotonic()
         for enclave in enclaves:
             enclave.start()
-        time.sleep(max(0, count / harts * rounds * TURN - (time.monotonic() - begun)))
+        time.sleep(count / harts * TURN)  # now each of them has had a turn
+        begun, before = time.monotonic(), [enclave.info() for enclave in enclaves]
+        time.sleep(count / harts * TURN * rounds)
+        taken, after = time.monotonic() - begun, [enclave.info() for enclave in enclaves]
         stop = Series()
         for enclave in enclaves:
             stop.time(enclave.stop)
-        taken = time.monotonic() - begun
-        infos = [enclave.info() for enclave in enclaves]
-    times = sorted(info.run_time / 1e6 for info in infos)
-    turns = sorted(info.preemptions for info in infos)
-    mean = sum(times) / count
-    report.figure(
-        f"rotation of {count}: turns of the least and the most served", turns[0], "turns", turns[-1]
-    )
-    report.figure(f"rotation of {count}: run time of the least served", times[0], "ms", mean, "mean")
-    report.figure(
-        f"rotation of {count}: share of the harts' time in enclaves", sum(times) / 1000 / (harts * taken), "x"
-    )
-    report.times(f"rotation of {count}: stop of one", stop)
-    report.bar(
-        f"rotation of {count}: turns between the least and the most served", turns[-1] - turns[0], 1, "turns"
-    )
+    pairs = list(zip(before, after, strict=True))
+    times = sorted((new.run_time - old.run_time) / 1e6 for old, new in pairs)
+    turns = sorted(new.preemptions - old.preemptions for old, new in pairs)
+    what = f"rotation of {count}"
+    report.figure(f"{what}: turns of the least served", turns[0], "turns", turns[-1], "of the most")
+    report.figure(f"{what}: run time of the least served", times[0], "ms", sum(times) / count, "mean")
+    report.figure(f"{what}: share of harts in enclaves", sum(times) / 1000 / (harts * taken), "x")
+    report.times(f"{what}: stop of one", stop)
+    report.bar(f"{what}: turns, the most served less the least", turns[-1] - turns[0], 1, "turns")
