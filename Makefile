@@ -5,7 +5,7 @@
 # make attack  every class of attack, and one table;  make attack ARGS=--long for some hours of it
 # make fuzz    every parser and every call, led by coverage;  make fuzz TARGET=elf SECONDS=600 for one, longer
 # make mutate  breaks promises of the monitor one at a time, and shows that a test notices each
-# make bench   how fast it is
+# make bench   how fast it is, beside what one would use instead;  make bench ARGS=--quick
 # make soak    the long forms of the tests: hours of stops in a few minutes
 # make docs    the API reference, into build/docs
 # make clean   removes what these made, .venv included

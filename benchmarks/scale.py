@@ -143,14 +143,16 @@ def footprint(
     """What an idle enclave takes.  Its tables: those of the monitor's own record."""
     pages = idle[0].info().pages * PAGE_SIZE / 1024
     tables = len(machine._monitor.enclaves()[0].table.tables) * PAGE_SIZE / 1024
-    records, memory = ((now - then) / len(idle) / 1024 for then, now in zip(before, after, strict=True))
+    records, memory = (max(0, now - then) / len(idle) / 1024 for then, now in zip(before, after, strict=True))
     report.figure("idle enclave: its pages", pages, "KiB")
     report.figure("idle enclave: its page tables", tables, "KiB")
     report.figure("idle enclave: records in the process", records, "KiB")
     report.figure(
         "idle enclave: of the machine's memory beyond those", max(0, memory - pages - tables), "KiB"
     )
-    report.bar("idle enclave, beyond its pages and tables", records + memory - pages - tables, 16, "KiB")
+    report.bar(
+        "idle enclave, beyond its pages and tables", records + max(0, memory - pages - tables), 16, "KiB"
+    )
 
 
 # ---- memory ----------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ def power_on(report: Report, effort: Effort) -> None:
             before = memory_use()
             made: list[penglai.Machine] = []
             times.time(lambda made=made, size=size: made.append(penglai.Machine(memory=size, state=None)))
-            resident.setdefault(size, (sum(memory_use()) - sum(before)) / (1 << 20))
+            resident.setdefault(size, max(0, sum(memory_use()) - sum(before)) / (1 << 20))
             first[size].time(lambda made=made: made[0].create(image))
             made[0].close()
     report.times("power on, 16 GiB", series["16G"], series["256M"], "256 MiB")
