@@ -42,7 +42,7 @@ MUTATIONS = [
     Mutation(
         "pages are scrubbed before anybody else has them",
         f"{MONITOR}/ownership.py",
-        "        self._memory.pages[pages] = 0\n",
+        "        self._scrub(pages)\n",
         "",
         ("tests/monitor/test_execution.py", "tests/monitor/test_create.py"),
     ),

@@ -1,9 +1,11 @@
 """The ownership array: every page has one owner, and moves only as the table in ownership.py says."""
 
+from random import Random
+
 import numpy as np
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -165,3 +167,25 @@ def test_memory_that_nobody_uses_costs_nothing():
         assert process.memory_info().rss - before < 4 << 20  # the chunk itself is 2 MiB of it
     finally:
         memory.close()
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, CHUNK_PAGES - 1), st.integers(1, 40)), min_size=1, max_size=30),
+    st.randoms(),
+)
+def test_pages_that_are_released_are_cleared_and_no_others(runs: list[tuple[int, int]], chance: Random):
+    """In runs, alone, in any order."""
+    memory = PhysicalMemory(2 * CHUNK_SIZE)
+    real = Ownership(memory)
+    real.extend(RAM_BASE, CHUNK_SIZE)
+    mine = real.take(CHUNK_PAGES, 1)
+    memory.pages[mine] = 0x55
+    chosen = list({page for start, length in runs for page in range(start, min(start + length, CHUNK_PAGES))})
+    if chance.random() < 0.5:
+        chance.shuffle(chosen)
+    gone = mine[chosen]
+    real.release(gone, 1)
+    assert not memory.pages[gone].any()
+    kept = np.setdiff1d(mine, gone)
+    assert (memory.pages[kept] == 0x55).all()
+    memory.close()

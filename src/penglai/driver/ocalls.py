@@ -1,6 +1,7 @@
 """The host's side of ocalls: what an enclave asks for, and the answer."""
 
 import logging
+import struct
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -17,6 +18,9 @@ from penglai.machine.board import HostPort
 from penglai.machine.memory import HostMemory
 
 log = logging.getLogger(__name__)
+
+TWO_WORDS = struct.Struct("<QQ")
+"""What the monitor tells of an ocall: its id and its argument."""
 
 
 class Output(Protocol):
@@ -55,7 +59,7 @@ class OcallServer:
 
     def serve(self, port: HostPort, task: Task) -> SbiResult | None:
         """Serve the ocall of a task and enter it again; None if somebody will do that later."""
-        ocall, argument = (int.from_bytes(self._memory.read(task.word(n), 8), "little") for n in (0, 1))
+        ocall, argument = TWO_WORDS.unpack(self._memory.read(task.word(0), TWO_WORDS.size))
         if ocall == Ocall.WRITE and self._write(task):
             return None
         if ocall == Ocall.RETURN_RELAY:

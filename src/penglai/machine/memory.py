@@ -309,7 +309,7 @@ def _bus(memory: PhysicalMemory) -> Callable[[int, int, bytes | None], bytes | N
     def access(pa: int, size: int, data: bytes | None) -> bytes | None:
         pa, size = index(pa), index(size)  # whatever the host's objects say later: these are plain numbers
         if data is not None:
-            data = memoryview(data).tobytes()
+            data = data if type(data) is bytes else memoryview(data).tobytes()
             size = len(data) or size
         elif size < 0:
             raise BadArgumentError(f"{size} bytes cannot be read")

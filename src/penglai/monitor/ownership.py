@@ -37,6 +37,8 @@ VISIBLE = (HOST, BUFFER, SHM)
 
 COPY_BATCH = 256
 """Pages copied under one hold of the lock: 1 MiB, so that no other hart waits long."""
+FEW_RUNS = 8
+"""Pages are cleared run by run if these are so long on average."""
 
 
 class Ownership:
@@ -122,7 +124,7 @@ class Ownership:
         """Scrub owner's pages and put them into the pool; relay pages among them go back to the host."""
         if (self._owner[pages] != owner).any():
             raise MonitorBug(f"releasing pages of {owner} that it does not own")
-        self._memory.pages[pages] = 0
+        self._scrub(pages)
         with self._lock:
             borrowed = self._relay[pages]
             if borrowed.any():
@@ -259,7 +261,21 @@ class Ownership:
         if not self._memory.contains(pa, size):
             raise breach(f"[{pa:#x}, +{size:#x}) is outside RAM")
 
+    def _scrub(self, pages: Pages) -> None:
+        """Clear pages: in runs, which costs a third of one by one, where there are few."""
+        starts = np.flatnonzero(np.diff(pages) != 1) + 1
+        if len(starts) * FEW_RUNS > len(pages):
+            self._memory.pages[pages] = 0
+            return
+        for run in np.split(pages, starts):
+            if len(run):
+                self._memory.pages[run[0] : run[-1] + 1] = 0
+
     def _check_host_owned(self, pa: int, size: int) -> None:
         first, last = self._memory.page_of(pa), self._memory.page_of(pa + size - 1)
+        if first == last:  # as good as always: a struct, a word
+            if self._owner[first] != HOST:
+                raise breach(f"[{pa:#x}, +{size:#x}) is not the host's")
+            return
         if (self._owner[first : last + 1] != HOST).any():
             raise breach(f"[{pa:#x}, +{size:#x}) is not the host's")
