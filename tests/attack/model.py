@@ -6,6 +6,7 @@ hold, and no page that the host sees may hold a mark.
 """
 
 import random
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -16,6 +17,7 @@ import hypothesis
 import numpy as np
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.errors import FlakyStrategyDefinition
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
@@ -68,9 +70,10 @@ class Tool:
 
 @dataclass
 class Count:
-    """How many steps were taken in all."""
+    """How many steps were taken in all, and in how many worlds one failed."""
 
     steps: int = 0
+    failed: int = 0
     names: dict[str, int] = field(default_factory=dict)
 
 
@@ -115,6 +118,7 @@ class World(RuleBasedStateMachine):
             self.create(script, calls, 1)
 
     def teardown(self) -> None:
+        COUNT.failed += isinstance(sys.exc_info()[1], Exception)
         if not hasattr(self, "raw"):
             return
         for eid, being in self.beings.items():
@@ -485,10 +489,24 @@ def take_step(world: World, name: str, chance: random.Random) -> None:
     getattr(world, name)(*arguments.get(name, (which,)))
 
 
+def run_sequences(seed: int, chosen: settings) -> None:
+    """Run the state machine.
+
+    hypothesis compares its runs, and where threads have met (`together`) in another order than before it
+    calls the data inconsistent.  That is by design and breaks no promise: on with another seed.
+    """
+    try:
+        run_state_machine_as_test(hypothesis.seed(seed)(World), settings=chosen)
+    except FlakyStrategyDefinition:
+        if COUNT.failed:
+            raise
+        run_sequences(seed + 1_000_003, chosen)
+
+
 def attack(effort: Effort) -> Tally:
     """So many random sequences; hypothesis makes the one that breaks short."""
     tally = Tally()
-    COUNT.steps = 0
+    COUNT.steps = COUNT.failed = 0
     examples = effort.count(8, 300)
     chosen = settings(
         max_examples=examples,
@@ -501,7 +519,7 @@ def attack(effort: Effort) -> Tally:
         suppress_health_check=list(HealthCheck),
     )
     with tally.case(f"{examples} sequences"):
-        run_state_machine_as_test(hypothesis.seed(effort.seed)(World), settings=chosen)
+        run_sequences(effort.seed, chosen)
     walks = effort.count(12, 800)
     for number in range(walks):
         with tally.case(("walk", number)):
