@@ -1,4 +1,4 @@
-"""A program's result is bit-identical with 0 or 10,000 stops in it, on whatever hart it resumes.
+"""A program's result is bit-identical with 0 or 12,500 stops in it, on whatever hart it resumes.
 
 The default run does a part; `make soak` does the whole.
 """
@@ -14,7 +14,7 @@ import penglai
 from penglai import Reason
 
 WHOLE = bool(os.environ.get("PENGLAI_SOAK"))
-STOPS = 10_000 if WHOLE else 2_000
+STOPS = 12_500 if WHOLE else 2_000
 
 PROGRAMS = {
     # name: rounds, chosen so that one run takes some tenths of a second
