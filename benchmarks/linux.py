@@ -1,6 +1,7 @@
 """Linux as the host, beside the same kernel and ramfs on QEMU: boot, the price of system calls, the timer."""
 
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from penglai.guest.boot import Boot
 from penglai.guest.image.current import Image, current_image
 from penglai.sdk.hostbuild import build_host
 
+PENGLAI = str(Path(sys.executable).with_name("penglai"))
 QEMU = "qemu-system-riscv64"
 HERE = Path(__file__).parent
 PROMPT = "/ # "
@@ -38,7 +40,7 @@ def machines(image: Image, directory: Path, files: tuple[str, ...]) -> dict[str,
     """Commands that boot the same, by name: each as its users would.  image: the current one."""
     initrd = directory / f"initrd-{len(files)}.cpio"
     initrd.write_bytes(Boot(image=image, files=files).software().initrd)
-    boots = {"here": ["penglai", "boot", *(f"--add={file}" for file in files)]}
+    boots = {"here": [PENGLAI, "boot", *(f"--add={file}" for file in files)]}
     if shutil.which(QEMU):
         qemu = [QEMU, "-M", "virt", "-m", "256", "-nographic"]
         boots["QEMU"] = [*qemu, "-kernel", str(image.kernel), "-initrd", str(initrd)]

@@ -5,18 +5,16 @@ import json
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pexpect
 import pytest
 from elftools.elf.elffile import ELFFile
+from tests.support.person import PENGLAI
 from tests.support.programs import eapp
 from tests.support.waiting import PATIENCE
 
 from penglai import demos
-
-PENGLAI = str(Path(sys.executable).with_name("penglai"))
 
 
 def penglai(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -3,15 +3,14 @@
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pexpect
+from tests.support.person import PENGLAI
 from tests.support.programs import eapp
 from tests.support.traces import TraceFile
 from tests.support.waiting import PATIENCE
 
-PENGLAI = str(Path(sys.executable).with_name("penglai"))
 SERVERS = ("--server", "test-server=server", "--server", "test-server1=server1")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import linux
-from tests.support.linux import Ran, Recorder, enclave_program, host_program, run
+from tests.support.linux import LEAKS, LOG, Ran, Recorder, check_kernel, enclave_program, host_program, run
 from tests.support.waiting import PATIENCE
 
 from penglai.guest.image.build import build_kernel
@@ -85,19 +85,12 @@ def test_the_kernels_own_checks_find_nothing():
     ./astray giver keeper > out && ! grep wrong out && ./instances quick 3 10 &&
         ./stress 4 3 spin value > out || exit 4
     rmmod penglai || exit 2
-    mount -t debugfs debugfs /sys/kernel/debug
-    echo scan > /sys/kernel/debug/kmemleak
-    echo "leaks:"; cat /sys/kernel/debug/kmemleak
-    echo "log:"; dmesg
     """
     ran = conformance(
-        2, programs | enclaves, variant="debug", memory="1G", after=after, patience=PATIENCE * 5
+        2, programs | enclaves, variant="debug", memory="1G", after=after + LEAKS + LOG, patience=PATIENCE * 5
     )
     check_conformance(ran)
-    _, _, rest = ran.output.partition("leaks:")
-    leaks, _, log = rest.partition("log:")
-    assert "penglai" not in leaks, leaks
-    assert not re.search(r"WARNING|BUG|INFO: |possible|unreferenced|Call Trace|KASAN", log), log
+    check_kernel(ran, leaks=True)
 
 
 def test_the_driver_has_the_kernels_style():

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,15 @@ from penglai.toolchain import cache_dir
 from tests.support.waiting import PATIENCE
 
 PROGRAMS = Path(__file__).parents[1] / "guest" / "programs"
+LEAKS = """
+    mount -t debugfs debugfs /sys/kernel/debug
+    echo scan > /sys/kernel/debug/kmemleak
+    echo "leaks:"; cat /sys/kernel/debug/kmemleak; echo "end of leaks"
+"""
+"""Commands that ask the debug kernel what has leaked."""
+LOG = "\necho log:; dmesg\n"
+"""Commands that end with what the kernel has said."""
+_COMPLAINT = re.compile(r"WARNING|BUG|INFO: |possible|Call Trace|KASAN|Oops|Unable to handle|unreferenced")
 
 
 class Recorder:
@@ -154,6 +164,18 @@ def obstacle() -> str:
     return ""
 
 
+def check_kernel(ran: Ran, *, leaks: bool = False) -> str:
+    """The kernel complains of nothing in LOG; with leaks: nor LEAKS of the driver.  What was before LOG."""
+    output, _, log = ran.output.partition("log:\n")
+    assert log, ran.output
+    assert not _COMPLAINT.search(log), log
+    if leaks:
+        found = re.search("leaks:(.*)end of leaks", output, re.DOTALL)
+        assert found, output
+        assert "penglai" not in found[1], found[1]
+    return output
+
+
 def require() -> None:
     """For a test that boots Linux: skips it where Linux cannot be built, which in CI is a failure."""
     reason = obstacle()
@@ -165,10 +187,13 @@ def require() -> None:
 
 
 __all__ = [
+    "LEAKS",
+    "LOG",
     "Outcome",
     "Ran",
     "Recorder",
     "boot",
+    "check_kernel",
     "enclave_program",
     "host_program",
     "image",
