@@ -153,7 +153,7 @@ def test_an_engine_that_gives_up_stops_the_machine(monkeypatch: pytest.MonkeyPat
         def give_up(*_args: object, **_kwargs: object) -> None:
             raise penglai.MachineError("hart 0: Unicorn gave up with error 99")
 
-        monkeypatch.setattr(hart, "run", give_up)
+        monkeypatch.setattr(hart, "execute", give_up)
         run = machine.create("loop").start()
         with pytest.raises(penglai.MonitorBug, match="Unicorn gave up"):
             run.wait(PATIENCE)

@@ -264,21 +264,21 @@ def test_the_stopped_trap_happens_after_the_resume(raw: RawHost):
     raw.start(eid)
     hart = raw.board.harts[0]
     port = raw.board.host_port(hart)
-    real_run = hart.run
+    execute = hart.execute
     enclave = raw.monitor.enclaves()[0]
     gate, reached = threading.Event(), threading.Event()
 
     def run_and_pause(context):  # the hart's thread is slow between the trap and the monitor
-        trap = real_run(context)
+        cause = execute(context)
         reached.set()
         assert gate.wait(30)
-        return trap
+        return cause
 
-    hart.run = run_and_pause  # type: ignore[method-assign]
+    hart.execute = run_and_pause  # type: ignore[method-assign]
     thread, answers = threading.Thread(target=lambda: answers.append(raw.enter(eid, port)), daemon=True), []
     thread.start()
     assert reached.wait(30)
-    del hart.run
+    del hart.execute
     assert raw.call(HostCall.STOP, eid).error == 0
     assert raw.call(HostCall.RESUME, eid, 1).error == 0
     gate.set()

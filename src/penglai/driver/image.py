@@ -15,6 +15,7 @@ from penglai.abi import layout
 from penglai.abi.errors import BadArgumentError, ImageError, NoMemoryError
 from penglai.abi.riscv import PAGE_SIZE, PTE_PPN_SHIFT, TABLE_ENTRIES, Pte
 from penglai.driver.elf import Program, Segment, parse
+from penglai.machine.sv39 import plan_tables
 
 MAX_STACK_SIZE = layout.STACK_TOP - layout.MMAP_TOP
 SMALL_IMAGE = 4 << 20
@@ -175,19 +176,10 @@ def _make_tables(
 
     pages: virtual page numbers, ascending.  sources: 0 for the page of zeros, n for the n-th of content.
     """
-    leaves, leaf_of = np.unique(pages >> 9, return_inverse=True)
-    middles, middle_of = np.unique(leaves >> 9, return_inverse=True)
-    first_leaf = 1 + len(middles)
-    tables = np.zeros((first_leaf + len(leaves), TABLE_ENTRIES), dtype=np.uint64)
-    first_content = 1 + len(tables)
-    tables[0, middles] = _pointers(1 + np.arange(len(middles)))
-    tables[1 + middle_of, leaves % TABLE_ENTRIES] = _pointers(first_leaf + np.arange(len(leaves)))
-    ppns = np.where(sources == 0, 0, sources + first_content - 1).astype(np.uint64)
-    bits = flags | np.uint64(Pte.V)
-    tables[first_leaf + leaf_of, pages % TABLE_ENTRIES] = ppns << np.uint64(PTE_PPN_SHIFT) | bits
-    return tables
-
-
-def _pointers(table_numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Entries that point to tables; table 0 lies in page 1."""
-    return (table_numbers + 1).astype(np.uint64) << np.uint64(PTE_PPN_SHIFT) | np.uint64(Pte.V)
+    plan = plan_tables(pages)
+    words = np.zeros(plan.tables * TABLE_ENTRIES, dtype=np.uint64)
+    shift, valid = np.uint64(PTE_PPN_SHIFT), np.uint64(Pte.V)
+    words[plan.links] = np.arange(2, 1 + plan.tables, dtype=np.uint64) << shift | valid  # table 0 is page 1
+    ppns = np.where(sources == 0, 0, sources + plan.tables).astype(np.uint64)
+    words[plan.slots] = ppns << shift | flags | valid
+    return words.reshape(plan.tables, TABLE_ENTRIES)

@@ -19,6 +19,8 @@ from penglai.machine.memory import HostMemory
 
 log = logging.getLogger(__name__)
 
+RESUME, ANSWERED, WRITE = HostCall.RESUME, ResumeReason.OCALL, Ocall.WRITE
+
 TWO_WORDS = struct.Struct("<QQ")
 """What the monitor tells of an ocall: its id and its argument."""
 
@@ -60,8 +62,8 @@ class OcallServer:
     def serve(self, port: HostPort, task: Task) -> SbiResult | None:
         """Serve the ocall of a task and enter it again; None if somebody will do that later."""
         ocall, argument = TWO_WORDS.unpack(self._memory.read(task.word(0), TWO_WORDS.size))
-        if ocall == Ocall.WRITE and self._write(task):
-            return None
+        if ocall == WRITE:
+            return None if self._write(task) else self._answer(port, task, ocall, 0)
         if ocall == Ocall.RETURN_RELAY:
             with task.lock:
                 if task.run is not None:
@@ -75,7 +77,7 @@ class OcallServer:
         return self._answer(port, task, ocall, size)
 
     def _answer(self, port: HostPort, task: Task, ocall: int, size: int) -> SbiResult:
-        return port.ecall(sbi.EXTENSION, HostCall.RESUME, task.eid, ResumeReason.OCALL, ocall, 0, size)
+        return port.ecall(sbi.EXTENSION, RESUME, task.eid, ANSWERED, ocall, 0, size)
 
     def _memory_for(self, task: Task, size: int) -> int:
         try:

@@ -18,14 +18,16 @@ class Console:
 
     def __init__(self, listener: Callable[[int, bytes], None] | None = None) -> None:
         self.listener = listener
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._data = bytearray()
         self._read = 0
         self._dropped = 0
 
     def write(self, eid: int, text: bytes) -> None:  # noqa: ARG002 - the driver tells who wrote
         """Append text."""
-        with self._changed:
+        with self._lock:
             self._data += text
             excess = len(self._data) - KEPT_BYTES
             if excess > 0:
@@ -33,18 +35,19 @@ class Console:
                 del self._data[:excess]
                 self._dropped += excess
                 self._read = max(0, self._read - excess)
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
 
     def read(self) -> bytes:
         """What was written since the last read (of the latest 16 MiB)."""
-        with self._changed:
+        with self._lock:
             unread = self._data[self._read :]
             self._read = len(self._data)
             return bytes(unread)
 
     def getvalue(self) -> bytes:
         """Everything written so far (the latest 16 MiB of it)."""
-        with self._changed:
+        with self._lock:
             return bytes(self._data)
 
     @property
@@ -59,7 +62,7 @@ class Console:
 
     def clear(self) -> None:
         """Forget what was written."""
-        with self._changed:
+        with self._lock:
             self._data.clear()
             self._read = 0
 
@@ -67,8 +70,13 @@ class Console:
         """Wait until text was written.  Raises WaitTimeoutError after timeout seconds."""
         wanted = text.encode() if isinstance(text, str) else text
         with self._changed:
-            if not self._changed.wait_for(lambda: wanted in self._data, timeout):
-                raise WaitTimeoutError(f"{text!r} was not written within {timeout} seconds")
+            self._waiting += 1
+            try:
+                found = self._changed.wait_for(lambda: wanted in self._data, timeout)
+            finally:
+                self._waiting -= 1
+        if not found:
+            raise WaitTimeoutError(f"{text!r} was not written within {timeout} seconds")
 
     def __str__(self) -> str:
         return self.text

@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from array import array
 from collections.abc import Callable
 from operator import index
 
@@ -19,12 +20,26 @@ log = logging.getLogger(__name__)
 
 MAX_HARTS = 64
 REGISTER = (1 << 64) - 1
+TIME = int(Extension.TIME)
 
 Firmware = Callable[["Hart | None", int, int, tuple[int, ...]], SbiResult]
 """M-mode's answer to an SBI call: (hart, extension, function, arguments) -> result.
 
 hart: the one that called, None for a host thread without one.
 """
+
+
+class _Forks:
+    """How often this process, or one that it comes from, was forked."""
+
+    count = 0
+
+    @classmethod
+    def note(cls) -> None:
+        cls.count += 1
+
+
+os.register_at_fork(after_in_child=_Forks.note)
 
 
 class HostPort:
@@ -67,7 +82,7 @@ class Board:
         self._firmware: Firmware | None = None
         self._threads: list[threading.Thread] = []
         self._open = True
-        self._pid = os.getpid()
+        self._forks = _Forks.count
 
     def install(self, firmware: Firmware) -> None:
         """Put the M-mode software in: from now on it answers SBI calls that are not the machine's own."""
@@ -118,11 +133,16 @@ class Board:
     ) -> SbiResult:
         if not self._open:
             raise MachineError("the machine is switched off")
-        if os.getpid() != self._pid:
+        if _Forks.count != self._forks:
             raise MachineError("the machine lives in the process that made it, not in its forks")
-        extension, function = index(extension) & REGISTER, index(function) & REGISTER
-        arguments = tuple(index(argument) & REGISTER for argument in arguments)
-        if extension == Extension.TIME and function == 0 and hart is not None and len(arguments) == 1:
+        try:
+            extension, function, *words = array("Q", (extension, function, *arguments))
+        except OverflowError:  # more than a register holds: its low bits
+            extension, function, *words = (
+                index(word) & REGISTER for word in (extension, function, *arguments)
+            )
+        arguments = tuple(words)
+        if extension == TIME and function == 0 and hart is not None and len(arguments) == 1:
             hart.deadline = min(arguments[0] * riscv.NS_PER_TICK, (1 << 64) - 1)
             return SbiResult(0, 0)
         if self._firmware is None:
@@ -130,7 +150,7 @@ class Board:
         if hart is None:
             return self._firmware(None, extension, function, arguments)
         calling = self._calling[hart.id]
-        if not calling.acquire(blocking=False):
+        if not calling.acquire(False):
             raise MachineError(f"{hart!r} is in a call already; its port belongs to one thread")
         try:
             return self._firmware(hart, extension, function, arguments)

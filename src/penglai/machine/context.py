@@ -25,10 +25,21 @@ class Context(ctypes.Structure):
     )
 
 
-class TrapRecord(ctypes.Structure):
-    """Where hart.c leaves the trap."""
+class RunRecord(ctypes.Structure):
+    """Memory that a hart shares with hart.c: until when to run, and the trap that came.
 
-    _fields_ = (("cause", ctypes.c_uint64), ("epc", ctypes.c_uint64), ("tval", ctypes.c_uint64))
+    deadline: ns.  blocks: 0, or how many the next run has.  stale: not 0, if the next run has to forget
+    translated addresses first.
+    """
+
+    _fields_ = (
+        ("deadline", ctypes.c_uint64),
+        ("blocks", ctypes.c_uint64),
+        ("stale", ctypes.c_uint64),
+        ("cause", ctypes.c_uint64),
+        ("epc", ctypes.c_uint64),
+        ("tval", ctypes.c_uint64),
+    )
 
 
 class Trap(NamedTuple):

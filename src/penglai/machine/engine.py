@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from penglai.abi.errors import ToolchainError
-from penglai.machine.context import Context, TrapRecord
+from penglai.machine.context import Context, RunRecord
 from penglai.toolchain import compile_cached, package_dir, package_record
 
 
@@ -47,21 +47,11 @@ class Engine:
         pointer, word = ctypes.c_void_p, ctypes.c_uint64
         clock = ctypes.POINTER(ClockRecord)
         for loaded in (self.calls, self.quick):
-            _declare(loaded.clock_ns, word, clock)
-            _declare(loaded.hart_open, pointer, pointer, word, word, clock)
+            _declare(loaded.hart_open, pointer, pointer, word, word, clock, ctypes.POINTER(RunRecord))
             _declare(loaded.hart_close, None, pointer)
-            _declare(
-                loaded.hart_run,
-                ctypes.c_int,
-                pointer,
-                ctypes.POINTER(Context),
-                word,
-                word,
-                ctypes.POINTER(TrapRecord),
-            )
+            _declare(loaded.hart_run, ctypes.c_int, pointer, ctypes.POINTER(Context))
             _declare(loaded.hart_interrupt, None, pointer)
             _declare(loaded.hart_acknowledge, None, pointer)
-            _declare(loaded.hart_flush_tlb, None, pointer)
             _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
             _declare(loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, word, word)
             _declare(loaded.supervisor_close, None, pointer)

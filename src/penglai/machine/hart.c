@@ -38,7 +38,7 @@
 #define SPINS 2000
 #define DEAD_PAGES_MAX 256
 
-EXPORT uint64_t clock_ns(struct clock *clock)
+uint64_t clock_ns(struct clock *clock)
 {
     uint64_t manual = atomic_load(&clock->manual);
     if (manual)
@@ -350,7 +350,7 @@ static void load(struct hart *h, struct context *c)
 {
     /* Writing the privilege also drops an LR reservation that another context left. */
     write_reg(h, UC_RISCV_REG_PRIV, PRIV_M);
-    bool stale = atomic_exchange(&h->tlb_stale, 0);
+    bool stale = atomic_exchange(&h->run->stale, 0);
     if (stale || c->satp != h->satp) {
         h->satp = c->satp;
         write_reg(h, UC_RISCV_REG_SATP, c->satp);
@@ -394,7 +394,7 @@ EXPORT void hart_close(struct hart *h)
     free(h);
 }
 
-EXPORT struct hart *hart_open(void *ram, uint64_t base, uint64_t bytes, struct clock *clock)
+EXPORT struct hart *hart_open(void *ram, uint64_t base, uint64_t bytes, struct clock *clock, struct run *run)
 {
     struct hart *h = calloc(1, sizeof *h);
     if (!h)
@@ -403,22 +403,26 @@ EXPORT struct hart *hart_open(void *ram, uint64_t base, uint64_t bytes, struct c
         hart_close(h);
         return NULL;
     }
+    h->run = run;
     write_reg(h, UC_RISCV_REG_MSTATUS, MSTATUS_FS_DIRTY); /* the floating-point unit is on */
     return h;
 }
 
 /*
- * Runs a context until a trap, until `deadline` (clock ns), after `blocks` basic blocks if not 0, or
- * until hart_interrupt().  Returns 0, or the uc_err of an engine that gave up.
+ * Runs a context until a trap, which it leaves in the record, until the record's deadline, or until
+ * hart_interrupt().  Returns 0, or the uc_err of an engine that gave up.
  */
-EXPORT int hart_run(struct hart *h, struct context *c, uint64_t deadline, uint64_t blocks, struct trap *t)
+EXPORT int hart_run(struct hart *h, struct context *c)
 {
     enter_guest(h);
     load(h, c);
+    uint64_t blocks = h->run->blocks;
+    h->run->blocks = 0;
+    struct trap *t = &h->run->trap;
     struct access a;
     int error = 0;
     *t = (struct trap){.cause = CAUSE_M_TIMER};
-    if (arm(h, deadline, blocks)) {
+    if (arm(h, h->run->deadline, blocks)) {
         do
             error = step(h, &c->pc, t, &a);
         while (!error && t->cause == NO_CAUSE);
@@ -442,12 +446,6 @@ EXPORT void hart_interrupt(struct hart *h)
 EXPORT void hart_acknowledge(struct hart *h)
 {
     atomic_store(&h->pending, 0);
-}
-
-/* Page tables changed: the next run starts with an empty TLB.  From any thread. */
-EXPORT void hart_flush_tlb(struct hart *h)
-{
-    atomic_store(&h->tlb_stale, 1);
 }
 
 /*

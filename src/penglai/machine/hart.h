@@ -55,6 +55,14 @@ struct trap {
     uint64_t cause, epc, tval;
 };
 
+/* What Python and a hart of enclaves tell each other; penglai.machine.context has the same. */
+struct run {
+    uint64_t deadline; /* clock ns */
+    uint64_t blocks;   /* not 0: the next run ends after so many basic blocks instead */
+    _Atomic uint64_t stale; /* page tables changed: this run starts with an empty TLB */
+    struct trap trap;
+};
+
 struct clock {
     uint64_t origin;         /* CLOCK_MONOTONIC ns that count as 0 */
     _Atomic uint64_t manual; /* 0: follow CLOCK_MONOTONIC; else ns + 1, set by hand */
@@ -73,11 +81,11 @@ struct hart {
     uint64_t ram_base, ram_bytes;
     const uint8_t *hidden; /* for each page, whether the bus does not show it; NULL: it shows all */
     struct clock *clock;
+    struct run *run; /* NULL: a supervisor's */
 
     _Atomic uint32_t pending;  /* somebody wants the hart out of the guest; a futex word */
     _Atomic uint32_t in_guest; /* also the futex word that await_exit() sleeps on */
     _Atomic uint32_t sleepers;
-    _Atomic uint32_t tlb_stale;
 
     /* The rest is the hart's own thread's alone. */
     uint64_t satp, deadline, last_read;
@@ -111,7 +119,7 @@ uint32_t bits(uint32_t value, int high, int low);
 
 /* ---- hart.c ---- */
 
-EXPORT uint64_t clock_ns(struct clock *clock);
+uint64_t clock_ns(struct clock *clock);
 uint64_t read_reg(struct hart *h, int id);
 void write_reg(struct hart *h, int id, uint64_t value);
 

@@ -9,7 +9,7 @@ import weakref
 
 from penglai.abi.errors import MachineError
 from penglai.machine.clock import Clock
-from penglai.machine.context import NEVER, Context, Trap, TrapRecord
+from penglai.machine.context import NEVER, Context, RunRecord, Trap
 from penglai.machine.engine import engine
 from penglai.machine.memory import PhysicalMemory
 
@@ -19,40 +19,63 @@ MAX_STALE_RANGES = 256
 class Hart:
     """One hart of the machine.
 
-    id: its number, from 0.  `run` belongs to the hart's own thread; every other method may be called
-    from any thread.
+    id: its number, from 0.  `run` and `execute` belong to the hart's own thread; every other method may be
+    called from any thread.
     """
 
     def __init__(self, hart_id: int, memory: PhysicalMemory, clock: Clock) -> None:
         self.id = hart_id
-        self.deadline = NEVER
         self._engine = engine()
-        self._keep = (memory, clock)  # hart.c holds pointers into both
-        self._trap = TrapRecord()
+        self._record = RunRecord(deadline=NEVER)
+        self._keep = (memory, clock, self._record)  # hart.c holds pointers into all of them
         self._lock = threading.Lock()
         self._stale: list[tuple[int, int]] = []
         self._hart = self._engine.calls.hart_open(
-            memory.address, memory.base, memory.size, ctypes.byref(clock.record)
+            memory.address, memory.base, memory.size, ctypes.byref(clock.record), self._record
         )
+        self._hart_run = self._engine.calls.hart_run
         if not self._hart:
             raise MachineError("Unicorn could not make a hart; is the process short of memory?")
         # Not before the last reference is gone: a call under way on another thread holds one.
         weakref.finalize(self, self._engine.calls.hart_close, self._hart).atexit = False
 
+    @property
+    def deadline(self) -> int:
+        """When a run ends with a timer interrupt: ns of the machine's clock."""
+        return int(self._record.deadline)
+
+    @deadline.setter
+    def deadline(self, time: int) -> None:
+        self._record.deadline = time
+
     def run(self, context: Context, *, blocks: int = 0) -> Trap:
-        """Run context until a trap; on return it holds the exact state at trap.epc.
+        """`execute`, and the trap that came.
 
         blocks: if not 0, a timer interrupt comes after that many basic blocks instead of at
-        `deadline` (ns of the machine's clock): tests preempt exactly.  Raises MachineError if the
-        engine gives up.
+        `deadline`: tests preempt exactly.
+        """
+        self._record.blocks = blocks
+        self.execute(context)
+        return self.trap
+
+    @property
+    def trap(self) -> Trap:
+        """What ended the last run."""
+        record = self._record
+        return Trap(record.cause, record.epc, record.tval)
+
+    def execute(self, context: Context) -> int:
+        """Run context until a trap, whose cause it returns; the context is then exact.
+
+        Raises MachineError if the engine gives up.
         """
         if self._stale:
             self._drop_stale()
-        trap = self._trap
-        error = self._engine.calls.hart_run(self._hart, context, self.deadline, blocks, trap)
+        record = self._record
+        error = self._hart_run(self._hart, context)
         if error:
-            raise MachineError(f"hart {self.id}: Unicorn gave up with error {error} at {trap.epc:#x}")
-        return Trap(trap.cause, trap.epc, trap.tval)
+            raise MachineError(f"hart {self.id}: Unicorn gave up with error {error} at {record.epc:#x}")
+        return record.cause  # type: ignore[no-any-return]
 
     def interrupt(self) -> None:
         """Return when the hart executes no guest instruction and its context is saved.
@@ -68,7 +91,7 @@ class Hart:
 
     def flush_tlb(self) -> None:
         """Page tables changed: forget translated addresses before the next run."""
-        self._engine.quick.hart_flush_tlb(self._hart)
+        self._record.stale = 1
 
     def invalidate(self, start: int, end: int) -> None:
         """Memory at physical [start, end) changes hands: forget its translated code before the next run."""

@@ -19,7 +19,7 @@ from penglai.abi.sbi import RunValue
 from penglai.abi.state import State
 from penglai.monitor import mapping, reflect, relay, reports, servers, sharing, usermem
 from penglai.monitor.enclave import Enclave
-from penglai.monitor.ending import dissolve, end_server, tell_host
+from penglai.monitor.ending import dissolve, end_server, tell_host, tell_ocall
 from penglai.monitor.platform import Platform
 from penglai.monitor.refusal import Refusal
 from penglai.monitor.servers import complete
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 Outcome = RunValue | None
 Handler = Callable[[Platform, Enclave], Outcome]
+
+ASKING = State.OCALL, RunValue.OCALL
+"""An enclave that has asked the host: its state, and what the host is told."""
 
 MAX_RANDOM = 1 << 20
 """Bytes that one getrandom fills."""
@@ -232,12 +235,11 @@ def _return_relay(platform: Platform, run: Enclave) -> Outcome:
 
 
 def _ask_host(platform: Platform, run: Enclave, ocall: Ocall, argument: int) -> Outcome:
-    tell_host(platform, run.mailbox.ocall_id, ocall)
-    tell_host(platform, run.mailbox.ocall_arg0, argument)
+    tell_ocall(platform, run.mailbox, ocall, argument)
     run.ocall = ocall
-    run.state = State.OCALL
     run.active.account.ocalls += 1
-    return RunValue.OCALL
+    run.state, value = ASKING
+    return value
 
 
 def answer(platform: Platform, run: Enclave, ocall: int, pa: int, size: int) -> None:
@@ -249,17 +251,30 @@ def answer(platform: Platform, run: Enclave, ocall: int, pa: int, size: int) -> 
     """
     if run.ocall != ocall:
         raise Refusal(ErrorCode.GENERIC, f"no ocall {ocall} waits for an answer")
-    me = run.active
-    if ocall == Ocall.RETURN_RELAY:
-        region = relay.accept(platform, run, pa, size) if size else None
-        me.context.x[REG_A1] = region.start if region else 0
-        me.context.x[REG_A2] = region.size if region else 0
-    if ocall != Ocall.SBRK:
-        failed = ocall in (Ocall.READ_SECTOR, Ocall.WRITE_SECTOR) and not size
-        complete(me, RESULT_ERROR if failed else 0)
-    elif not size:
-        complete(me, RESULT_ERROR)
-    run.ocall = None  # with memory given, the enclave makes its call again
+    ANSWERS[ocall](platform, run, pa, size)
+    run.ocall = None
+
+
+def _text_written(_platform: Platform, run: Enclave, _pa: int, _size: int) -> None:
+    complete(run.active, 0)
+
+
+def _sector_moved(_platform: Platform, run: Enclave, _pa: int, size: int) -> None:
+    complete(run.active, 0 if size else RESULT_ERROR)
+
+
+def _memory_given(_platform: Platform, run: Enclave, _pa: int, size: int) -> None:
+    """With memory the enclave makes its call again."""
+    if not size:
+        complete(run.active, RESULT_ERROR)
+
+
+def _relay_given(platform: Platform, run: Enclave, pa: int, size: int) -> None:
+    region = relay.accept(platform, run, pa, size) if size else None
+    x = run.active.context.x
+    x[REG_A1] = region.start if region else 0
+    x[REG_A2] = region.size if region else 0
+    complete(run.active, 0)
 
 
 HANDLERS: dict[int, Handler] = {
@@ -295,4 +310,12 @@ OCALL_HANDLERS: dict[int, Handler] = {
     Ocall.SHM_DETACH: _result(_shm_detach),
     Ocall.SHM_DESTROY: _result(_shm_destroy),
     Ocall.SHM_EXTEND: _result(_shm_extend),
+}
+
+ANSWERS: dict[int, Callable[[Platform, Enclave, int, int], None]] = {
+    Ocall.WRITE: _text_written,
+    Ocall.SBRK: _memory_given,
+    Ocall.READ_SECTOR: _sector_moved,
+    Ocall.WRITE_SECTOR: _sector_moved,
+    Ocall.RETURN_RELAY: _relay_given,
 }

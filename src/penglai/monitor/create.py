@@ -12,17 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penglai.abi import layout
-from penglai.abi.riscv import PAGE_SIZE, REG_A0, REG_A1, Pte
+from penglai.abi.riscv import PAGE_SIZE, REG_A0, REG_A1, TABLE_ENTRIES, Pte
 from penglai.abi.sbi import CreateParam, EnclaveType, ShadowRunParam
 from penglai.abi.state import State
 from penglai.attestation.measure import measure
 from penglai.machine.context import Context
 from penglai.machine.pages import Pages
-from penglai.monitor.enclave import NO_PAGES, Blueprint, Enclave, Mailbox
+from penglai.machine.sv39 import TablePlan, plan_tables
+from penglai.monitor.enclave import NO_PAGES, Blueprint, Enclave, Mailbox, Mould
 from penglai.monitor.hosttable import read_image
 from penglai.monitor.mapping import DATA
 from penglai.monitor.ownership import MONITOR, Ownership
-from penglai.monitor.pagetable import Addresses, PageTable
+from penglai.monitor.pagetable import (
+    FLAGS,
+    Addresses,
+    Entries,
+    PageTable,
+    entry_flags,
+    make_entries,
+    page_numbers,
+)
 from penglai.monitor.platform import Platform
 from penglai.monitor.refusal import bad_argument
 from penglai.monitor.servers import first_context
@@ -75,15 +84,6 @@ class InstanceRequest:
     host: HostSide
 
 
-@dataclass(frozen=True)
-class Mapping:
-    """What an enclave's first page table maps: n pages."""
-
-    addresses: Addresses
-    pages: Pages
-    permissions: NDArray[np.uint8]
-
-
 def decode(ownership: Ownership, param_pa: int, kind: EnclaveType) -> CreateRequest:
     """Copy and check the create_param at param_pa.  Raises Refusal."""
     param = CreateParam.from_buffer_copy(ownership.read_host(param_pa, ctypes.sizeof(CreateParam)))
@@ -117,7 +117,8 @@ def build(platform: Platform, request: CreateRequest) -> Enclave:
     if shadow and (image.addresses >= layout.MMAP_TOP).any():
         raise bad_argument("a shadow has no stack: its instances get theirs when they are made")
 
-    with _Construction(platform, request.host, len(image.sources), image.addresses) as site:
+    plan, flags = _lay_out(image.addresses, image.permissions, request.host.shm_size)
+    with _Construction(platform, request.host, len(image.sources), plan) as site:
         ownership.copy_from_host(image.sources, site.own)
 
         def read(which: slice) -> bytes | memoryview:
@@ -131,7 +132,8 @@ def build(platform: Platform, request: CreateRequest) -> Enclave:
         addresses = np.append(image.addresses, np.uint64(layout.KERNEL_BUFFER))
         permissions = np.append(image.permissions, np.uint8(DATA))
         measurement = measure(request.entry, addresses, permissions, read)
-        table = site.map(Mapping(image.addresses, site.own, image.permissions))
+        words = np.zeros(plan.tables * TABLE_ENTRIES, dtype=np.uint64)
+        table = site.map(words, plan.slots, flags)
         eid = site.finish()
     return Enclave(
         eid=eid,
@@ -157,20 +159,11 @@ def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -
     Raises Refusal, with everything as it was before.
     """
     assert shadow.blueprint is not None
-    blueprint = shadow.blueprint
-    bottom = layout.STACK_TOP - request.stack_pages * PAGE_SIZE
-    if bottom < layout.MMAP_TOP:
-        raise bad_argument(f"a stack of {request.stack_pages} pages: the address space has no room for it")
-    stack = np.arange(bottom, layout.STACK_TOP, PAGE_SIZE, dtype=np.uint64)
-    addresses = np.concatenate([blueprint.addresses, stack])
-    permissions = np.append(blueprint.permissions, np.full(len(stack), DATA, dtype=np.uint8))
-    writable = blueprint.permissions & Pte.W != 0
-    count = int(np.count_nonzero(writable))
-    with _Construction(platform, request.host, count + len(stack), addresses) as site:
-        platform.memory.pages[site.own[:count]] = platform.memory.pages[blueprint.pages[writable]]
-        pages = np.concatenate([blueprint.pages, site.own[count:]])
-        pages[: len(writable)][writable] = site.own[:count]
-        table = site.map(Mapping(addresses, pages, permissions))
+    mould = _mould_for(platform, shadow.blueprint, request.stack_pages, request.host.shm_size)
+    count = len(mould.sources)
+    with _Construction(platform, request.host, count + request.stack_pages, mould.plan) as site:
+        platform.memory.pages[site.own[:count]] = platform.memory.pages[mould.sources]
+        table = site.map(mould.words.copy(), mould.slots, mould.flags)
         eid = site.finish()
     return Enclave(
         eid=eid,
@@ -189,21 +182,57 @@ def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -
     )
 
 
+def _lay_out(
+    addresses: Addresses, permissions: NDArray[np.uint8], shm_size: int
+) -> tuple[TablePlan, Entries]:
+    """The plan of an enclave's first table, and the lower bits of its entries.
+
+    It maps n pages of the enclave's own, as given, then its shared memory, then its kernel buffer.
+    """
+    shared = np.arange(layout.SHARED_BASE, layout.SHARED_BASE + shm_size, PAGE_SIZE, dtype=np.uint64)
+    buffer = np.array([layout.KERNEL_BUFFER], dtype=np.uint64)
+    extra = np.full(len(shared) + 1, entry_flags(DATA), dtype=np.uint64)
+    plan = plan_tables(page_numbers(np.concatenate([addresses, shared, buffer])))
+    return plan, np.concatenate([FLAGS[permissions], extra])
+
+
+def _mould_for(platform: Platform, blueprint: Blueprint, stack_pages: int, shm_size: int) -> Mould:
+    """What a shadow's instances with such a stack and shared memory have in common; the latest is kept.
+
+    Raises Refusal (bad argument) for a stack that the address space has no room for.
+    """
+    found = blueprint.mould
+    if found is not None and (found.stack_pages, found.shm_size) == (stack_pages, shm_size):
+        return found
+    bottom = layout.STACK_TOP - stack_pages * PAGE_SIZE
+    if bottom < layout.MMAP_TOP:
+        raise bad_argument(f"a stack of {stack_pages} pages: the address space has no room for it")
+    stack = np.arange(bottom, layout.STACK_TOP, PAGE_SIZE, dtype=np.uint64)
+    permissions = np.concatenate([blueprint.permissions, np.full(stack_pages, DATA, dtype=np.uint8)])
+    plan, flags = _lay_out(np.concatenate([blueprint.addresses, stack]), permissions, shm_size)
+    fixed = np.flatnonzero(blueprint.permissions & Pte.W == 0)
+    own = np.ones(len(plan.slots), dtype=np.bool_)
+    own[fixed] = False
+    words = np.zeros(plan.tables * TABLE_ENTRIES, dtype=np.uint64)
+    words[plan.slots[fixed]] = make_entries(platform.memory, blueprint.pages[fixed], flags[fixed])
+    sources = blueprint.pages[own[: len(blueprint.pages)]]
+    blueprint.mould = Mould(stack_pages, shm_size, plan, words, plan.slots[own], flags[own], sources)
+    return blueprint.mould
+
+
 class _Construction:
     """The pages of an enclave that is being made; leaving it with an exception gives them all back.
 
     own: zeroed pages for the enclave.  buffer: the kernel buffer.  shm: the host's shared memory.
     """
 
-    def __init__(self, platform: Platform, host: HostSide, count: int, addresses: Addresses) -> None:
+    def __init__(self, platform: Platform, host: HostSide, count: int, plan: TablePlan) -> None:
         self._platform = platform
         self._host = host
-        shared = np.arange(layout.SHARED_BASE, layout.SHARED_BASE + host.shm_size, PAGE_SIZE, dtype=np.uint64)
-        self._extra = np.append(shared, np.uint64(layout.KERNEL_BUFFER))
-        tables = 1 + PageTable(platform.memory, 0).missing_tables(np.concatenate([addresses, self._extra]))
-        self._taken = platform.ownership.take(count + tables, MONITOR)
+        self._plan = plan
+        self._taken = platform.ownership.take(count + plan.tables, MONITOR)
         self.own: Pages = self._taken[:count]
-        self._spare: Pages = self._taken[count:]
+        self._tables: Pages = self._taken[count:]
         self.shm: Pages = NO_PAGES
         self.buffer = -1
 
@@ -219,15 +248,13 @@ class _Construction:
         if error is not None:
             self._undo()
 
-    def map(self, mapping: Mapping) -> PageTable:
-        """The page table, with the kernel buffer and the shared memory in it."""
-        table = PageTable(self._platform.memory, int(self._spare[0]))
-        addresses = np.concatenate([mapping.addresses, self._extra])
-        pages = np.concatenate([mapping.pages, self.shm, [self.buffer]])
-        permissions = np.append(mapping.permissions, np.full(len(self._extra), DATA, dtype=np.uint8))
-        order = np.argsort(addresses)
-        table.map(addresses[order], pages[order], permissions[order], self._spare[1:])
-        return table
+    def map(self, words: Entries, slots: NDArray[np.int64], flags: Entries) -> PageTable:
+        """The page table.  words: all of it but the entries of the enclave's own pages, its shared memory and
+        its kernel buffer, which have these places and lower bits."""
+        memory = self._platform.memory
+        pages = np.concatenate([self.own, self.shm, (self.buffer,)])
+        words[slots] = make_entries(memory, pages, flags)
+        return PageTable(memory, self._plan, self._tables, words)
 
     def finish(self) -> int:
         """Nothing can be refused any more: the eid, which the host is told, and which owns the pages."""

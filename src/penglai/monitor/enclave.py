@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,8 @@ from penglai.abi.state import State
 from penglai.machine.context import Context
 from penglai.machine.hart import Hart
 from penglai.machine.pages import Pages
-from penglai.monitor.pagetable import Addresses, PageTable
+from penglai.machine.sv39 import TablePlan
+from penglai.monitor.pagetable import Addresses, Entries, PageTable
 from penglai.monitor.regions import Region, Regions, Source
 
 NO_PAGES: Pages = np.empty(0, dtype=np.int64)
@@ -49,12 +51,33 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Mould:
+    """What all instances of a shadow that have as much stack and shared memory (bytes) have in common.
+
+    words: their page table, without the entries of the pages that each has for itself: these go to `slots`,
+    with the lower bits `flags`.  sources: the shadow's pages that each has a copy of.
+    """
+
+    stack_pages: int
+    shm_size: int
+    plan: TablePlan
+    words: Entries
+    slots: NDArray[np.int64]
+    flags: Entries
+    sources: Pages
+
+
+@dataclass
 class Blueprint:
-    """The pages of a shadow, from which its instances are made: address, page and permissions of each."""
+    """The pages of a shadow, from which its instances are made: address, page and permissions of each.
+
+    mould: what the latest instances were made with; the shadow's lock guards it.
+    """
 
     addresses: Addresses
     pages: Pages
     permissions: NDArray[np.uint8]
+    mould: Mould | None = None
 
 
 @dataclass(frozen=True)
@@ -66,8 +89,7 @@ class Reflected:
     a7: int
 
 
-@dataclass(frozen=True)
-class Frame:
+class Frame(NamedTuple):
     """A call of a server under way.
 
     argument: address of the call_arg in the caller, 0 if nobody waits for the answer; request: what was

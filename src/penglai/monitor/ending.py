@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import struct
 
 import numpy as np
 
@@ -9,12 +10,16 @@ from penglai.abi.sbi import EnclaveInfo, EnclaveType
 from penglai.abi.state import State
 from penglai.machine.context import Context
 from penglai.monitor import servers, sharing
-from penglai.monitor.enclave import Enclave
+from penglai.monitor.enclave import Enclave, Mailbox
 from penglai.monitor.ownership import MONITOR
 from penglai.monitor.platform import Platform
 from penglai.monitor.refusal import Refusal
 
 log = logging.getLogger(__name__)
+
+WORD_BYTES = 8
+Measurement = ctypes.c_uint8 * 32
+TWO_WORDS = struct.Struct("<QQ")
 
 
 def end(platform: Platform, enclave: Enclave, state: State) -> None:
@@ -75,7 +80,7 @@ def report(platform: Platform, enclave: Enclave, pa: int) -> None:
         stops=account.stops,
         preemptions=account.preemptions,
         entry=enclave.entry,
-        measurement=(ctypes.c_uint8 * 32)(*enclave.measurement),
+        measurement=Measurement.from_buffer_copy(enclave.measurement),
         calls=account.calls,
         server_calls=account.server_calls,
         ocalls=account.ocalls,
@@ -86,6 +91,15 @@ def report(platform: Platform, enclave: Enclave, pa: int) -> None:
 def tell_host(platform: Platform, word_pa: int, value: int) -> None:
     """Write a word of the enclave's mailbox.  A host that has given it away meanwhile gets nothing."""
     _write(platform, word_pa, value.to_bytes(8, "little"))
+
+
+def tell_ocall(platform: Platform, mailbox: Mailbox, ocall: int, argument: int) -> None:
+    """Write what an enclave asks of the host; in one go where the two words adjoin, as drivers have them."""
+    if mailbox.ocall_arg0 == mailbox.ocall_id + WORD_BYTES:
+        _write(platform, mailbox.ocall_id, TWO_WORDS.pack(ocall, argument))
+        return
+    tell_host(platform, mailbox.ocall_id, ocall)
+    tell_host(platform, mailbox.ocall_arg0, argument)
 
 
 def _write(platform: Platform, pa: int, data: bytes) -> None:

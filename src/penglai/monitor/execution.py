@@ -46,6 +46,12 @@ ADDRESS_FAULTS = {
 }
 """Causes whose tval is an address.  Of the others the host learns where they happened."""
 
+ECALL, TIMER, SOFTWARE = Cause.ECALL_U, Cause.M_TIMER_INTERRUPT, Cause.M_SOFTWARE_INTERRUPT
+ENTER = Call.ENTER
+"""Bound once, as elsewhere on the way of every call: finding an enum's member takes longer than comparing."""
+
+RESULTS = {value: SbiResult(ErrorCode.OK, value) for value in RunValue}
+
 
 def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
     """Run a RUNNABLE enclave on this hart until something is for the host; the answer to its SBI call.
@@ -53,24 +59,24 @@ def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
     The caller holds the enclave's lock, which is released while the enclave executes and held again on
     return.
     """
-    enclave.state = next_state(Call.ENTER, enclave.state)
+    enclave.state = next_state(ENTER, enclave.state)
     enclave.hart = hart
     enclave.entered_ns = platform.clock.now()
     while True:
         enclave.lock.release()
         try:
-            trap = hart.run(enclave.active.context)
+            cause = hart.execute(enclave.active.context)
         finally:
             enclave.lock.acquire()
-        if enclave.hart is not hart or trap.cause == Cause.M_SOFTWARE_INTERRUPT:
+        if enclave.hart is not hart or cause == SOFTWARE:
             hart.acknowledge()
         if enclave.hart is not hart:
             return _taken_away(enclave)
-        value = _handle(platform, enclave, trap)
+        value = _handle(platform, enclave, hart, cause)
         if value is not None:
             if enclave.hart is not None:
                 enclave.leave_hart(platform.clock.now())
-            return SbiResult(ErrorCode.OK, value)
+            return RESULTS[value]
 
 
 def take_off(platform: Platform, enclave: Enclave) -> None:
@@ -89,21 +95,21 @@ def _taken_away(enclave: Enclave) -> SbiResult:
     return SbiResult(ErrorCode.OK, RunValue.TIMER)
 
 
-def _handle(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
+def _handle(platform: Platform, enclave: Enclave, hart: Hart, cause: int) -> calls.Outcome:
     """Deal with a trap of the enclave; None if it goes on at once."""
-    active = enclave.active
-    if trap.cause == Cause.ECALL_U:
+    if cause == ECALL:
+        active = enclave.active
         if active.context.x[REG_A6] == ecall.EXTENSION:
             return calls.handle(platform, enclave, active.context.x[REG_A7])
         if reflect.enter(active):
             return None
-    if trap.cause == Cause.M_TIMER_INTERRUPT:
+    if cause == TIMER:
         enclave.account.preemptions += 1
         enclave.state = State.RUNNABLE
         return RunValue.TIMER
-    if trap.cause == Cause.M_SOFTWARE_INTERRUPT:
+    if cause == SOFTWARE:
         return None  # nobody took the enclave away: a stale request
-    return _fault(platform, enclave, trap)
+    return _fault(platform, enclave, hart.trap)
 
 
 def _fault(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:

@@ -7,14 +7,14 @@ The monitor executes this table, the documentation prints it, the tests enumerat
 no entry for a call refuses it, and nothing changes.
 """
 
-from enum import Enum
+from enum import StrEnum
 
 from penglai.abi.errors import ErrorCode
 from penglai.abi.state import State
 from penglai.monitor.refusal import Refusal
 
 
-class Call(Enum):
+class Call(StrEnum):
     """What the host can ask of an enclave.
 
     RUN, STOP, RESUME and DESTROY are what host programs call.  ENTER and ANSWER are the driver's part of

@@ -6,8 +6,8 @@
 import ctypes
 import functools
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 from penglai.abi import sbi
 from penglai.abi.errors import ErrorCode, MonitorBug
@@ -30,6 +30,8 @@ from penglai.monitor.refusal import Refusal, bad_argument
 log = logging.getLogger(__name__)
 
 OK = SbiResult(ErrorCode.OK, 0)
+STOP, TIMER, OCALL = ResumeReason.STOP, ResumeReason.TIMER, ResumeReason.OCALL
+ENTER, ANSWER, RUNNABLE = Call.ENTER, Call.ANSWER, State.RUNNABLE
 PREEMPTED = SbiResult(ErrorCode.OK, RunValue.TIMER)
 
 
@@ -60,9 +62,10 @@ class Monitor:
         if extension != sbi.EXTENSION or function not in _CALLS:
             return SbiResult(Status.NOT_SUPPORTED, 0)
         name, arity, handler = _CALLS[function]
-        padded = (*arguments, *([0] * arity))[:arity]
+        if len(arguments) != arity:
+            arguments = (*arguments, *([0] * arity))[:arity]
         try:
-            return handler(self, hart, *padded)
+            return handler(self, hart, *arguments)
         except Refusal as refusal:
             log.debug("%s%r refused: %s", name, arguments, refusal.reason)
             return SbiResult(refusal.code, refusal.value)
@@ -128,19 +131,19 @@ class Monitor:
 
     def _resume(self, hart: Hart | None, eid: int, reason: int, ocall: int, pa: int, size: int) -> SbiResult:
         with self._locked(eid) as enclave:
-            if reason == ResumeReason.STOP:
+            if reason == STOP:
                 enclave.state = next_state(Call.RESUME, enclave.state)
                 if enclave.ocall is not None:
                     enclave.state = State.OCALL
                 return OK
-            if reason == ResumeReason.TIMER:
-                next_state(Call.ENTER, enclave.state)
+            if reason == TIMER:
+                next_state(ENTER, enclave.state)
                 return self._go(hart, enclave)
-            if reason == ResumeReason.OCALL:
-                after = next_state(Call.ANSWER, enclave.state)
+            if reason == OCALL:
+                after = next_state(ANSWER, enclave.state)
                 calls.answer(self.platform, enclave, ocall, pa, size)
                 enclave.state = after
-                return self._go(hart, enclave) if after is State.RUNNABLE else PREEMPTED
+                return self._go(hart, enclave) if after is RUNNABLE else PREEMPTED
             raise bad_argument(f"resume reason {reason}")
 
     def _destroy(self, _hart: Hart | None, eid: int, kind: EnclaveType) -> SbiResult:
@@ -205,24 +208,36 @@ class Monitor:
         """Enter a RUNNABLE enclave; without a hart it stays preempted before its next instruction."""
         return PREEMPTED if hart is None else execution.enter(self.platform, hart, enclave)
 
-    @contextmanager
-    def _locked(self, eid: int) -> Iterator[Enclave]:
-        """The live enclave eid, under its lock.
-
-        Raises Refusal (no such enclave).  The enclave may end while this waits for its lock: every call
-        looks at its state before anything else.
-        """
+    def _locked(self, eid: int) -> "_Locked":
+        """The live enclave eid, under its lock.  Raises Refusal (no such enclave)."""
         enclave = self.platform.registry.find(eid)
         if enclave is None:
             raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"no enclave {eid}")
-        with enclave.lock:
-            if enclave.state not in LIVE:
-                raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"enclave {eid} has ended")
-            yield enclave
+        return _Locked(enclave)
 
     def enclaves(self) -> list[Enclave]:
         """The records of all live enclaves: for tests and tools inside the monitor's walls."""
         return self.platform.registry.enclaves()
+
+
+class _Locked:
+    """with it: an enclave's lock is held, and the enclave lives, though it may have been waited for."""
+
+    __slots__ = ("_enclave",)
+
+    def __init__(self, enclave: Enclave) -> None:
+        self._enclave = enclave
+
+    def __enter__(self) -> Enclave:
+        enclave = self._enclave
+        enclave.lock.acquire()
+        if enclave.state not in LIVE:
+            enclave.lock.release()
+            raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"enclave {enclave.eid} has ended")
+        return enclave
+
+    def __exit__(self, *_: object) -> None:
+        self._enclave.lock.release()
 
 
 def _of(kind: EnclaveType, handler: Callable[..., SbiResult]) -> Callable[..., SbiResult]:

@@ -16,11 +16,13 @@ it happens under the memory's lock, which the host's accesses take too, so that 
 hands between a check and the copy that relies on it.
 """
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
 from penglai.abi.errors import ErrorCode, MonitorBug
-from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE
+from penglai.abi.riscv import CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE
 from penglai.machine.memory import PhysicalMemory
 from penglai.machine.pages import Pages, zeros
 from penglai.monitor.refusal import Refusal, bad_argument, breach
@@ -47,8 +49,10 @@ class Ownership:
     def __init__(self, memory: PhysicalMemory) -> None:
         self._memory = memory
         self._lock = memory.lock
+        self._base, self._size = memory.base, memory.size
         self._owner: NDArray[np.int32] = zeros(memory.page_count, np.int32)  # all HOST
         self._relay: NDArray[np.bool_] = zeros(memory.page_count, np.bool_)
+        self._owner_of = memoryview(self._owner.data)  # one of them: a fraction of what numpy takes for it
         self._attached: NDArray[np.int32] = zeros(memory.page_count, np.int32)
         self._pool: NDArray[np.int64] = zeros(memory.page_count, np.int64)
         self._free = 0
@@ -116,18 +120,18 @@ class Ownership:
     def assign(self, pages: Pages, before: int, after: int) -> None:
         """Hand pages from one owner inside secure memory to another."""
         with self._lock:
-            if (self._owner[pages] != before).any():
+            if not self._all_owned(pages, before):
                 raise MonitorBug(f"assigning pages of {before} that it does not own")
             self._owner[pages] = after
 
     def release(self, pages: Pages, owner: int) -> None:
         """Scrub owner's pages and put them into the pool; relay pages among them go back to the host."""
-        if (self._owner[pages] != owner).any():
+        if not self._all_owned(pages, owner):
             raise MonitorBug(f"releasing pages of {owner} that it does not own")
         self._scrub(pages)
         with self._lock:
             borrowed = self._relay[pages]
-            if borrowed.any():
+            if np.count_nonzero(borrowed):
                 self._show(pages[borrowed], HOST)
                 pages = pages[~borrowed]
             self._owner[pages] = FREE
@@ -153,7 +157,7 @@ class Ownership:
     def hand_back(self, pages: Pages, owner: int) -> None:
         """Give owner's relay pages to the host, as they are."""
         with self._lock:
-            if not (self._relay[pages] & (self._owner[pages] == owner)).all():
+            if not (self._all_owned(pages, owner) and np.count_nonzero(self._relay[pages]) == len(pages)):
                 raise MonitorBug(f"handing back pages of {owner} that are no relay pages of its")
             self._show(pages, HOST)
 
@@ -189,7 +193,8 @@ class Ownership:
         self._check_host_range(pa, size, align=PAGE_SIZE)
         pages = self._range(pa, size)
         with self._lock:
-            if not np.isin(self._owner[pages], (HOST, SHM)).all():
+            owners = self._owner[pages]
+            if np.count_nonzero(owners == HOST) + np.count_nonzero(owners == SHM) != len(pages):
                 raise breach(f"[{pa:#x}, +{size:#x}) is not the host's to share")
             self._owner[pages] = SHM
             self._attached[pages] += 1
@@ -198,7 +203,7 @@ class Ownership:
     def detach(self, pages: Pages) -> None:
         """One enclave maps them no more."""
         with self._lock:
-            if (self._owner[pages] != SHM).any():
+            if not self._all_owned(pages, SHM):
                 raise MonitorBug("detaching pages that are no shared memory")
             self._attached[pages] -= 1
             self._owner[pages[self._attached[pages] == 0]] = HOST
@@ -234,16 +239,19 @@ class Ownership:
         for start in range(0, len(sources), COPY_BATCH):
             source = sources[start : start + COPY_BATCH]
             with self._lock:
-                if (self._owner[source] != HOST).any():
+                if not self._all_owned(source, HOST):
                     raise breach("a page of the image is not the host's")
                 pages[targets[start : start + COPY_BATCH]] = pages[source]
+
+    def _all_owned(self, pages: Pages, owner: int) -> bool:
+        return int(np.count_nonzero(self._owner[pages] == owner)) == len(pages)
 
     def _range(self, pa: int, size: int) -> Pages:
         return np.arange(self._memory.page_of(pa), self._memory.page_of(pa + size), dtype=np.int64)
 
     def _hide(self, pages: Pages, owner: int) -> None:
         """Pages of the host leave its bus."""
-        if (self._owner[pages] != HOST).any():
+        if not self._all_owned(pages, HOST):
             raise breach("a page that is to be given away is not the host's")
         if self._memory.is_mapped(pages):
             raise breach("a page that is to be given away is mapped in a program of the host")
@@ -258,24 +266,21 @@ class Ownership:
     def _check_host_range(self, pa: int, size: int, align: int) -> None:
         if pa % align:
             raise bad_argument(f"physical address {pa:#x} is not aligned to {align}")
-        if not self._memory.contains(pa, size):
+        if size < 0 or not 0 <= pa - self._base <= self._size - size:
             raise breach(f"[{pa:#x}, +{size:#x}) is outside RAM")
 
     def _scrub(self, pages: Pages) -> None:
         """Clear pages: in runs, which costs a third of one by one, where there are few."""
-        starts = np.flatnonzero(np.diff(pages) != 1) + 1
-        if len(starts) * FEW_RUNS > len(pages):
+        breaks = np.flatnonzero(pages[1:] - pages[:-1] != 1)
+        if len(breaks) * FEW_RUNS > len(pages):
             self._memory.pages[pages] = 0
             return
-        for run in np.split(pages, starts):
-            if len(run):
-                self._memory.pages[run[0] : run[-1] + 1] = 0
+        for first, last in pairwise((-1, *breaks.tolist(), len(pages) - 1)):
+            if last > first:
+                self._memory.pages[pages[first + 1] : pages[last] + 1] = 0
 
     def _check_host_owned(self, pa: int, size: int) -> None:
-        first, last = self._memory.page_of(pa), self._memory.page_of(pa + size - 1)
-        if first == last:  # as good as always: a struct, a word
-            if self._owner[first] != HOST:
-                raise breach(f"[{pa:#x}, +{size:#x}) is not the host's")
-            return
-        if (self._owner[first : last + 1] != HOST).any():
+        first, last = (pa - self._base) >> PAGE_SHIFT, (pa + size - 1 - self._base) >> PAGE_SHIFT
+        one = first == last  # as good as always: a struct, a word
+        if self._owner_of[first] != HOST if one else np.count_nonzero(self._owner[first : last + 1]):
             raise breach(f"[{pa:#x}, +{size:#x}) is not the host's")

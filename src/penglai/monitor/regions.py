@@ -2,8 +2,8 @@
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.machine.pages import Pages
@@ -20,8 +20,7 @@ class Source(Enum):
     """Shared between enclaves; the enclave owns none of it."""
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """Consecutive pages from address start on, in order of address.
 
     lent: the enclave is a server and has them for the length of a call; they are its caller's.
@@ -45,11 +44,11 @@ class Region:
     def part(self, start: int, end: int) -> "Region":
         """The part from address start to end, both at pages of the region."""
         first, last = (start - self.start) // PAGE_SIZE, (end - self.start) // PAGE_SIZE
-        return replace(self, start=start, pages=self.pages[first:last])
+        return Region(start, self.pages[first:last], self.source, self.lent)
 
     def moved(self, start: int, *, lent: bool = False) -> "Region":
         """The same pages at another address."""
-        return replace(self, start=start, lent=lent)
+        return Region(start, self.pages, self.source, lent)
 
 
 class Regions:

@@ -10,6 +10,7 @@ from penglai.machine.memory import PhysicalMemory
 from penglai.monitor.pagetable import PageTable
 
 READABLE, WRITABLE = int(Pte.R), int(Pte.W)
+BOTH = READABLE | WRITABLE
 
 UPPER_BITS = (1 << (64 - ADDRESS_BITS)) - 1
 
@@ -20,14 +21,12 @@ class BadPointer(Exception):  # noqa: N818 - an answer to the enclave, not an er
 
 def read(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
     """Copy of size bytes at a virtual address.  Raises BadPointer."""
-    return b"".join(memory.read(pa, length) for pa, length in _pieces(memory, table, address, size, READABLE))
+    return _copy(memory, _pieces(memory, table, address, size, READABLE))
 
 
 def read_writable(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
     """`read`, of memory to which the answer will be written.  Raises BadPointer unless both would work."""
-    return b"".join(
-        memory.read(pa, length) for pa, length in _pieces(memory, table, address, size, READABLE | WRITABLE)
-    )
+    return _copy(memory, _pieces(memory, table, address, size, BOTH))
 
 
 def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -> None:
@@ -57,6 +56,12 @@ def read_name(memory: PhysicalMemory, table: PageTable, address: int) -> str:
 def decode_name(name: bytes) -> str:
     """Text of a name; equal for equal bytes only: a backslash is two, for one alone stands for a byte."""
     return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def _copy(memory: PhysicalMemory, pieces: list[tuple[int, int]]) -> bytes:
+    if len(pieces) == 1:  # as good as always
+        return memory.read(*pieces[0])
+    return b"".join(memory.read(pa, length) for pa, length in pieces)
 
 
 def _pieces(
