@@ -61,7 +61,8 @@ def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
 
 def _release(platform: Platform, enclave: Enclave) -> None:
     platform.forget_code(enclave.code)
-    platform.ownership.release(np.concatenate(list(enclave.owned())), enclave.eid)
+    parts = [pages for pages in enclave.owned() if len(pages)]
+    platform.ownership.release(parts[0] if len(parts) == 1 else np.concatenate(parts), enclave.eid)
     platform.ownership.release(np.array(enclave.table.tables, dtype=np.int64), MONITOR)
 
 

@@ -16,15 +16,13 @@ it happens under the memory's lock, which the host's accesses take too, so that 
 hands between a check and the copy that relies on it.
 """
 
-from itertools import pairwise
-
 import numpy as np
 from numpy.typing import NDArray
 
 from penglai.abi.errors import ErrorCode, MonitorBug
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE
 from penglai.machine.memory import PhysicalMemory
-from penglai.machine.pages import Pages, zeros
+from penglai.machine.pages import Pages, runs, zeros
 from penglai.monitor.refusal import Refusal, bad_argument, breach
 
 HOST = 0
@@ -40,7 +38,7 @@ VISIBLE = (HOST, BUFFER, SHM)
 COPY_BATCH = 256
 """Pages copied under one hold of the lock: 1 MiB, so that no other hart waits long."""
 FEW_RUNS = 8
-"""Pages are cleared run by run if these are so long on average."""
+"""Pages are released run by run if these are so long on average."""
 
 
 class Ownership:
@@ -126,15 +124,19 @@ class Ownership:
 
     def release(self, pages: Pages, owner: int) -> None:
         """Scrub owner's pages and put them into the pool; relay pages among them go back to the host."""
-        if not self._all_owned(pages, owner):
-            raise MonitorBug(f"releasing pages of {owner} that it does not own")
-        self._scrub(pages)
+        parts = _parts(pages)
+        for part in parts:
+            if np.count_nonzero(self._owner[part] != owner):
+                raise MonitorBug(f"releasing pages of {owner} that it does not own")
+            self._memory.pages[part] = 0
         with self._lock:
-            borrowed = self._relay[pages]
-            if np.count_nonzero(borrowed):
+            if any(np.count_nonzero(self._relay[part]) for part in parts):
+                borrowed = self._relay[pages]
                 self._show(pages[borrowed], HOST)
                 pages = pages[~borrowed]
-            self._owner[pages] = FREE
+                parts = [pages]
+            for part in parts:
+                self._owner[part] = FREE
             self._pool[self._free : self._free + len(pages)] = pages[::-1]
             self._free += len(pages)
 
@@ -202,6 +204,8 @@ class Ownership:
 
     def detach(self, pages: Pages) -> None:
         """One enclave maps them no more."""
+        if not len(pages):
+            return
         with self._lock:
             if not self._all_owned(pages, SHM):
                 raise MonitorBug("detaching pages that are no shared memory")
@@ -269,18 +273,14 @@ class Ownership:
         if size < 0 or not 0 <= pa - self._base <= self._size - size:
             raise breach(f"[{pa:#x}, +{size:#x}) is outside RAM")
 
-    def _scrub(self, pages: Pages) -> None:
-        """Clear pages: in runs, which costs a third of one by one, where there are few."""
-        breaks = np.flatnonzero(pages[1:] - pages[:-1] != 1)
-        if len(breaks) * FEW_RUNS > len(pages):
-            self._memory.pages[pages] = 0
-            return
-        for first, last in pairwise((-1, *breaks.tolist(), len(pages) - 1)):
-            if last > first:
-                self._memory.pages[pages[first + 1] : pages[last] + 1] = 0
-
     def _check_host_owned(self, pa: int, size: int) -> None:
         first, last = (pa - self._base) >> PAGE_SHIFT, (pa + size - 1 - self._base) >> PAGE_SHIFT
         one = first == last  # as good as always: a struct, a word
         if self._owner_of[first] != HOST if one else np.count_nonzero(self._owner[first : last + 1]):
             raise breach(f"[{pa:#x}, +{size:#x}) is not the host's")
+
+
+def _parts(pages: Pages) -> list[slice] | list[Pages]:
+    """Indices that are these pages together: runs if these are long, which costs a third of page by page."""
+    found = runs(pages, len(pages) // FEW_RUNS + 1)
+    return [pages] if found is None else found

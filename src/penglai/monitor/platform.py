@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from penglai.abi.riscv import PAGE_SIZE
 from penglai.machine.clock import Clock
 from penglai.machine.hart import Hart
 from penglai.machine.memory import PhysicalMemory
-from penglai.machine.pages import Pages
+from penglai.machine.pages import Pages, runs
 from penglai.monitor.keys import Keys
 from penglai.monitor.ownership import Ownership
 from penglai.monitor.registry import Registry
@@ -32,18 +29,6 @@ class Platform:
 
     def forget_code(self, pages: Pages) -> None:
         """Executable pages change hands: no hart may run what it translated from them."""
-        for first, last in _stretches(np.sort(pages)):
-            start = self.memory.address_of(first)
-            end = self.memory.address_of(last) + PAGE_SIZE
+        for run in runs(pages, len(pages) + 1) or ():
             for hart in self.harts:
-                hart.invalidate(start, end)
-
-
-def _stretches(pages: Pages) -> list[tuple[int, int]]:
-    """(first, last) of each stretch of consecutive numbers in ascending pages."""
-    if not len(pages):
-        return []
-    cuts = np.flatnonzero(np.diff(pages) != 1)
-    firsts = pages[np.r_[0, cuts + 1]]
-    lasts = pages[np.r_[cuts, len(pages) - 1]]
-    return list(zip(firsts.tolist(), lasts.tolist(), strict=True))
+                hart.invalidate(self.memory.address_of(run.start), self.memory.address_of(run.stop))
