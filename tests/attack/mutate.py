@@ -42,7 +42,7 @@ MUTATIONS = [
     Mutation(
         "pages are scrubbed before anybody else has them",
         f"{MONITOR}/ownership.py",
-        "        self._scrub(pages)\n",
+        "            self._memory.pages[part] = 0\n",
         "",
         ("tests/monitor/test_execution.py", "tests/monitor/test_create.py"),
     ),

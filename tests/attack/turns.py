@@ -17,7 +17,7 @@ from typing import Any
 
 import penglai.monitor
 from penglai.abi.riscv import Cause
-from penglai.machine import Board, Context, Hart, Trap
+from penglai.machine import Board, Context, Hart
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.registry import Registry
 from tests.support.rawhost import RawHost
@@ -198,13 +198,13 @@ class TurnHart(Hart):
 
     turns: Turns
 
-    def run(self, context: Context, *, blocks: int = 0) -> Trap:
+    def execute(self, context: Context, blocks: int = 0) -> int:
         for _ in range(BLOCKS):
             self.turns.point()
-            trap = super().run(context, blocks=blocks or 1)
-            if blocks or trap.cause != Cause.M_TIMER_INTERRUPT:
+            cause = super().execute(context, blocks or 1)
+            if blocks or cause != Cause.M_TIMER_INTERRUPT:
                 break
-        return trap
+        return cause
 
     def interrupt(self) -> None:
         self.turns.point()

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 TICK_NS = 10_000_000
 """A runnable enclave has a hart for at most this long, ns, before the next one gets it."""
 
+ASKS = RunValue.OCALL
+
 REMEDIES = {
     "run": "an enclave runs once; create another one",
     "rerun": "it waits for no relay pages",
@@ -330,11 +332,11 @@ class Driver:
         port.ecall(Extension.TIME, 0, port.time() + TICK_NS // NS_PER_TICK)
         result = port.ecall(sbi.EXTENSION, HostCall.RESUME, task.eid, ResumeReason.TIMER)
         while True:
-            if result.error == ErrorCode.NO_SUCH_ENCLAVE:
-                self._end(task, Result(Reason.DESTROYED))
             if result.error:
+                if result.error == ErrorCode.NO_SUCH_ENCLAVE:
+                    self._end(task, Result(Reason.DESTROYED))
                 return False  # stopped, or its ocall is being served: somebody will wake it
-            if result.value == RunValue.OCALL:
+            if result.value == ASKS:
                 served = self.ocalls.serve(port, task)
                 if served is None:
                     return False

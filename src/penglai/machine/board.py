@@ -136,7 +136,7 @@ class Board:
         if _Forks.count != self._forks:
             raise MachineError("the machine lives in the process that made it, not in its forks")
         try:
-            extension, function, *words = array("Q", (extension, function, *arguments))
+            extension, function, *words = array("Q", (extension, function, *arguments)).tolist()
         except OverflowError:  # more than a register holds: its low bits
             extension, function, *words = (
                 index(word) & REGISTER for word in (extension, function, *arguments)

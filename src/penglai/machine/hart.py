@@ -49,13 +49,8 @@ class Hart:
         self._record.deadline = time
 
     def run(self, context: Context, *, blocks: int = 0) -> Trap:
-        """`execute`, and the trap that came.
-
-        blocks: if not 0, a timer interrupt comes after that many basic blocks instead of at
-        `deadline`: tests preempt exactly.
-        """
-        self._record.blocks = blocks
-        self.execute(context)
+        """`execute`, and the trap that came."""
+        self.execute(context, blocks)
         return self.trap
 
     @property
@@ -64,14 +59,17 @@ class Hart:
         record = self._record
         return Trap(record.cause, record.epc, record.tval)
 
-    def execute(self, context: Context) -> int:
+    def execute(self, context: Context, blocks: int = 0) -> int:
         """Run context until a trap, whose cause it returns; the context is then exact.
 
-        Raises MachineError if the engine gives up.
+        blocks: if not 0, a timer interrupt comes after that many basic blocks instead of at
+        `deadline`: tests preempt exactly.  Raises MachineError if the engine gives up.
         """
         if self._stale:
             self._drop_stale()
         record = self._record
+        if blocks:
+            record.blocks = blocks
         error = self._hart_run(self._hart, context)
         if error:
             raise MachineError(f"hart {self.id}: Unicorn gave up with error {error} at {record.epc:#x}")

@@ -233,10 +233,6 @@ class Mapping(mmap.mmap):
 M = TypeVar("M", bound=Mapping)
 
 
-NOTHING = b""
-"""Written by an access that only asks whether it may."""
-
-
 class HostMemory:
     """RAM as the untrusted host's bus shows it: pages of the host, and pages shared with it.
 
@@ -244,12 +240,17 @@ class HostMemory:
     holds of the memory: the object has no way to the rest.
     """
 
-    __slots__ = ("_access", "_map", "base", "size")
+    __slots__ = ("_map", "base", "check", "read", "size", "write")
 
     def __init__(self, memory: PhysicalMemory) -> None:
         self.base = memory.base
         self.size = memory.size
-        self._access = _bus(memory)
+        self.read, self.write, self.check = _bus(memory)
+        """
+        read(pa, size) -> a copy of size bytes at physical address pa
+        write(pa, data) writes there
+        check(pa, size) raises AccessFault unless all of [pa, pa + size) is the host's at this moment
+        """
         self._map = _mapper(memory)
 
     def map(self, pa: int, size: int, kind: type[M]) -> M:
@@ -259,10 +260,6 @@ class HostMemory:
         """
         return self._map(pa, size, kind)
 
-    def check(self, pa: int, size: int) -> None:
-        """Raise AccessFault unless all of [pa, pa + size) is the host's at this moment."""
-        self._access(pa, size, NOTHING)
-
     def owns(self, pa: int, size: int) -> bool:
         """True if all of [pa, pa + size) is the host's at this moment."""
         try:
@@ -270,16 +267,6 @@ class HostMemory:
         except AccessFault:
             return False
         return True
-
-    def read(self, pa: int, size: int) -> bytes:
-        """Copy of size bytes at physical address pa."""
-        found = self._access(pa, size, None)
-        assert found is not None
-        return found
-
-    def write(self, pa: int, data: bytes) -> None:
-        """Write data at physical address pa."""
-        self._access(pa, len(data), data)
 
 
 def _mapper(memory: PhysicalMemory) -> Callable[[int, int, type[M]], M]:
@@ -314,23 +301,40 @@ def _mapper(memory: PhysicalMemory) -> Callable[[int, int, type[M]], M]:
     return map_pages
 
 
-def _bus(memory: PhysicalMemory) -> Callable[[int, int, bytes | None], bytes | None]:
-    lock, first_hidden, read, write = memory.lock, memory.first_hidden, memory.read, memory.write
+Read = Callable[[int, int], bytes]
+Write = Callable[[int, bytes], None]
+Check = Callable[[int, int], None]
 
-    def access(pa: int, size: int, data: bytes | None) -> bytes | None:
-        pa, size = index(pa), index(size)  # whatever the host's objects say later: these are plain numbers
-        if data is not None:
-            data = data if type(data) is bytes else memoryview(data).tobytes()
-            size = len(data) or size
-        elif size < 0:
+
+def _bus(memory: PhysicalMemory) -> tuple[Read, Write, Check]:
+    """Functions, so that there is no object behind which all of RAM is."""
+    lock, first_hidden, copy, put = memory.lock, memory.first_hidden, memory.read, memory.write
+
+    # index() and bytes: whatever the host's objects say later, these are plain numbers and plain bytes
+
+    def read(pa: int, size: int) -> bytes:
+        pa, size = index(pa), index(size)
+        if size < 0:
             raise BadArgumentError(f"{size} bytes cannot be read")
         with lock:
             hidden = first_hidden(pa, size)
             if hidden is not None:
                 raise AccessFault(hidden)
-            if data is None:
-                return read(pa, size)
-            write(pa, data)  # nothing at all, if it only asks
-            return None
+            return copy(pa, size)
 
-    return access
+    def write(pa: int, data: bytes) -> None:
+        pa, data = index(pa), data if type(data) is bytes else memoryview(data).tobytes()
+        with lock:
+            hidden = first_hidden(pa, len(data))
+            if hidden is not None:
+                raise AccessFault(hidden)
+            put(pa, data)
+
+    def check(pa: int, size: int) -> None:
+        pa, size = index(pa), index(size)
+        with lock:
+            hidden = first_hidden(pa, size)
+        if hidden is not None:
+            raise AccessFault(hidden)
+
+    return read, write, check

@@ -116,7 +116,8 @@ class Enclave:
 
     image: the pages of its own that it was made of, and code: those of them that are executable; heap:
     its heap's pages; shm: the host's shared memory.  kernel_buffer: the page shared with the host.
-    frames: the calls of servers under way, the innermost last; only a runnable enclave has any.
+    frames: the calls of servers under way, the innermost last; only a runnable enclave has any.  active:
+    whose context runs when this one is on a hart: the innermost server, or itself.
     blueprint: of a shadow.  template: the shadow that an instance was made from.  ocall: id of the ocall
     without an answer.  handler: where ecalls go that are not Penglai's, or 0.  final_info: where the host
     wants the account when the enclave ends, or 0.
@@ -151,10 +152,19 @@ class Enclave:
     entered_ns: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    @property
-    def active(self) -> "Enclave":
-        """Whose context runs when this one is on a hart: the innermost server, or itself."""
-        return self.frames[-1].server if self.frames else self
+    def __post_init__(self) -> None:
+        self.active: Enclave = self
+
+    def push(self, frame: Frame) -> None:
+        """A server begins to run in place of what runs now."""
+        self.frames.append(frame)
+        self.active = frame.server
+
+    def pop(self) -> Frame:
+        """The innermost server runs no more."""
+        frame = self.frames.pop()
+        self.active = self.frames[-1].server if self.frames else self
+        return frame
 
     @property
     def heap_top(self) -> int:

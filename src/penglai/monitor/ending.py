@@ -52,6 +52,7 @@ def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
     platform.ownership.unshare(enclave.kernel_buffer)
     platform.ownership.detach(enclave.shm)
     enclave.context = Context()
+    del enclave.active  # it runs no more; and the record is not to wait for a collection of cycles
     if enclave.kind is not EnclaveType.SHADOW or registry.retire(enclave):
         _release(platform, enclave)
     if enclave.template is not None and registry.end_instance(enclave.template):

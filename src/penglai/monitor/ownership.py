@@ -216,23 +216,20 @@ class Ownership:
 
     def read_host(self, pa: int, size: int, *, align: int = 8) -> bytes:
         """Copy of size bytes of the host's memory.  Raises Refusal if they are not all the host's."""
-        self._check_host_range(pa, size, align)
         with self._lock:
-            self._check_host_owned(pa, size)
+            self._check_host(pa, size, align)
             return self._memory.read(pa, size)
 
     def write_host(self, pa: int, data: bytes, *, align: int = 8) -> None:
         """Write to the host's memory.  Raises Refusal if it is not all the host's."""
-        self._check_host_range(pa, len(data), align)
         with self._lock:
-            self._check_host_owned(pa, len(data))
+            self._check_host(pa, len(data), align)
             self._memory.write(pa, data)
 
     def check_host(self, pa: int, size: int, *, align: int = 8) -> None:
         """Raise Refusal unless [pa, pa + size) is the host's.  It may stop being so at any time."""
-        self._check_host_range(pa, size, align)
         with self._lock:
-            self._check_host_owned(pa, size)
+            self._check_host(pa, size, align)
 
     def copy_from_host(self, sources: Pages, targets: Pages) -> None:
         """Copy pages of the host into pages of the monitor's choice.
@@ -273,7 +270,9 @@ class Ownership:
         if size < 0 or not 0 <= pa - self._base <= self._size - size:
             raise breach(f"[{pa:#x}, +{size:#x}) is outside RAM")
 
-    def _check_host_owned(self, pa: int, size: int) -> None:
+    def _check_host(self, pa: int, size: int, align: int) -> None:
+        """Raise Refusal unless it is the host's.  Under the lock."""
+        self._check_host_range(pa, size, align)
         first, last = (pa - self._base) >> PAGE_SHIFT, (pa + size - 1 - self._base) >> PAGE_SHIFT
         one = first == last  # as good as always: a struct, a word
         if self._owner_of[first] != HOST if one else np.count_nonzero(self._owner[first : last + 1]):

@@ -95,7 +95,7 @@ def begin(
     server.context.x[REG_A2] = argument.req_size if region else 0
     server.table.redirect(layout.KERNEL_BUFFER, run.kernel_buffer)
     platform.forget_mappings()
-    run.frames.append(Frame(server, me, pointer, argument, region if pointer else None, address))
+    run.push(Frame(server, me, pointer, argument, region if pointer else None, address))
     me.account.server_calls += 1
     if platform.registry.watch_calls is not None:
         platform.registry.watch_calls(run.eid, server.eid, State.BUSY)
@@ -190,7 +190,7 @@ def _give_back(platform: Platform, frame: Frame) -> None:
 
 def _leave(platform: Platform, run: Enclave, after: State = State.IDLE) -> None:
     """The innermost server runs no more: it keeps nothing of the call but what is in its own memory."""
-    server = run.frames.pop().server
+    server = run.pop().server
     server.caller = None
     server.reflected = None
     server.context = Context()
