@@ -1,5 +1,6 @@
 /*
- * Four kinds of work, the same source for each machine: INTEGER, FLOAT, MEMORY or BRANCHY, ROUNDS times.
+ * Five kinds of work, the same source for each machine: INTEGER, FLOAT, MEMORY, BRANCHY or COREMARK, ROUNDS
+ * times.
  *
  * For an enclave (ENCLAVE), for a processor without a system (BARE), or for Linux, where it prints how long
  * it took, in ns, and its result.
@@ -65,7 +66,7 @@ static unsigned long work(void)
     return sum;
 }
 
-#else
+#elif defined(BRANCHY)
 
 /* Sorts: every branch is as likely as not. */
 static void sort(unsigned long *first, unsigned long *last)
@@ -102,6 +103,15 @@ static unsigned long work(void)
     return data[10000];
 }
 
+#else
+
+unsigned long coremark(void);
+
+static unsigned long work(void)
+{
+    return coremark();
+}
+
 #endif
 
 static unsigned long all(void)
@@ -126,6 +136,14 @@ int EAPP_ENTRY main(void)
 unsigned long bare_main(void)
 {
     return all();
+}
+
+/* There is no C library, but the compiler makes calls of it from loops. */
+void *memset(void *memory, int value, unsigned long size)
+{
+    for (char *at = memory; size > 0; size--)
+        *at++ = (char)value;
+    return memory;
 }
 
 __asm__(".section .text._entry, \"ax\"\n"

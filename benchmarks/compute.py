@@ -5,6 +5,7 @@ import math
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import unicorn
@@ -12,9 +13,15 @@ from elftools.elf.elffile import ELFFile
 from unicorn import riscv_const
 
 import penglai
+from benchmarks import coremark
 from benchmarks.measure import Effort, Report, Series
 from benchmarks.programs import bare, enclave, native, user
+from penglai.abi.errors import ToolchainError
 
+Way = Callable[[], tuple[int, int]]
+"""Runs a program once: (ns, result)."""
+ENCLAVE = "enclave"
+BARE = "bare Unicorn"
 QEMU = "qemu-riscv64"
 KINDS = {
     "INTEGER": ("integer", 400),
@@ -23,6 +30,8 @@ KINDS = {
     "BRANCHY": ("branchy", 40),
 }
 """Kind: its name, and how many rounds take about a fifth of a second."""
+COREMARK_ITERATIONS = 2000
+"""Take about a second; one more, of the validation run, goes before them and is not counted."""
 RAM = 32 << 20
 STACK = RAM - 16
 MSTATUS_FS = 3 << 13
@@ -71,26 +80,58 @@ def measure(report: Report, effort: Effort) -> None:
     speeds = []
     for kind, (name, rounds) in KINDS.items():
         flags = (f"-D{kind}", f"-DROUNDS={effort.rounds(rounds, 1)}")
-        image, loop, here = enclave("compute.c", "-DENCLAVE", *flags), Bare(bare("compute.c", *flags)), native
-        binaries = {"native": here("compute.c", *flags), QEMU: user("compute.c", *flags)}
-        ways = {
-            "enclave": lambda image=image: in_enclave(image),
-            "bare Unicorn": loop.run,
-            "native": lambda binaries=binaries: as_program([binaries["native"]]),
-        }
-        if shutil.which(QEMU):
-            ways[QEMU] = lambda binaries=binaries: as_program([QEMU, binaries[QEMU]])
-        series = {way: Series() for way in ways}
-        results = set()
-        for _ in range(effort.rounds(7, 1)):
-            for way, run in ways.items():
-                taken, result = run()
-                series[way].times.append(taken)
-                results.add(result)
-        assert len(results) == 1, f"{name}: the results differ: {results}"
-        for way in ways:
-            if way != "enclave":
-                report.times(f"{name}, beside {way}", series["enclave"], series[way], way)
-        speeds.append(series["bare Unicorn"].p50 / series["enclave"].p50)
+        series, _ = take_turns(name, ways(*flags), effort)
+        compare(report, name, series)
+        speeds.append(series[BARE].p50 / series[ENCLAVE].p50)
     mean = math.exp(sum(map(math.log, speeds)) / len(speeds))
     report.bar("speed of compute, to a bare Unicorn loop (geometric mean)", mean, 0.85, "x", least=True)
+    known_benchmark(report, effort)
+
+
+def known_benchmark(report: Report, effort: Effort) -> None:
+    """CoreMark, whose figures readers know from elsewhere; it is in no bar."""
+    try:
+        sources = coremark.sources()
+    except ToolchainError as error:
+        report.notes.append(f"CoreMark: not measured: {error}")
+        return
+    iterations = effort.rounds(COREMARK_ITERATIONS, 10)
+    series, result = take_turns("CoreMark", ways(*coremark.flags(iterations), more=sources), effort)
+    assert result in coremark.RIGHT, "CoreMark: its own check of its results fails"
+    report.figure("CoreMark: iterations in an enclave", iterations / series[ENCLAVE].p50 * 1e6, "a second")
+    compare(report, "CoreMark", series)
+
+
+def ways(*flags: str, more: tuple[Path, ...] = ()) -> dict[str, Way]:
+    """compute.c with these flags and more sources, ready to run on each machine."""
+    image = enclave("compute.c", "-DENCLAVE", *flags, more=more)
+    here = native("compute.c", *flags, more=more)
+    found: dict[str, Way] = {
+        ENCLAVE: lambda: in_enclave(image),
+        BARE: Bare(bare("compute.c", *flags, more=more)).run,
+        "native": lambda: as_program([here]),
+    }
+    if shutil.which(QEMU):
+        there = user("compute.c", *flags, more=more)
+        found[QEMU] = lambda: as_program([QEMU, there])
+    return found
+
+
+def take_turns(name: str, each: dict[str, Way], effort: Effort) -> tuple[dict[str, Series], int]:
+    """Times by machine, and the result, which is the same on all."""
+    series = {way: Series() for way in each}
+    results = set()
+    for _ in range(effort.rounds(7, 1)):
+        for way, run in each.items():
+            taken, result = run()
+            series[way].times.append(taken)
+            results.add(result)
+    assert len(results) == 1, f"{name}: the results differ: {results}"
+    return series, results.pop()
+
+
+def compare(report: Report, name: str, series: dict[str, Series]) -> None:
+    """A row for each machine beside the enclave."""
+    for way, times in series.items():
+        if way != ENCLAVE:
+            report.times(f"{name}, beside {way}", series[ENCLAVE], times, way)

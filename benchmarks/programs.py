@@ -22,12 +22,13 @@ ENTRY_FIELD = slice(24, 32)
 
 
 @functools.cache
-def enclave(source: str, *flags: str) -> bytes:
-    """The ELF of an enclave program of this directory."""
-    inputs = [HERE / source, LINKER_SCRIPT, *LIBRARY, *sorted(INCLUDE.glob("*.h")), *sorted(HERE.glob("*.h"))]
+def enclave(source: str, *flags: str, more: tuple[Path, ...] = ()) -> bytes:
+    """The ELF of an enclave program of this directory, with more sources from anywhere."""
+    sources = [HERE / source, *more]
+    inputs = [*sources, LINKER_SCRIPT, *LIBRARY, *sorted(INCLUDE.glob("*.h")), *sorted(HERE.glob("*.h"))]
 
     def make(output: Path) -> None:
-        penglai.build(HERE / source, output, flags)
+        penglai.build(sources, output, flags)
 
     return compile_cached(Path(source).stem, [source, *flags], inputs, make).read_bytes()
 
@@ -43,23 +44,25 @@ def life(size: int) -> bytes:
     return bytes(data)
 
 
-def native(source: str, *flags: str) -> Path:
+def native(source: str, *flags: str, more: tuple[Path, ...] = ()) -> Path:
     """A program of this directory for this machine."""
-    return _program(f"{Path(source).stem}-native", source, flags)
+    return _program(f"{Path(source).stem}-native", source, flags, more)
 
 
-def user(source: str, *flags: str) -> Path:
+def user(source: str, *flags: str, more: tuple[Path, ...] = ()) -> Path:
     """The same for Linux on RISC-V, static: for qemu-riscv64."""
-    return _program(f"{Path(source).stem}-riscv", source, (*RISCV, "-static", *flags))
+    return _program(f"{Path(source).stem}-riscv", source, (*RISCV, "-static", *flags), more)
 
 
-def bare(source: str, *flags: str) -> bytes:
+def bare(source: str, *flags: str, more: tuple[Path, ...] = ()) -> bytes:
     """The same with no system below it: it begins at bare_start."""
     link = ("-nostdlib", "-static", f"-Wl,-T,{LINKER_SCRIPT}", "-Wl,--entry=bare_start")
-    return _program(f"{Path(source).stem}-bare", source, (*RISCV, "-DBARE", *link, *flags)).read_bytes()
+    name = f"{Path(source).stem}-bare"
+    return _program(name, source, (*RISCV, "-DBARE", *link, *flags), more).read_bytes()
 
 
-def _program(name: str, source: str, flags: Sequence[str]) -> Path:
-    inputs = [HERE / source, LINKER_SCRIPT]
-    arguments = ["-O2", *BARE[2:], *flags, HERE / source]
+def _program(name: str, source: str, flags: Sequence[str], more: Sequence[Path]) -> Path:
+    sources = [HERE / source, *more]
+    inputs = [*sources, LINKER_SCRIPT, *sorted(HERE.glob("*.h"))]
+    arguments = ["-O2", *BARE[2:], *flags, *sources]
     return compile_cached(name, arguments, inputs, lambda output: compile_c(arguments, output))

@@ -2,11 +2,17 @@
 
 import json
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from benchmarks.__main__ import SUBJECTS, main
 from benchmarks.measure import Bar, Effort, Report, Series
 from benchmarks.output import load, save
+from benchmarks.programs import native
+
+from benchmarks import compute, coremark
+from penglai.abi.errors import ToolchainError
+from penglai.toolchain import package_dir
 
 SAMPLES = {
     "process": "process: SIGSTOP to stopped",
@@ -35,6 +41,64 @@ def test_a_subject_runs_and_its_figures_can_be_compared_with(
         return  # no image
     assert SAMPLES[subject] in names
     assert load(figures).keys() == set(names)
+
+
+def test_coremark_runs_on_each_machine_and_is_in_no_bar():
+    report = Report()
+    compute.known_benchmark(report, Effort(quick=True))
+    names = [row.what for row in report.rows]
+    assert names[:3] == [
+        "CoreMark: iterations in an enclave",
+        "CoreMark, beside bare Unicorn",
+        "CoreMark, beside native",
+    ]
+    assert not report.bars
+    assert not report.notes
+
+
+def test_coremark_is_left_out_with_a_note_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(coremark, "PACKAGE", "no_such_package")
+    report = Report()
+    compute.known_benchmark(report, Effort(quick=True))
+    assert not report.rows
+    (note,) = report.notes
+    assert "CoreMark: not measured" in note
+    assert "pip install no_such_package" in note
+
+
+def coremark_result(flags: tuple[str, ...], sources: tuple[Path, ...]) -> int:
+    return compute.as_program([native("compute.c", *coremark.flags(1), *flags, more=sources)])[1]
+
+
+def test_coremark_finds_a_wrong_result_of_its_own(tmp_path: Path):
+    sources = {path.name: path for path in coremark.sources()}
+    assert coremark_result((), tuple(sources.values())) in coremark.RIGHT
+    text = sources["core_matrix.c"].read_text()
+    broken = tmp_path / "core_matrix.c"
+    broken.write_text(text.replace("ret+=10", "ret+=11"))
+    assert broken.read_text() != text
+    assert coremark_result((), tuple((sources | {broken.name: broken}).values())) not in coremark.RIGHT
+
+
+def test_coremark_with_parameters_that_it_cannot_check_is_no_result():
+    assert coremark_result(("-DTOTAL_DATA_SIZE=1500",), coremark.sources()) not in coremark.RIGHT
+
+
+def test_only_eembc_s_coremark_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for part in (coremark.COREMARK, coremark.PATCH.parent):
+        copytree(package_dir(coremark.PACKAGE) / part, tmp_path / part)
+    monkeypatch.setattr(coremark, "package_dir", lambda _: tmp_path)
+    assert len(coremark.sources()) == 6
+    with (tmp_path / coremark.COREMARK / "core_util.c").open("a") as file:
+        file.write("/* faster */")
+    with pytest.raises(ToolchainError, match=r"core_util\.c"):
+        coremark.sources()
+    (tmp_path / coremark.COREMARK / coremark.CHANGED).write_text("int main(void) {}")
+    with pytest.raises(ToolchainError, match=r"core_main\.c"):
+        coremark.sources()
+    (tmp_path / coremark.PATCH).unlink()
+    with pytest.raises(ToolchainError, match=coremark.PATCH.name):
+        coremark.sources()
 
 
 def test_a_comparison_shows_the_ratio_to_earlier_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
