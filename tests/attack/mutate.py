@@ -49,7 +49,7 @@ MUTATIONS = [
     Mutation(
         "the image is made of pages that are the host's at the moment of the copy",
         f"{MONITOR}/ownership.py",
-        "if (self._owner[source] != HOST).any():",
+        "if not self._all_owned(source, HOST):",
         "if False:",
         ("tests/monitor/test_create.py", "tests/attack/test_found.py"),
     ),
@@ -168,8 +168,8 @@ MUTATIONS = [
     Mutation(
         "the host reads what it asks for, not from the end of RAM",
         "src/penglai/machine/memory.py",
-        "elif size < 0:",
-        "elif False:",
+        'if size < 0:\n            raise BadArgumentError(f"{size} bytes cannot be read',
+        'if False:\n            raise BadArgumentError(f"{size} bytes cannot be read',
         ("tests/machine/test_memory.py",),
     ),
 ]

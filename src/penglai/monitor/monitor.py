@@ -97,7 +97,9 @@ class Monitor:
         param = RunParam.from_buffer_copy(
             self.platform.ownership.read_host(param_pa, ctypes.sizeof(RunParam))
         )
-        with self._locked(eid) as enclave:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
             after = next_state(Call.RUN, enclave.state)
             relay.prepare_start(self.platform, enclave, param.relay_pa, param.relay_size)
             enclave.state = after
@@ -107,7 +109,9 @@ class Monitor:
         platform = self.platform
         request = create.decode_instance(platform.ownership, param_pa, platform.memory.page_count)
         with ExitStack() as held:
-            with self._locked(eid) as shadow:
+            shadow = self._find(eid)
+            with shadow.lock:
+                _check_alive(shadow)
                 next_state(Call.INSTANTIATE, shadow.state)
                 enclave = create.instantiate(platform, shadow, request)
                 held.enter_context(enclave.lock)  # whoever has guessed its eid finds it started
@@ -121,7 +125,9 @@ class Monitor:
             return self._go(hart, enclave)
 
     def _stop(self, _hart: Hart | None, eid: int) -> SbiResult:
-        with self._locked(eid) as enclave:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
             before = enclave.state
             after = next_state(Call.STOP, before)
             execution.take_off(self.platform, enclave)
@@ -130,7 +136,9 @@ class Monitor:
         return OK
 
     def _resume(self, hart: Hart | None, eid: int, reason: int, ocall: int, pa: int, size: int) -> SbiResult:
-        with self._locked(eid) as enclave:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
             if reason == STOP:
                 enclave.state = next_state(Call.RESUME, enclave.state)
                 if enclave.ocall is not None:
@@ -148,7 +156,9 @@ class Monitor:
 
     def _destroy(self, _hart: Hart | None, eid: int, kind: EnclaveType) -> SbiResult:
         platform = self.platform
-        with self._locked(eid) as enclave:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
             before = enclave.state
             after = next_state(Call.DESTROY, before)
             if enclave.kind is not kind:
@@ -162,7 +172,9 @@ class Monitor:
     def _attest(self, _hart: Hart | None, eid: int, report_pa: int, nonce: int) -> SbiResult:
         ownership = self.platform.ownership
         ownership.check_host(report_pa, REPORT_BYTES)
-        with self._locked(eid) as enclave:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
             next_state(Call.ATTEST, enclave.state)
         ownership.write_host(report_pa, reports.sign(self.platform, enclave, nonce))
         return OK
@@ -196,7 +208,9 @@ class Monitor:
         for place in (pa, final_pa):
             if place:
                 self.platform.ownership.check_host(place, size)
-        with self._locked(eid) as enclave:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
             report(self.platform, enclave, pa)
             if final_pa:
                 enclave.final_info = final_pa
@@ -208,36 +222,25 @@ class Monitor:
         """Enter a RUNNABLE enclave; without a hart it stays preempted before its next instruction."""
         return PREEMPTED if hart is None else execution.enter(self.platform, hart, enclave)
 
-    def _locked(self, eid: int) -> "_Locked":
-        """The live enclave eid, under its lock.  Raises Refusal (no such enclave)."""
+    def _find(self, eid: int) -> Enclave:
+        """The enclave eid.  Raises Refusal (no such enclave).
+
+        Who takes its lock then calls _check_alive before anything else.
+        """
         enclave = self.platform.registry.find(eid)
         if enclave is None:
             raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"no enclave {eid}")
-        return _Locked(enclave)
+        return enclave
 
     def enclaves(self) -> list[Enclave]:
         """The records of all live enclaves: for tests and tools inside the monitor's walls."""
         return self.platform.registry.enclaves()
 
 
-class _Locked:
-    """with it: an enclave's lock is held, and the enclave lives, though it may have been waited for."""
-
-    __slots__ = ("_enclave",)
-
-    def __init__(self, enclave: Enclave) -> None:
-        self._enclave = enclave
-
-    def __enter__(self) -> Enclave:
-        enclave = self._enclave
-        enclave.lock.acquire()
-        if enclave.state not in LIVE:
-            enclave.lock.release()
-            raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"enclave {enclave.eid} has ended")
-        return enclave
-
-    def __exit__(self, *_: object) -> None:
-        self._enclave.lock.release()
+def _check_alive(enclave: Enclave) -> None:
+    """It may have ended while its lock was waited for.  Raises Refusal (no such enclave)."""
+    if enclave.state not in LIVE:
+        raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"enclave {enclave.eid} has ended")
 
 
 def _of(kind: EnclaveType, handler: Callable[..., SbiResult]) -> Callable[..., SbiResult]:

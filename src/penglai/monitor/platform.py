@@ -30,5 +30,6 @@ class Platform:
     def forget_code(self, pages: Pages) -> None:
         """Executable pages change hands: no hart may run what it translated from them."""
         for run in runs(pages, len(pages) + 1) or ():
+            start, end = self.memory.address_of(run.start), self.memory.address_of(run.stop)
             for hart in self.harts:
-                hart.invalidate(self.memory.address_of(run.start), self.memory.address_of(run.stop))
+                hart.invalidate(start, end)
