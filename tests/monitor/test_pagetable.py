@@ -15,6 +15,9 @@ MEMORY = PhysicalMemory(8 << 20)
 LOW = st.integers(1, 1 << 18)
 ANYWHERE = st.integers(1, (1 << 27) - 1)
 PAGE_NUMBERS = st.sets(LOW, max_size=40) | st.sets(ANYWHERE, max_size=40)
+NO_WORDS = np.zeros(TABLE_ENTRIES, dtype=np.uint64)
+SECOND_ROOT = 16
+NONE = np.array([], dtype=np.int64)
 RW, RX = int(Pte.R | Pte.W | Pte.U), int(Pte.R | Pte.X | Pte.U)
 
 
@@ -54,9 +57,11 @@ def test_mappings_are_what_was_mapped(first, second, gone):
     assert {address: page for address, page, _ in table.mappings()} == expected
     removed = gone.sample(sorted(expected), len(expected) // 2)
     for address in removed:
-        assert table.lookup(address)[0] == expected[address]
+        assert table.reach(address + 5, int(Pte.R)) == MEMORY.address_of(expected[address]) + 5
+        writable = address // PAGE_SIZE % 2 == 1
+        assert (table.reach(address, int(Pte.R | Pte.W)) is not None) is writable
         table.unmap_range(address, 1)
-        assert table.lookup(address) is None
+        assert table.reach(address, int(Pte.R)) is None
     left = {address: page for address, page in expected.items() if address not in removed}
     assert {address: page for address, page, _ in table.mappings()} == left
 
@@ -78,6 +83,40 @@ def test_ranges_are_what_was_mapped(start, count, cut):
     found = list(table.mappings())
     assert {address: page for address, page, _ in found} == left
     assert all(pte & 0xFF == RW | Pte.V | Pte.A | Pte.D for *_, pte in found)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    old=ANYWHERE,
+    new=ANYWHERE,
+    count=st.integers(1, 1030),
+    part=st.tuples(st.integers(0, 1030), st.integers(0, 1030)),
+)
+def test_what_another_table_maps_is_taken_over(old, new, count, part):
+    """A part of a range, to another address: over the borders of the leaf tables of both."""
+    table, _ = make([], 0)
+    source = PageTable(MEMORY, plan_tables(NONE), np.array([SECOND_ROOT]), NO_WORDS.copy())
+    count = min(count, (1 << 27) - max(old, new))
+    pages = np.arange(500, 500 + count)
+    old, new = old * PAGE_SIZE, new * PAGE_SIZE
+    missing = source.missing_tables_for(old, count)
+    source.map_range(old, pages, RW, np.arange(SECOND_ROOT + 1, SECOND_ROOT + 1 + missing))
+    first, last = sorted(min(edge, count) for edge in part)
+    spare = np.arange(1, 1 + table.missing_tables_for(new, last - first))
+    table.take_over(new, source, old + first * PAGE_SIZE, last - first, spare)
+    taken = {new + (page - 500 - first) * PAGE_SIZE: page for page in pages[first:last].tolist()}
+    kept = {old + (page - 500) * PAGE_SIZE: page for page in pages.tolist() if not first <= page - 500 < last}
+    assert {address: page for address, page, _ in table.mappings()} == taken
+    assert {address: page for address, page, _ in source.mappings()} == kept
+    assert all(pte & 0xFF == RW | Pte.V | Pte.A | Pte.D for *_, pte in table.mappings())
+
+
+def test_what_is_not_mapped_or_would_lie_over_another_is_not_taken_over():
+    table, _ = make([5, 6], 1000)
+    with pytest.raises(MonitorBug, match="over another"):
+        table.take_over(5 * PAGE_SIZE, table, 6 * PAGE_SIZE, 1, NONE)
+    with pytest.raises(MonitorBug, match="not mapped"):
+        table.take_over(8 * PAGE_SIZE, table, 7 * PAGE_SIZE, 1, NONE)
 
 
 def test_a_page_is_never_mapped_over_another():

@@ -143,7 +143,7 @@ def _getrandom(platform: Platform, me: Enclave) -> int | None:
     _, pointer, size, _ = _arguments(me)
     if size > MAX_RANDOM:
         return None
-    usermem.check_writable(platform.memory, me.table, pointer, size)
+    usermem.check_writable(me.table, pointer, size)
     usermem.write(platform.memory, me.table, pointer, os.urandom(size))
     return 0
 

@@ -45,8 +45,11 @@ def unmap(platform: Platform, enclave: Enclave, start: int, count: int) -> None:
 
 def move(platform: Platform, region: Region, source: Enclave, target: Enclave, moved: Region) -> None:
     """Take a region from one enclave and give it to another, where it is `moved`.  Raises Refusal."""
-    map_pages(platform, target, moved.start, region.pages)
-    unmap(platform, source, region.start, len(region.pages))
+    count = len(region.pages)
+    tables = target.table.missing_tables_for(moved.start, count)
+    spare = platform.ownership.take(tables, MONITOR) if tables else NO_PAGES
+    target.table.take_over(moved.start, source.table, region.start, count, spare)
+    platform.forget_mappings()
     platform.ownership.assign(region.pages, source.eid, target.eid)
     source.regions.remove(region)
     target.regions.add(moved)

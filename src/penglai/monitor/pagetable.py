@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penglai.abi.errors import MonitorBug
-from penglai.abi.riscv import PTE_PPN_SHIFT, TABLE_ENTRIES, Pte
+from penglai.abi.riscv import PAGE_SIZE, PTE_PPN_SHIFT, TABLE_ENTRIES, Pte
 from penglai.machine.context import make_satp
 from penglai.machine.memory import PhysicalMemory
 from penglai.machine.pages import Pages
@@ -21,6 +21,7 @@ Entries = NDArray[np.uint64]
 LEAF_SHIFT = 21
 """A leaf table maps this many bits of address."""
 
+OFFSET_MASK = PAGE_SIZE - 1
 PREFIX_MASK = PAGE_NUMBER_MASK >> TABLE_BITS
 
 VALID, WRITABLE, ACCESSED, DIRTY = int(Pte.V), int(Pte.W), int(Pte.A), int(Pte.D)
@@ -43,8 +44,8 @@ class PageTable:
         self._words = memory.flat_words
         self._ppn_base = memory.base >> 12
         self.tables: list[int] = tables.tolist()
-        self._middle = {prefix: self.tables[number] for prefix, number in plan.middle.items()}
-        self._leaf = {prefix: self.tables[number] for prefix, number in plan.leaf.items()}
+        self._middle: dict[int, int] = {prefix: self.tables[number] for prefix, number in plan.middle.items()}
+        self._leaf: dict[int, int] = {prefix: self.tables[number] for prefix, number in plan.leaf.items()}
         words[plan.links] = make_entries(memory, tables[1:], VALID)
         if np.count_nonzero(words) != len(plan.slots) + len(plan.links):
             raise MonitorBug("mapping a page over another")
@@ -87,15 +88,39 @@ class PageTable:
                 raise MonitorBug("unmapping a page that is not mapped")
             place[:] = 0
 
+    def take_over(self, start: int, other: "PageTable", old: int, count: int, spare: Pages) -> None:
+        """Map from start on what another table maps from old on, with the same permissions, and it no more.
+
+        spare: as for `map_range`.  The harts' TLBs are the caller's to flush.
+        """
+        if len(spare):
+            self._add_leaves({prefix for prefix, *_ in _runs(start, count)}, spare)
+        done = 0
+        while done < count:
+            here, there = (start >> 12) + done, (old >> 12) + done
+            slot, old_slot = here % TABLE_ENTRIES, there % TABLE_ENTRIES
+            size = min(count - done, TABLE_ENTRIES - max(slot, old_slot))
+            table, old_table = self._leaf_of(here), other._leaf_of(there)
+            place = self._memory.words[table, slot : slot + size]
+            source = self._memory.words[old_table, old_slot : old_slot + size]
+            if np.count_nonzero(place):
+                raise MonitorBug("mapping a page over another")
+            if np.count_nonzero(source) != size:
+                raise MonitorBug("moving a page that is not mapped")
+            place[:] = source
+            source[:] = 0
+            done += size
+
     # ---- single pages ------------------------------------------------------------------------------
 
-    def lookup(self, address: int) -> tuple[int, int] | None:
-        """(page number, PTE) of what address is mapped to, or None."""
+    def reach(self, address: int, need: int) -> int | None:
+        """The physical address that address is mapped to with all of these R, W, X bits, or None."""
         table = self._leaf.get(address >> LEAF_SHIFT & PREFIX_MASK)
         if table is None:
             return None
         pte = self._words[table * TABLE_ENTRIES + (address >> 12 & (TABLE_ENTRIES - 1))]
-        return ((pte >> PTE_PPN_SHIFT) - self._ppn_base, pte) if pte & VALID else None
+        need |= VALID
+        return (pte >> PTE_PPN_SHIFT << 12) | (address & OFFSET_MASK) if pte & need == need else None
 
     def redirect(self, address: int, page: int) -> None:
         """Let a mapped address show another page, with the same permissions."""
@@ -112,6 +137,10 @@ class PageTable:
                 pte = int(words[slot])
                 page = (pte >> PTE_PPN_SHIFT) - self._ppn_base
                 yield prefix << LEAF_SHIFT | int(slot) << 12, page, pte
+
+    def _leaf_of(self, number: int) -> int:
+        """The leaf table for a page number, which has one."""
+        return self._leaf[number >> TABLE_BITS & PREFIX_MASK]
 
     def _add_leaves(self, prefixes: set[int], spare: Pages) -> None:
         unused = iter(spare.tolist())

@@ -35,7 +35,7 @@ def write_report(platform: Platform, me: Enclave, name: int, pointer: int, nonce
         subject = platform.registry.server(usermem.read_name(platform.memory, me.table, name))
     if subject is None:
         raise BadPointer("no server has the name")
-    usermem.check_writable(platform.memory, me.table, pointer, REPORT_BYTES)
+    usermem.check_writable(me.table, pointer, REPORT_BYTES)
     usermem.write(platform.memory, me.table, pointer, sign(platform, subject, nonce))
 
 
@@ -43,7 +43,7 @@ def write_key(platform: Platform, me: Enclave, kind: int, pointer: int, size: in
     """Write size bytes of the enclave's key of a kind to its memory.  Raises BadPointer."""
     if kind not in tuple(KeyType) or not 0 < size <= MAX_KEY_SIZE:
         raise BadPointer(f"no key of kind {kind} with {size} bytes")
-    usermem.check_writable(platform.memory, me.table, pointer, size)
+    usermem.check_writable(me.table, pointer, size)
     try:
         key = platform.keys.derive(kind, me.measurement, size)
     except StorageError as error:

@@ -12,7 +12,8 @@ from penglai.monitor.pagetable import PageTable
 READABLE, WRITABLE = int(Pte.R), int(Pte.W)
 BOTH = READABLE | WRITABLE
 
-UPPER_BITS = (1 << (64 - ADDRESS_BITS)) - 1
+CANONICAL = (0, (1 << (65 - ADDRESS_BITS)) - 1)
+"""What the upper bits of an Sv39 address are: all bit 38."""
 
 
 class BadPointer(Exception):  # noqa: N818 - an answer to the enclave, not an error of the monitor
@@ -21,25 +22,25 @@ class BadPointer(Exception):  # noqa: N818 - an answer to the enclave, not an er
 
 def read(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
     """Copy of size bytes at a virtual address.  Raises BadPointer."""
-    return _copy(memory, _pieces(memory, table, address, size, READABLE))
+    return _copy(memory, _pieces(table, address, size, READABLE))
 
 
 def read_writable(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
     """`read`, of memory to which the answer will be written.  Raises BadPointer unless both would work."""
-    return _copy(memory, _pieces(memory, table, address, size, BOTH))
+    return _copy(memory, _pieces(table, address, size, BOTH))
 
 
 def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -> None:
     """Write at a virtual address: all of it, or nothing.  Raises BadPointer."""
     done = 0
-    for pa, length in _pieces(memory, table, address, len(data), WRITABLE):
+    for pa, length in _pieces(table, address, len(data), WRITABLE):
         memory.write(pa, data[done : done + length])
         done += length
 
 
-def check_writable(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> None:
+def check_writable(table: PageTable, address: int, size: int) -> None:
     """Raise BadPointer unless `write` of size bytes there would work."""
-    _pieces(memory, table, address, size, WRITABLE)
+    _pieces(table, address, size, WRITABLE)
 
 
 def read_name(memory: PhysicalMemory, table: PageTable, address: int) -> str:
@@ -64,20 +65,23 @@ def _copy(memory: PhysicalMemory, pieces: list[tuple[int, int]]) -> bytes:
     return b"".join(memory.read(pa, length) for pa, length in pieces)
 
 
-def _pieces(
-    memory: PhysicalMemory, table: PageTable, address: int, size: int, need: int
-) -> list[tuple[int, int]]:
+def _pieces(table: PageTable, address: int, size: int, need: int) -> list[tuple[int, int]]:
     """(physical address, bytes) of each page's part of [address, address + size)."""
+    if 0 < size <= PAGE_SIZE - address % PAGE_SIZE:
+        return [(_place(table, address, need), size)]
     end = address + size
     found = []
     while address < end:
-        if address >> (ADDRESS_BITS - 1) not in (0, UPPER_BITS << 1 | 1):
-            raise BadPointer(f"{address:#x} is no Sv39 address")
-        mapped = table.lookup(address)
-        if mapped is None or mapped[1] & need != need:
-            raise BadPointer(f"{address:#x} is not {'writable' if need & WRITABLE else 'readable'}")
-        offset = address % PAGE_SIZE
-        length = min(PAGE_SIZE - offset, end - address)
-        found.append((memory.address_of(mapped[0]) + offset, length))
+        length = min(PAGE_SIZE - address % PAGE_SIZE, end - address)
+        found.append((_place(table, address, need), length))
         address += length
     return found
+
+
+def _place(table: PageTable, address: int, need: int) -> int:
+    if address >> (ADDRESS_BITS - 1) not in CANONICAL:
+        raise BadPointer(f"{address:#x} is no Sv39 address")
+    pa = table.reach(address, need)
+    if pa is None:
+        raise BadPointer(f"{address:#x} is not {'writable' if need & WRITABLE else 'readable'}")
+    return pa
