@@ -81,4 +81,9 @@ def save(path: Path, report: Report, under: dict[str, str]) -> None:
 
 def load(path: Path) -> dict[str, float]:
     """The medians of an earlier run, by row."""
-    return {what: row["p50"] for what, row in json.loads(path.read_text())["rows"].items()}
+    return {row.what: row.p50 for row in load_rows(path)}
+
+
+def load_rows(path: Path) -> list[Row]:
+    """The rows of an earlier run."""
+    return [Row(**row) for row in json.loads(path.read_text())["rows"].values()]

@@ -7,15 +7,18 @@ import time
 from pathlib import Path
 
 import penglai
+from benchmarks import calls
 from benchmarks.board import Board
 from benchmarks.measure import Effort, Report, Series
+from benchmarks.programs import enclave as compiled
 from benchmarks.programs import life
 from penglai.abi.riscv import NS_PER_TICK, PAGE_SIZE
 from penglai.machine.clock import Clock
 
 SMALL_STACK = PAGE_SIZE
 FEW = 10
-CALLS = (
+CALL_ROUNDS = 200
+LIFE = (
     "create",
     "attest",
     "start to first instruction",
@@ -25,6 +28,9 @@ CALLS = (
     "destroy",
     "shadow instance to first instruction",
 )
+ENCLAVE_CALLS = {"ocall": "OCALL", "reflected system call": "REFLECTED", "server call and return": "SERVER"}
+"""What an enclave calls, and its name in calls.c."""
+CALLS = (*LIFE, *ENCLAVE_CALLS)
 TURN = 0.01
 """Seconds that an enclave has a hart for."""
 
@@ -48,13 +54,14 @@ class Site:
         self._memory = machine.shared_memory(mmap.PAGESIZE)
         self._board = Board(self._memory)
         self._shadow = machine.create(image, kind="shadow", shm=self._memory, stack_size=SMALL_STACK)
+        machine.create(compiled("server.c"), name="server", kind="server", stack_size=SMALL_STACK)
 
     def crowd(self, count: int) -> list[penglai.Enclave]:
         """So many more idle ones."""
         return [self.machine.create(self.image, stack_size=SMALL_STACK) for _ in range(count)]
 
     def live(self, nonce: int, found: dict[str, Series]) -> None:
-        """Every call, once."""
+        """Every call of a life, once."""
         board, clock = self._board, self._clock
         made: list[penglai.Enclave] = []
         board.clear()
@@ -79,6 +86,11 @@ class Site:
         found["shadow instance to first instruction"].times.append(board.first() * NS_PER_TICK - begun)
         run.enclave.destroy()
 
+    def call(self, rounds: int, clock: float, found: dict[str, Series]) -> None:
+        """Every call of an enclave, in so many rounds.  clock: µs that reading the time takes it."""
+        for what, kind in ENCLAVE_CALLS.items():
+            found[what].times += calls.run(self.machine, rounds, kind, less=clock).times
+
     def release(self) -> None:
         """Let the memory go."""
         self._board.release()
@@ -95,7 +107,10 @@ def live(report: Report, effort: Effort) -> None:
     ):
         few, many = Site(small, clock, image), Site(large, clock, image)
         few.crowd(FEW)
-        once([few, many], 20)
+        rounds, turns = effort.rounds(400), effort.rounds(10, 2)
+        clock_time = calls.run(small, effort.rounds(1000, 50), "NOTHING").p50
+        once([few, many], effort.rounds(20), 1, clock_time)
+        of_few = {what: Series() for what in CALLS}
         idle: list[penglai.Enclave] = []
         gc.collect()
         before = memory_use()
@@ -104,12 +119,15 @@ def live(report: Report, effort: Effort) -> None:
             if count == counts[-1]:
                 gc.collect()
                 footprint(report, large, before, memory_use(), idle)
-            there, here = once([few, many], effort.rounds(200))
+            there, here = once([few, many], rounds, turns, clock_time)
             for what in CALLS:
+                of_few[what].times += there[what].times
                 report.times(f"{what}, {count:,} live", here[what], there[what], f"{FEW} live")
                 if count == counts[-1]:
                     ratio = here[what].p50 / there[what].p50
                     report.bar(f"{what} with {count:,} live, to {FEW}", ratio, 1.2, "x")
+        for what in CALLS:
+            report.times(f"{what}, {FEW} live", of_few[what])
         few.release()
         many.release()
         closing = Series()
@@ -117,12 +135,15 @@ def live(report: Report, effort: Effort) -> None:
         report.figure(f"close with {counts[-1]:,} live, each", closing.p50 / counts[-1], "µs")
 
 
-def once(sites: list[Site], rounds: int) -> list[dict[str, Series]]:
-    """Lives, by site; they take turns."""
+def once(sites: list[Site], rounds: int, turns: int, clock: float) -> list[dict[str, Series]]:
+    """Lives, and turns of enclaves' calls, by site; they take turns."""
     found = [{what: Series() for what in CALLS} for _ in sites]
     for nonce in range(rounds):
         for site, series in zip(sites, found, strict=True):
             site.live(nonce, series)
+    for _ in range(turns):
+        for site, series in zip(sites, found, strict=True):
+            site.call(CALL_ROUNDS, clock, series)
     return found
 
 

@@ -88,7 +88,7 @@ class Machine(HostProgram):
     def trace(self, path: str | os.PathLike[str]) -> Trace:
         """Write into a file what runs where and when, until the trace is closed: with machine.trace(path).
 
-        It is in the trace event format, which ui.perfetto.dev and chrome://tracing show.  A file of that name
+        It is in the trace event format, which ui.perfetto.dev shows.  A file of that name
         is written over.
 
         Raises BadArgumentError if the file cannot be written, StateError while there is another trace,

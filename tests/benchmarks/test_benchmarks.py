@@ -3,12 +3,15 @@
 import json
 from pathlib import Path
 from shutil import copytree
+from xml.etree import ElementTree
 
 import pytest
 from benchmarks.__main__ import SUBJECTS, main
-from benchmarks.measure import Bar, Effort, Report, Series
+from benchmarks.measure import Bar, Effort, Report, Row, Series
 from benchmarks.output import load, save
+from benchmarks.plots import GROUPS, Point, draw, points
 from benchmarks.programs import native
+from benchmarks.scale import CALLS
 
 from benchmarks import compute, coremark
 from penglai.abi.errors import ToolchainError
@@ -124,6 +127,51 @@ def test_bars_are_kept_from_above_or_from_below(tmp_path: Path):
     report.bar("a stop", 151, 150)
     save(tmp_path / "it.json", report, {"load": "0.0"})
     assert json.loads((tmp_path / "it.json").read_text())["bars"]["a stop"]["kept"] is False
+
+
+def test_every_call_is_measured_against_the_number_of_enclaves_and_drawn(tmp_path: Path):
+    figures = tmp_path / "figures.json"
+    report = main(["--quick", "--only", "scale", "--json", str(figures), "--plot", str(tmp_path / "now")])
+    assert {name for calls in GROUPS.values() for name in calls} == set(CALLS)
+    for call in CALLS:
+        assert [point.live for point in points(report.rows, call)] == [10, 100]
+        assert f"{call} with 100 live, to 10" in [bar.what for bar in report.bars]
+    again = main(["--load", str(figures), "--plot", str(tmp_path / "later")])
+    assert again.rows == report.rows
+    for name in GROUPS:
+        drawn = (tmp_path / "now" / f"{name}.svg").read_bytes()
+        assert drawn == (tmp_path / "later" / f"{name}.svg").read_bytes()
+
+
+def test_a_plot_is_a_small_drawing_without_a_date(tmp_path: Path):
+    counts = (10, 100, 1000, 10_000)
+    rows = [Row(f"{call}, {live:,} live", 100.0, 300.0) for call in CALLS for live in counts]
+    for path in draw(rows, tmp_path):
+        assert path.stat().st_size < 80_000
+        root = ElementTree.parse(path).getroot()
+        texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+        for call in GROUPS[path.stem]:
+            assert call in texts
+        for text in ("0", "10", "10,000", "µs", "live enclaves", "median", "99th percentile"):
+            assert text in texts
+        assert not any("date" in element.tag for element in root.iter())
+
+
+def test_points_are_those_of_one_call():
+    rows = [
+        Row("stop, 1,000 live", 2.0, 3.0),
+        Row("stop, 10 live", 1.0, 2.0),
+        Row("nonstop, 10 live", 9.0, 9.0),
+        Row("stop, 10 live, each", 9.0, 9.0),
+        Row("stop, 5 live", 9.0),
+    ]
+    assert points(rows, "stop") == [Point(10, 1.0, 2.0), Point(1000, 2.0, 3.0)]
+
+
+def test_nothing_is_drawn_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    main(["--quick", "--only", "process", "--plot", str(tmp_path / "plots")])
+    assert "nothing to plot" in capsys.readouterr().out
+    assert not list((tmp_path / "plots").iterdir())
 
 
 def test_percentiles_are_times_that_were_measured():

@@ -15,6 +15,7 @@ import penglai
 from penglai import Reason, State
 from penglai.abi.firmware import Status
 from penglai.abi.sbi import HostCall, RunValue
+from penglai.tracing.writer import Writer
 
 SPIN = "for (;;) ;"
 
@@ -105,6 +106,9 @@ def test_calls_of_servers_are_inside_each_other(machine: penglai.Machine, tmp_pa
     assert [each.name for each in trace.track(server, "state")] == ["IDLE", "BUSY", "IDLE", "BUSY", "IDLE"]
     busy = trace.track(server, "state")[1]
     assert (busy.start, busy.end, busy.args) == (inner.start, inner.end, {"for": 3})
+    arrows = sorted((arrow.at, arrow.tail, arrow.head) for arrow in trace.arrows)
+    assert len(arrows) == sum("call" in call.name and "server" in call.args for call in calls)
+    assert (inner.start + 1, ("enclave 3 caller", "calls"), (server, "state")) in arrows
 
 
 def test_a_ring_of_servers_that_is_stopped_and_destroyed_at_any_moment(
@@ -358,3 +362,37 @@ def test_calls_that_no_driver_makes_pass_unharmed(raw: RawHost, tmp_path: Path):
     trace = TraceFile(tmp_path / "trace.json")
     assert trace.states(f"{other} raw")[-1] == "EXITED"
     assert trace.on_harts(f"{other} raw")[-1].args["left"] == "exited"
+
+
+def test_viewers_show_numbers_that_mean_something(machine: penglai.Machine, tmp_path: Path):
+    """Behind the name of a group, Perfetto shows its number: of an enclave it is the eid.  A track whose
+    number is its group's it takes for a main thread."""
+    with machine.trace(tmp_path / "trace.json"):
+        machine.create("server", name="test-server", kind="server")
+        machine.create("hello-world", name="hello").run(PATIENCE)
+    events = TraceFile(tmp_path / "trace.json").events
+    groups = {event["args"]["name"]: event["pid"] for event in events if event["name"] == "process_name"}
+    assert groups == {
+        "harts": 0,
+        "host": 1_000_000_000,
+        "enclave 1 test-server (server)": 1,
+        "enclave 2 hello": 2,
+    }
+    tracks = [(event["pid"], event["tid"]) for event in events if event["name"] == "thread_name"]
+    assert all(tid > 1000 and tid != pid for pid, tid in tracks)
+
+
+@pytest.mark.parametrize("begin", [0, 999, 1_000_000_001, 3_600_000_000_007])
+def test_times_are_exact_for_viewers_that_cut_and_for_those_that_add(tmp_path: Path, begin: int):
+    writer = Writer(tmp_path / "trace.json")
+    track = writer.track(writer.group("group", 1, 1), "track", "test")
+    lengths = [random.Random(begin).randrange(1, 1 << 30) for _ in range(1000)]
+    starts = list(itertools.accumulate(lengths, initial=begin))
+    for start, end in itertools.pairwise(starts):
+        writer.slice(track, "slice", start, end)
+    writer.slice(track, "nothing", starts[-1], starts[-1])
+    writer.close()
+    *found, nothing = TraceFile(tmp_path / "trace.json").track("group", "track")
+    assert [each.start for each in found] == starts[:-1]
+    assert [each.end for each in found] == starts[1:]
+    assert (nothing.start, nothing.end) == (starts[-1], starts[-1])

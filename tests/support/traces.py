@@ -17,8 +17,17 @@ class Slice:
     args: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Arrow:
+    """From what is on a track, by names of group and track, at a moment, ns, to what is on another then."""
+
+    tail: tuple[str, str]
+    head: tuple[str, str]
+    at: int
+
+
 class TraceFile:
-    """A whole trace.  tracks: by names of group and track, in order of time."""
+    """A whole trace.  tracks: by names of group and track, in order of time.  arrows: in no order."""
 
     def __init__(self, path: Path) -> None:
         self.events: list[dict[str, Any]] = json.loads(path.read_text())["traceEvents"]
@@ -36,13 +45,20 @@ class TraceFile:
         found: dict[tuple[str, str], list[Slice]] = {
             (groups[pid], name): [] for (pid, _), name in names.items()
         }
+        ends: list[tuple[tuple[str, str], dict[str, Any]]] = []
         for event in self.events:
-            if event["ph"] != "M":
-                track = (groups[event["pid"]], names[event["pid"], event["tid"]])
+            if event["ph"] == "M":
+                continue
+            track = (groups[event["pid"]], names[event["pid"], event["tid"]])
+            if event["ph"] in "sf":
+                ends.append((track, event))
+            else:
                 found[track].append(self._slice(event))
         self.tracks = {track: sorted(each, key=lambda s: (s.start, -s.end)) for track, each in found.items()}
         for track, slices in self.tracks.items():
             self._check_nesting(track, slices)
+        self._check_fractions()
+        self.arrows = self._pair(ends)
 
     @staticmethod
     def _check_metadata(event: dict[str, Any]) -> None:
@@ -64,10 +80,40 @@ class TraceFile:
         assert isinstance(event["name"], str)
         assert event["name"]
         assert isinstance(event["args"], dict)
-        start, length = int(event["ts"] * 1000), int(event.get("dur", 0) * 1000)
+        start, length = int(event["ts"] * 1000), round(event.get("dur", 0) * 1000)
         assert start >= 0
         assert length >= 0
         return Slice(event["name"], start, start + length, event["args"])
+
+    def _pair(self, ends: list[tuple[tuple[str, str], dict[str, Any]]]) -> list[Arrow]:
+        """Arrows of their ends, which viewers pair by category, name and id, and bind to what is there."""
+        pairs: dict[tuple[str, str, int], dict[str, Any]] = defaultdict(dict)
+        for track, event in ends:
+            more = {"bp"} if event["ph"] == "f" else set()
+            assert set(event) == {"ph", "name", "cat", "pid", "tid", "ts", "id", "args"} | more
+            assert event.get("bp", "e") == "e"
+            at = int(event["ts"] * 1000)
+            assert any(each.start < at < each.end for each in self.tracks[track]), event
+            pairs[event["cat"], event["name"], event["id"]] |= {event["ph"]: track, "at": at}
+        return [Arrow(pair["s"], pair["f"], pair["at"]) for pair in pairs.values()]
+
+    def _check_fractions(self) -> None:
+        """Slices that follow each other do not overlap even where a viewer adds and compares fractions.
+
+        One that does believes that the second is inside the first: speedscope never ends it, Perfetto drops
+        the second.
+        """
+        tracks = defaultdict(list)
+        for event in self.events:
+            if event["ph"] == "X":
+                tracks[event["pid"], event["tid"]].append((event["ts"], -event["dur"]))
+        for slices in tracks.values():
+            under_way: list[float] = []
+            for start, length in sorted(slices):
+                while under_way and under_way[-1] <= start:
+                    under_way.pop()
+                assert not under_way or start - length <= under_way[-1], (start, -length)
+                under_way.append(start - length)
 
     @staticmethod
     def _check_nesting(track: tuple[str, str], slices: list[Slice]) -> None:

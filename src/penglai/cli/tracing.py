@@ -43,7 +43,7 @@ def trace(
 ) -> None:
     """Run enclaves at once, and write a trace: what ran on which hart, the enclaves' states and calls.
 
-    ui.perfetto.dev and chrome://tracing show it.  The exit status is 0 unless an enclave faulted.
+    ui.perfetto.dev shows it.  The exit status is 0 unless an enclave faulted.
     """
     servers = [split_server(text) for text in server or []]
     with Machine(memory, harts) as machine:

@@ -1,1 +1,1 @@
-"""Traces of a machine, for the viewers that ui.perfetto.dev and chrome://tracing are."""
+"""Traces of a machine, for viewers of the trace event format, such as ui.perfetto.dev."""

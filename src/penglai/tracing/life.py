@@ -25,11 +25,15 @@ class Visit:
 
 @dataclass(frozen=True)
 class Call:
-    """A call under way.  server: eid of the server that serves it, 0: the host does.  start: ns."""
+    """A call under way.  server: eid of the server that serves it, 0: the host does.  start: ns.
+
+    track: that of the server's states, if it is shown.
+    """
 
     name: str
     server: int
     start: int
+    track: Track | None
 
 
 def at_rest(record: Enclave) -> State:
@@ -59,7 +63,7 @@ class Life:
 
     def __post_init__(self) -> None:
         kind = "" if self.record.kind is EnclaveType.NORMAL else f" ({self.record.kind.name.lower()})"
-        self.group = self.writer.group(f"enclave {self.label}{kind}", 10 + self.record.eid)
+        self.group = self.writer.group(f"enclave {self.label}{kind}", self.record.eid, 10 + self.record.eid)
         self.states = self.writer.track(self.group, "state", "state")
 
     @property
@@ -109,9 +113,9 @@ class Life:
             self.writer.moment(self.states, end or state.name, self.since)
         return not over
 
-    def begin_call(self, name: str, server: int, now: int) -> None:
+    def begin_call(self, name: str, now: int, server: int = 0, track: Track | None = None) -> None:
         """A call begins inside those under way."""
-        self.calls.append(Call(name, server, now))
+        self.calls.append(Call(name, server, now, track))
 
     def end_call(self, server: int, now: int) -> None:
         """The innermost call of this server is over; 0: the request to the host, if that is the innermost."""
@@ -132,4 +136,6 @@ class Life:
             self.deeds = self.writer.track(self.group, "calls", "call")
         details = {"server": call.server} if call.server else {}
         self.writer.slice(self.deeds, call.name, call.start, now, **details)
+        if call.track is not None:  # a ns later: at the start of a slice, viewers differ on what is there
+            self.writer.arrow(self.deeds, call.track, call.name, call.start + 1)
         return call.server

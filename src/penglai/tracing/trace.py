@@ -57,6 +57,9 @@ RESUMES: dict[int, str] = {
     ResumeReason.STOP: "resume",
     ResumeReason.OCALL: "answer ocall",
 }
+HARTS, HOST = 0, 1_000_000_000
+"""Numbers of groups.  Those of enclaves are their eids, which viewers show behind their names."""
+
 OCALLS = {int(ocall): f"ocall {ocall.name.lower().replace('_', ' ')}" for ocall in Ocall}
 
 
@@ -79,9 +82,9 @@ class Trace:
         self._open = True
         self._lives: dict[int, Life] = {}
         self._threads: dict[int, Track] = {}
-        harts = self._writer.group("harts", 1)
+        harts = self._writer.group("harts", HARTS, 1)
         self._harts = [self._writer.track(harts, f"hart {hart.id}", "hart") for hart in board.harts]
-        self._host = self._writer.group("host", 2)
+        self._host = self._writer.group("host", HOST, 2)
         for record in monitor.enclaves():
             self._meet(record.eid)
         monitor.platform.registry.watch_calls = self._server_call
@@ -168,7 +171,7 @@ class Trace:
         if visit is not None and visit is life.visit:
             life.end_visit(now, why)
         if visit is not None and why in OCALLS.values():
-            life.begin_call(why, 0, now)
+            life.begin_call(why, now)
         for eid in life.left:
             self._settle(eid, now)
         life.left.clear()
@@ -206,7 +209,8 @@ class Trace:
             now = self._now()
             called = self._meet(server)
             if state is State.BUSY:
-                life.begin_call(f"call {called.record.name if called else server}", server, now)
+                name = f"call {called.record.name if called else server}"
+                life.begin_call(name, now, server, called.states if called else None)
             else:
                 life.end_call(server, now)
                 life.left.add(server)
