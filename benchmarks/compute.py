@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import unicorn
+from elftools.elf.constants import P_FLAGS
 from elftools.elf.elffile import ELFFile
 from unicorn import riscv_const
 
@@ -17,6 +18,7 @@ from benchmarks import coremark
 from benchmarks.measure import Effort, Report, Series
 from benchmarks.programs import bare, enclave, native, user
 from penglai.abi.errors import ToolchainError
+from penglai.abi.riscv import PAGE_SIZE
 
 Way = Callable[[], tuple[int, int]]
 """Runs a program once: (ns, result)."""
@@ -39,7 +41,10 @@ U_MODE = 0
 
 
 class Bare:
-    """A program in Unicorn as its own documentation would run it: U-mode, no translation, no hook."""
+    """A program in Unicorn as its own documentation would run it: U-mode, no translation, no hook.
+
+    No page is both writable and executable: stores to such pages go a slower way (docs/engine.md).
+    """
 
     def __init__(self, image: bytes) -> None:
         self._elf = ELFFile(io.BytesIO(image))
@@ -49,9 +54,12 @@ class Bare:
     def run(self) -> tuple[int, int]:
         """(ns, result)."""
         machine = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
-        machine.mem_map(0, RAM)
+        machine.mem_map(0, RAM, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         for segment in self._elf.iter_segments("PT_LOAD"):
             machine.mem_write(segment["p_vaddr"], segment.data())
+            if segment["p_flags"] & P_FLAGS.PF_X:
+                size = -(-segment["p_memsz"] // PAGE_SIZE) * PAGE_SIZE
+                machine.mem_protect(segment["p_vaddr"], size, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         machine.reg_write(riscv_const.UC_RISCV_REG_MSTATUS, MSTATUS_FS)
         machine.reg_write(riscv_const.UC_RISCV_REG_SP, STACK)
         machine.reg_write(riscv_const.UC_RISCV_REG_PRIV, U_MODE)

@@ -428,6 +428,8 @@ EXPORT int hart_run(struct hart *h, struct context *c)
             error = step(h, &c->pc, t, &a);
         while (!error && t->cause == NO_CAUSE);
     }
+    if (t->cause == CAUSE_M_TIMER) /* Unicorn's TLB grows with the program's needs only when it is flushed */
+        atomic_store(&h->run->stale, 1);
     t->epc = c->pc;
     save(h, c);
     leave_guest(h);
