@@ -210,6 +210,41 @@ def test_the_timer_interrupts_a_busy_guest_when_its_time_has_come():
         assert program.trap().cause == INTERRUPT | STI
 
 
+RETURNING = """
+la t0, quick
+csrw stvec, t0
+j begin
+.p2align 2
+quick:
+    csrr t0, scause
+    bltz t0, late
+    csrr t0, sepc
+    addi t0, t0, 4
+    csrw sepc, t0
+    sret
+late:
+    rdtime a0
+    ecall
+begin:
+"""
+"""Traps are returned from, behind their instruction; an interrupt reports the time."""
+
+
+@pytest.mark.parametrize("often", [".word 0x00100073", "rdtime t1"], ids=["traps", "rdtime"])
+def test_the_timer_is_on_time_in_a_guest_that_only_traps(often: str):
+    """The clock is not read at each trap, and a trap takes longer than the blocks around it."""
+    busy = "li t0, 20000000\nbusy: addi t0, t0, -1\nbnez t0, busy\n"
+    late = []
+    for _ in range(3):
+        with bare(f"{RETURNING}{ENABLE_ALL}{ON}{busy}{CALL}again: {often}\nj again\n") as program:
+            program.call()
+            due = program.clock.now() // NS_PER_TICK + 2_000
+            program.hart.set_timer(due)
+            late.append(program.call()[0] - due)
+    assert min(late) >= 0
+    assert min(late) * NS_PER_TICK < 150_000
+
+
 def test_a_timer_in_the_past_interrupts_at_once():
     with bare(f"{SETUP}{ENABLE_ALL}{ON}{CALL}here: nop\nli a7, 8\necall") as program:
         program.call()

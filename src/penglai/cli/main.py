@@ -1,66 +1,25 @@
-"""Entry point of the `penglai` command."""
+"""Entry point of the `penglai` command: whatever can wait is imported later."""
 
+import gc
 import importlib
 import logging
 import os
-from typing import Any
+import sys
 
-import typer
-from typer.core import TyperGroup
-
-COMMANDS = {
-    "run": "running",
-    "trace": "tracing",
-    "test-stop": "stopping",
-    "boot": "booting",
-    "image": "imaging",
-    "measure": "attesting",
-    "attest": "attesting",
-    "verify": "attesting",
-    "build": "tools",
-    "demos": "tools",
-    "doctor": "tools",
-    "version": "tools",
-}
-"""Which module of this room has a command: each is imported when it is used, to start quickly."""
+PLAIN_BOOT = ["boot"]
+"""A command line that needs no reading: what reads command lines takes some 20 ms to import."""
 
 
-class LazyGroup(TyperGroup):
-    """The commands, by name."""
-
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the base class's signature
-        """In the order in which help shows them."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of a name, from its module."""
-        if cmd_name not in COMMANDS:
-            return None
-        module: Any = importlib.import_module(f"penglai.cli.{COMMANDS[cmd_name]}")
-        app = typer.Typer(pretty_exceptions_enable=False)
-        app.callback()(_nothing)
-        module.register(app)
-        group = typer.main.get_group(app)
-        return group.get_command(ctx, cmd_name)
-
-
-def _nothing() -> None:
-    """Makes a group of an app that has one command."""
-
-
-app = typer.Typer(
-    name="penglai",
-    cls=LazyGroup,
-    help="Penglai-TVM enclaves for RISC-V: build, run, stop, resume and destroy them, all in this process.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-@app.callback()
-def _main() -> None:
-    """Penglai-TVM enclaves for RISC-V: build, run, stop, resume and destroy them, all in this process."""
+def main() -> None:
+    """Run the command line."""
+    gc.disable()  # importing wakes the collector often, and leaves no garbage; `guarded` enables it
+    _open_streams()
+    logging.basicConfig(format="penglai: %(message)s", level=logging.WARNING)
+    logging.getLogger("penglai.toolchain").setLevel(logging.INFO)
+    if sys.argv[1:] == PLAIN_BOOT:
+        host = importlib.import_module("penglai.cli.hosting").host
+        sys.exit(importlib.import_module("penglai.cli.ending").guarded(host))
+    importlib.import_module("penglai.cli.app").app()
 
 
 def _open_streams() -> None:
@@ -70,11 +29,3 @@ def _open_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
-
-
-def main() -> None:
-    """Run the command line."""
-    _open_streams()
-    logging.basicConfig(format="penglai: %(message)s", level=logging.WARNING)
-    logging.getLogger("penglai.toolchain").setLevel(logging.INFO)
-    app()

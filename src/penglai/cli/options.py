@@ -1,25 +1,17 @@
 """Options that several commands share, and how commands end."""
 
 import functools
-import importlib
 import json
-import signal
-import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, cast
+from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
-from penglai.abi.errors import PenglaiError
+from penglai.cli.ending import complain, end_on_signals, err, guarded, out
 
-if TYPE_CHECKING:
-    from rich.console import Console
+__all__ = ["Eapp", "Harts", "Json", "Memory", "command", "end_on_signals", "err", "fail", "out", "write_json"]
 
 P = ParamSpec("P")
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C: 128 + SIGINT, as shells have it."""
 
 Eapp = Annotated[str, typer.Argument(help="An enclave ELF, or the name of a shipped demo.", metavar="EAPP")]
 Memory = Annotated[str, typer.Option(help="Memory of the machine, such as 256M or 1G.")]
@@ -27,52 +19,19 @@ Harts = Annotated[int, typer.Option(help="Harts of the machine: how many enclave
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to standard output.")]
 
 
-class _Later:
-    """A console that is made when it is used: booting writes nothing, and is not to wait for it."""
-
-    def __init__(self, **options: bool) -> None:
-        self._options = options
-
-    @functools.cached_property
-    def _console(self) -> "Console":
-        found: Console = importlib.import_module("rich.console").Console(**self._options)
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._console, name)
-
-
-out = cast("Console", _Later(highlight=False, soft_wrap=True))
-err = cast("Console", _Later(stderr=True, highlight=False, soft_wrap=True))
-
-
 def command(body: Callable[P, None]) -> Callable[P, None]:
     """Wrap a command: errors become one line on standard error and status 1, Ctrl-C status 130."""
 
     @functools.wraps(body)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
+        def call() -> int:
             body(*args, **kwargs)
-        except PenglaiError as error:
-            fail(str(error))
-        except KeyboardInterrupt:
-            err.print("penglai: interrupted", style="yellow")
-            raise typer.Exit(INTERRUPTED) from None
-        except BrokenPipeError:
-            sys.stderr.close()  # nobody reads any more: say nothing, also not at exit
-            raise typer.Exit(1) from None
+            return 0
+
+        if status := guarded(call):
+            raise typer.Exit(status)
 
     return wrapped
-
-
-def end_on_signals() -> None:
-    """SIGTERM and SIGHUP end this process as Ctrl-C does: everything that has been begun is undone first."""
-    signal.signal(signal.SIGTERM, _end)
-    signal.signal(signal.SIGHUP, _end)
-
-
-def _end(number: int, _frame: FrameType | None) -> None:
-    raise typer.Exit(128 + number)
 
 
 def write_json(value: object) -> None:
@@ -82,6 +41,5 @@ def write_json(value: object) -> None:
 
 def fail(message: str) -> NoReturn:
     """Say what is wrong and end with status 1."""
-    err.print("penglai: ", style="bold red", end="")
-    err.print(message, markup=False)
+    complain(message)
     raise typer.Exit(1)

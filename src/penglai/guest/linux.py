@@ -2,7 +2,9 @@
 
 import importlib
 import logging
+import math
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
     from penglai.monitor.monitor import Monitor
 
 log = logging.getLogger(__name__)
+
+LOOKS_UP = 0.5
+"""Seconds.  The system may hand a signal to any thread, and Python serves it on the main one, which has to run
+for that: it does not wait longer than this at once."""
 
 DRIVER = "penglai,monitor"
 """What penglai.ko looks for in the device tree."""
@@ -89,8 +95,10 @@ class Guest:
 
     def wait(self, timeout: float | None = None) -> Outcome:
         """Wait until the guest has ended.  Raises TimeoutError, or MachineError if it could not go on."""
-        if not self._done.wait(timeout):
-            raise TimeoutError(f"the guest still runs after {timeout} seconds")
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._done.wait(max(0.0, min(LOOKS_UP, end - time.monotonic()))):
+            if time.monotonic() >= end:
+                raise TimeoutError(f"the guest still runs after {timeout} seconds")
         if isinstance(self._ended, Exception):
             raise MachineError(f"the machine cannot go on: {self._ended}") from self._ended
         assert self._ended is not None

@@ -90,7 +90,7 @@ def build() -> Path:
     libc, _ = platform.libc_ver()
     target = f"{platform.machine()}-linux-{'gnu.2.28' if libc == 'glibc' else 'musl'}"
     arguments: list[str | Path] = [
-        *("-target", target, "-std=c11", "-O2", "-Wall", "-Wextra"),
+        *("-target", target, "-std=c11", "-O2", "-fomit-frame-pointer", "-Wall", "-Wextra"),
         *("-shared", "-fPIC", "-fvisibility=hidden"),
         *("-I", unicorn.parent.parent / "include"),
         *(*sources, unicorn),

@@ -35,6 +35,7 @@
 #define CLOCK_READ_MAX_NS 100000
 #define FUEL_MIN 64
 #define FUEL_MAX (1 << 20)
+#define TRAPS_TO_REFILL 64 /* FUEL_MIN has to have as many */
 /* Some 6 us: a hart that runs leaves in less, one that waits for a core gets one when the waiter sleeps. */
 #define SPINS 200
 #define DEAD_PAGES_MAX 256
@@ -63,17 +64,19 @@ uint64_t read_reg(struct hart *h, int id)
 
 struct view look(struct hart *h)
 {
-    uint64_t priv = read_reg(h, UC_RISCV_REG_PRIV);
-    write_reg(h, UC_RISCV_REG_PRIV, PRIV_M);
-    uint64_t status = read_reg(h, UC_RISCV_REG_MSTATUS);
-    struct view v = {
-        .satp = read_reg(h, UC_RISCV_REG_SATP),
-        .supervisor = priv != PRIV_U,
+    static const int ids[] = {UC_RISCV_REG_SSTATUS, UC_RISCV_REG_SATP};
+    uint64_t status = 0, satp = 0;
+    if (h->priv == PRIV_U)
+        write_reg(h, UC_RISCV_REG_PRIV, PRIV_S);
+    uc_reg_read_batch(h->uc, ids, (void *[]){&status, &satp}, 2);
+    if (h->priv == PRIV_U)
+        write_reg(h, UC_RISCV_REG_PRIV, PRIV_U);
+    return (struct view){
+        .satp = satp,
+        .supervisor = h->priv != PRIV_U,
         .sum = status & MSTATUS_SUM,
         .mxr = status & MSTATUS_MXR,
     };
-    write_reg(h, UC_RISCV_REG_PRIV, priv);
-    return v;
 }
 
 /* ---- hooks ------------------------------------------------------------------------------------ */
@@ -81,8 +84,9 @@ struct view look(struct hart *h)
 static void on_exception(uc_engine *uc, uint32_t code, void *user)
 {
     struct hart *h = user;
+    static const int ids[] = {UC_RISCV_REG_PC, UC_RISCV_REG_PRIV};
     h->exception = code;
-    uc_reg_read(uc, UC_RISCV_REG_PC, &h->hook_pc);
+    uc_reg_read_batch(uc, ids, (void *[]){&h->hook_pc, &h->priv}, 2);
     uc_emu_stop(uc);
 }
 
@@ -136,22 +140,30 @@ bool arm(struct hart *h, uint64_t deadline, uint64_t blocks)
     return h->last_read < deadline;
 }
 
+void charge(struct hart *h)
+{
+    if (!h->counting)
+        h->fuel -= h->refill / TRAPS_TO_REFILL;
+}
+
 /* One uc_emu_start() from *pc.  Leaves h->interrupt or a cause in t; returns a uc_err. */
 static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
 {
     h->interrupt = h->exception = NO_CAUSE;
     int error = uc_emu_start(h->uc, *pc, 0, 0, 0);
-    *pc = read_reg(h, UC_RISCV_REG_PC);
     *t = (struct trap){.cause = NO_CAUSE};
     if (h->exception != NO_CAUSE) {
         t->cause = h->exception;
         *pc = h->hook_pc - 4;
         return 0;
     }
-    switch (error) {
-    case UC_ERR_OK:
+    *pc = read_reg(h, UC_RISCV_REG_PC);
+    if (error == UC_ERR_OK) {
         t->cause = h->interrupt;
         return 0;
+    }
+    h->priv = read_reg(h, UC_RISCV_REG_PRIV);
+    switch (error) {
     case UC_ERR_INSN_INVALID:
         t->cause = CAUSE_ILLEGAL;
         return 0;
@@ -287,8 +299,10 @@ int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a)
             error = settle_fetch_fault(h, pc, t);
         if (error)
             return error;
-        if (t->cause == CAUSE_ILLEGAL && settle_illegal(h, pc, t))
+        if (t->cause == CAUSE_ILLEGAL && settle_illegal(h, pc, t)) {
+            charge(h);
             continue;
+        }
         if (t->cause == CAUSE_FETCH_ACCESS)
             t->tval = *pc;
         else if (is_data_fault(t->cause))

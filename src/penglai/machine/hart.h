@@ -92,6 +92,7 @@ struct hart {
     int64_t fuel, refill;
     bool counting; /* the deadline is a number of blocks, not a time */
     uint64_t interrupt, exception, hook_pc;
+    uint64_t priv; /* of the code that trapped last */
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 };
 
@@ -104,7 +105,7 @@ struct access {
     bool store, atomic, reserve, floating, zero_extended;
 };
 
-/* The view of the code that runs, read from the engine's registers. */
+/* The view of the code that trapped last, read from the engine's registers. */
 struct view look(struct hart *h);
 
 /* The physical address of va; false if the view does not translate it for all of these rights. */
@@ -128,6 +129,9 @@ bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, stru
 
 /* Sets the time or the number of blocks at which to come back; false if it is over already. */
 bool arm(struct hart *h, uint64_t deadline, uint64_t blocks);
+
+/* A trap was dealt with, which took as long as some blocks: time goes by without arm() too. */
+void charge(struct hart *h);
 
 /*
  * Runs from *pc until a trap, a request, the deadline, or wfi (no cause); *pc is then the trap's epc.  Fills in

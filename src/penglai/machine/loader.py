@@ -3,6 +3,7 @@
 Source: Linux, Documentation/riscv/boot-image-header.rst and boot.rst.
 """
 
+import mmap
 import struct
 from dataclasses import dataclass
 
@@ -27,7 +28,9 @@ class Placement:
     dtb: int
 
 
-def place(memory: PhysicalMemory, kernel: bytes, initrd: bytes, what: str, needs: int = 0) -> Placement:
+def place(
+    memory: PhysicalMemory, kernel: bytes | mmap.mmap, initrd: bytes, what: str, needs: int = 0
+) -> Placement:
     """Copy kernel and ramfs into RAM, and find room for the tree.
 
     what: how messages call the kernel.  needs: bytes that it needs for its work, with these.
@@ -44,12 +47,12 @@ def place(memory: PhysicalMemory, kernel: bytes, initrd: bytes, what: str, needs
             f"the machine has {memory.size >> 20} MiB; kernel and ramfs need {-(-needed >> 20)}: "
             "start it with more memory"
         )
-    memory.write(start, kernel)
-    memory.write(initrd_start, initrd)
+    memory.load(start, kernel)
+    memory.load(initrd_start, initrd)
     return Placement(start, (initrd_start, initrd_start + len(initrd)) if initrd else None, dtb)
 
 
-def _header(kernel: bytes, what: str) -> tuple[int, int]:
+def _header(kernel: bytes | mmap.mmap, what: str) -> tuple[int, int]:
     """Load offset and size in memory, bytes."""
     if len(kernel) < HEADER.size or HEADER.unpack_from(kernel)[-1] != MAGIC2:
         hint = "; it is compressed: unpack it first" if kernel[:2] == b"\x1f\x8b" else ""

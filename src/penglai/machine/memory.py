@@ -158,6 +158,16 @@ class PhysicalMemory:
         start = pa - self.base
         self._mapping[start : start + len(data)] = data
 
+    def load(self, pa: int, data: bytes | mmap.mmap) -> None:
+        """Write much data at pa, which must be RAM.
+
+        The system does: what of it nobody has touched is then neither cleared first nor faulted in.
+        """
+        rest, offset = memoryview(data), pa - self.base
+        while rest:
+            written = os.pwrite(self.fd, rest, offset)
+            rest, offset = rest[written:], offset + written
+
     def watch(self, watcher: Callable[[int, int], None]) -> None:
         """From now on call watcher(first, last), page numbers, when the host's view of pages changes.
 

@@ -26,6 +26,9 @@ enum { MIP_SSIP = 1 << 1, MIP_STIP = 1 << 5, MIP_SEIP = 1 << 9 };
 /* Why supervisor_run() came back. */
 enum { EXIT_REQUEST = 0, EXIT_CALL = 1, EXIT_DEVICE = 2 };
 
+/* What follows on a trap: the guest goes on, what is due is looked at, or Python is asked. */
+enum next { GO_ON, LOOK, LEAVE };
+
 /* What Python and a supervisor tell each other; penglai.machine.supervisor has the same. */
 struct exit {
     uint64_t reason;
@@ -56,20 +59,20 @@ struct supervisor {
 
 /* ---- traps and interrupts --------------------------------------------------------------------- */
 
+/* Every call of Unicorn costs: what a trap reads and writes goes in one batch each way. */
 static void trap_to_s_mode(struct supervisor *s, const struct trap *t)
 {
+    static const int reads[] = {UC_RISCV_REG_SSTATUS, UC_RISCV_REG_STVEC};
+    static const int writes[] = {UC_RISCV_REG_SSTATUS, UC_RISCV_REG_SCAUSE, UC_RISCV_REG_SEPC,
+                                 UC_RISCV_REG_STVAL};
     struct hart *h = &s->hart;
-    uint64_t priv = read_reg(h, UC_RISCV_REG_PRIV);
-    write_reg(h, UC_RISCV_REG_PRIV, PRIV_M);
-    uint64_t status = read_reg(h, UC_RISCV_REG_MSTATUS);
-    uint64_t pie = status & MSTATUS_SIE ? MSTATUS_SPIE : 0, pp = priv == PRIV_S ? MSTATUS_SPP : 0;
+    uint64_t status = 0, vector = 0, cause = t->cause, tval = t->tval;
+    write_reg(h, UC_RISCV_REG_PRIV, PRIV_S); /* also drops an LR reservation */
+    uc_reg_read_batch(h->uc, reads, (void *[]){&status, &vector}, 2);
+    uint64_t pie = status & MSTATUS_SIE ? MSTATUS_SPIE : 0, pp = h->priv == PRIV_S ? MSTATUS_SPP : 0;
     status = (status & ~(MSTATUS_SIE | MSTATUS_SPIE | MSTATUS_SPP)) | pie | pp;
-    write_reg(h, UC_RISCV_REG_MSTATUS, status);
-    write_reg(h, UC_RISCV_REG_SCAUSE, t->cause);
-    write_reg(h, UC_RISCV_REG_SEPC, s->pc);
-    write_reg(h, UC_RISCV_REG_STVAL, t->tval);
-    s->pc = read_reg(h, UC_RISCV_REG_STVEC) & ~(uint64_t)3;
-    write_reg(h, UC_RISCV_REG_PRIV, PRIV_S);
+    uc_reg_write_batch(h->uc, writes, (void *[]){&status, &cause, &s->pc, &tval}, 4);
+    s->pc = vector & ~(uint64_t)3;
 }
 
 /* Lets mip say what the timer and the devices say now. */
@@ -181,30 +184,47 @@ static void finish(struct supervisor *s, const struct exit *x)
     s->owed = EXIT_REQUEST;
 }
 
-/* Deals with a trap; true if it is for Python. */
-static bool dispatch(struct supervisor *s, struct trap *t, struct exit *x)
+/* Deals with a trap. */
+static enum next dispatch(struct supervisor *s, struct trap *t, struct exit *x)
 {
     switch (t->cause) {
     case NO_CAUSE:
         wait_for_interrupt(s);
-        return false;
+        return LOOK;
     case CAUSE_M_TIMER:
     case CAUSE_M_SOFTWARE:
-        return false;
+        return LOOK;
     case CAUSE_ECALL:
-        if (read_reg(&s->hart, UC_RISCV_REG_PRIV) == PRIV_S) {
+        if (s->hart.priv == PRIV_S) {
             ask_firmware(s, x);
-            return true;
+            return LEAVE;
         }
         break;
     case CAUSE_LOAD_ACCESS:
     case CAUSE_STORE_ACCESS:
         if (ask_device(s, t, x))
-            return true;
+            return LEAVE;
         break;
     }
     trap_to_s_mode(s, t);
-    return false;
+    charge(&s->hart);
+    return GO_ON;
+}
+
+/*
+ * Runs from trap to trap.  Between those that stay in the guest nothing is looked at: step() sees whoever
+ * wants the hart, and the fuel ends with the time.
+ */
+static enum next run(struct supervisor *s, struct exit *x, int *error)
+{
+    struct trap t;
+    enum next next;
+    do {
+        s->access = (struct access){0};
+        *error = step(&s->hart, &s->pc, &t, &s->access);
+        next = *error ? LEAVE : dispatch(s, &t, x);
+    } while (next == GO_ON);
+    return next;
 }
 
 /* ---- what Python calls ------------------------------------------------------------------------ */
@@ -311,17 +331,11 @@ EXPORT int supervisor_run(struct supervisor *s, struct exit *x)
         if (atomic_exchange(&s->wanted, 0))
             break;
         show_interrupts(s);
-        struct trap t = {.cause = CAUSE_M_TIMER};
-        s->access = (struct access){0};
-        if (arm(h, s->shown & MIP_STIP ? NEVER : s->timer, 0))
-            error = step(h, &s->pc, &t, &s->access);
-        if (error) {
-            x->address = s->pc;
-            break;
-        }
-        if (dispatch(s, &t, x))
+        if (arm(h, s->shown & MIP_STIP ? NEVER : s->timer, 0) && run(s, x, &error) == LEAVE)
             break;
     }
+    if (error)
+        x->address = s->pc;
     leave_guest(h);
     return error;
 }

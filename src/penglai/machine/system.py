@@ -4,7 +4,8 @@ One thread runs it all (`System.run`).  Others leave something in a queue and ca
 out of the guest and looks at its devices.
 """
 
-import secrets
+import mmap
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -44,7 +45,7 @@ class Software:
     what: how messages call the kernel.  needs: bytes of memory to start, if known.
     """
 
-    kernel: bytes
+    kernel: bytes | mmap.mmap
     initrd: bytes = b""
     append: str = ""
     what: str = "the kernel"
@@ -193,7 +194,7 @@ def _describe(
         ram_size=memory.size,
         append=software.append,
         initrd=where.initrd,
-        seed=secrets.token_bytes(SEED_BYTES),
+        seed=os.urandom(SEED_BYTES),
         plic=Node("plic", PLIC_BASE, plic.SIZE, ("sifive,plic-1.0.0", "riscv,plic0")),
         plic_sources=plic.SOURCES,
         finisher=Node("test", FINISHER_BASE, finisher.SIZE, ("sifive,test1", "sifive,test0")),

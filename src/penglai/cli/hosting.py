@@ -1,0 +1,97 @@
+"""What penglai boot does: the machine with Linux as its host.
+
+Apart from its command line, so that without options nothing has to be imported to read one.
+"""
+
+import importlib
+import os
+import threading
+from pathlib import Path
+
+from penglai.abi.errors import MachineError
+from penglai.cli.ending import end_on_signals, err
+from penglai.guest.boot import Boot
+from penglai.guest.image.current import Image
+from penglai.guest.linux import Guest, check_sizes
+from penglai.guest.sharing import Share
+from penglai.guest.terminal import Terminal, is_terminal
+from penglai.machine.store import default_state_dir
+from penglai.machine.system import End, Outcome
+
+SCRIPT = "exec sh /dev/tty"
+"""Runs what is typed as a shell script: without prompts, and with the status of its end."""
+
+
+def host(
+    *,
+    run: str | None = None,
+    memory: str = "256M",
+    harts: int = 2,
+    append: str = "",
+    add: tuple[str, ...] = (),
+    share: str | None = None,
+    kernel: Path | None = None,
+    initrd: Path | None = None,
+    timeout: float | None = None,
+) -> int:
+    """Boot, until Linux ends; the command's status.  Arguments as the options of penglai boot."""
+    check_sizes(memory, harts)
+    shares = [] if share is None else [Share.parse(share)]
+    for each in shares:
+        each.check()
+    interactive = run is None and is_terminal()
+    commands = SCRIPT if run is None and not os.isatty(0) else run
+    plan = Boot(
+        kernel=kernel,
+        initrd=initrd,
+        append=append,
+        files=add,
+        commands=commands,
+        plain=not interactive,
+    )
+    end_on_signals()
+    software = plan.software(_build)
+    state = default_state_dir()
+    while True:
+        terminal = Terminal(
+            interactive=interactive, take_input=run is None or not os.isatty(0), our_init=plan.ours
+        )
+        guest = Guest(software, terminal, memory, harts, state=state, shares=shares)
+        outcome = _session(guest, terminal, timeout)
+        if terminal.failure is not None:
+            raise MachineError(f"cannot write the output: {terminal.failure.strerror}")
+        if terminal.abandoned:
+            return 1
+        if outcome.end is not End.REBOOT or commands is not None:
+            break
+    if (
+        commands is not None
+        and outcome.end is not End.STATUS
+        and (run is not None or outcome.end is not End.OFF)
+    ):
+        raise MachineError(f"the machine {_what_happened(outcome)} before the commands had ended")
+    return outcome.status & 0xFF
+
+
+def _build() -> Image:
+    """The first image, as penglai image build makes it; what builds it is not imported for nothing."""
+    err.print("there is no image yet; building it takes some minutes, once", style="dim")
+    with importlib.import_module("penglai.cli.progress").progress() as tell:
+        image: Image = importlib.import_module("penglai.guest.image.build").build_image(tell=tell)
+    return image
+
+
+def _session(guest: Guest, terminal: Terminal, timeout: float | None) -> Outcome:
+    """From power on to power off."""
+    terminal.leave = guest.system.close
+    terminal.begins = threading.Thread(target=guest.warm_up, name="penglai-warm-up", daemon=True).start
+    try:
+        with guest, terminal.attached(guest.system.request):
+            guest.start()
+            return guest.wait(timeout)
+    except TimeoutError:
+        raise MachineError(f"switched off: it was still running after {timeout:g} seconds") from None
+
+
+def _what_happened(outcome: Outcome) -> str:
+    return {End.OFF: "was switched off", End.REBOOT: "wanted to reboot"}.get(outcome.end, "was closed")
