@@ -85,6 +85,8 @@ static void show_interrupts(struct supervisor *s)
         now |= MIP_STIP;
     if (now == s->shown && !raised)
         return;
+    if (now & ~s->shown & MIP_STIP) /* as for enclaves: Unicorn's TLB grows only when it is flushed */
+        uc_ctl_flush_tlb(h->uc);
     s->shown = now;
     uint64_t priv = read_reg(h, UC_RISCV_REG_PRIV);
     write_reg(h, UC_RISCV_REG_PRIV, PRIV_M);
