@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOKS_UP = 0.5
-"""Seconds.  The system may hand a signal to any thread, and Python serves it on the main one, which has to run
-for that: it does not wait longer than this at once."""
+"""Seconds.  The system may hand a signal to any thread, and Python serves it on the main one, which has to
+run for that: it does not wait longer than this at once."""
 
 DRIVER = "penglai,monitor"
 """What penglai.ko looks for in the device tree."""
