@@ -1,7 +1,9 @@
 """The life-cycle table, cell by cell, at the monitor's own door; and that refusals change nothing."""
 
+import gc
 import itertools
 import threading
+import weakref
 
 import pytest
 from tests.support.rawhost import EXIT, FOREVER, RawHost, calling
@@ -220,3 +222,14 @@ def test_a_forged_id_names_nobody(raw: RawHost, eid: int, call: HostCall):
 def test_an_unknown_function_is_not_supported(raw: RawHost, function: int):
     assert raw.call(function).error == -2
     assert raw.port.ecall(0x100102, HostCall.STOP, 1).error == -2
+
+
+def test_the_record_of_an_enclave_goes_with_it_and_waits_for_no_collector(raw: RawHost):
+    eid = raw.make(FOREVER)
+    record = weakref.ref(raw.monitor.enclaves()[0])
+    gc.disable()
+    try:
+        assert raw.call(HostCall.DESTROY, eid).error == 0
+        assert record() is None
+    finally:
+        gc.enable()
