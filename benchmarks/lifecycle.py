@@ -109,32 +109,34 @@ def running(report: Report, effort: Effort, harts: int, peer: process.Figures) -
 
 
 def instances(report: Report, effort: Effort, names: list[str]) -> None:
-    """Shadows by size: made, and their instances."""
-    medians = {}
+    """Shadows by size: made, and their instances, which take turns."""
     clock = Clock()
+    starts = {name: Series() for name in names}
     with penglai.Machine("256M", harts=1, clock=clock, state=None) as machine:
         memory = machine.shared_memory(mmap.PAGESIZE)
         board = Board(memory)
+        shadows = {}
         for name in names:
             image = life(SIZES[name])
             machine.create(image, kind="shadow").destroy()
-            create, start = Series(), Series()
+            create = Series()
             for _ in range(effort.rounds(5 if SIZES[name] >= LARGE else 20)):
                 made: list[penglai.Enclave] = []
                 create.time(lambda made=made, image=image: made.append(machine.create(image, kind="shadow")))
                 made[0].destroy()
-            shadow = machine.create(image, kind="shadow", shm=memory)
-            for _ in range(effort.rounds(200)):
+            report.times(f"create shadow, {name} image", create)
+            shadows[name] = machine.create(image, kind="shadow", shm=memory)
+        for _ in range(effort.rounds(200)):
+            for name, shadow in shadows.items():
                 board.clear()
                 begun = clock.now()
                 run = shadow.start()
-                start.times.append(board.first() * NS_PER_TICK - begun)
+                starts[name].times.append(board.first() * NS_PER_TICK - begun)
                 run.enclave.destroy()
-            shadow.destroy()
-            report.times(f"create shadow, {name} image", create)
-            report.times(f"instance to first instruction, {name} image", start)
-            report.bar(f"instance to first instruction, {name} image", start.p50, 300)
-            medians[name] = start.p50
         board.release()
-    first, *_, last = medians
-    report.bar(f"instance of {last}, to one of {first}", medians[last] / medians[first], 1.2, "x")
+    for name, start in starts.items():
+        report.times(f"instance to first instruction, {name} image", start)
+        report.bar(f"instance to first instruction, {name} image", start.p50, 300)
+    first, last = names[0], names[-1]
+    ratio = starts[last].p50 / starts[first].p50
+    report.bar(f"instance of {last}, to one of {first}", ratio, 1.2, "x")

@@ -4,6 +4,7 @@ A stop from outside would execute stores and atomics twice, and a pc written ins
 docs/engine.md.
 """
 
+import os
 import random
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from functools import partial
 
 import pytest
 from tests.support.bare import DATA, load
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 from penglai.abi.riscv import REG_A0, Cause
 from penglai.machine import Board, Context, Hart, ManualClock, Trap
@@ -155,6 +156,46 @@ def test_several_threads_may_interrupt_one_hart(board: Board):
     for thread in (*interrupters, runner):
         thread.join(20)
         assert not thread.is_alive()
+
+
+def test_a_thread_that_was_lent_a_core_may_be_on_every_core_again():
+    """More harts than cores, each interrupted by two threads: many wait for a core when they are to leave."""
+    board = Board(16 << 20, 2 * len(os.sched_getaffinity(0)) + 1)
+    _, context = load(board, "1: j 1b")
+    locks = [threading.Lock() for _ in board.harts]
+    done, restored = threading.Event(), threading.Event()
+    found: list[set[int]] = []
+
+    def run(hart: Hart) -> None:
+        mine = Context.from_buffer_copy(context)
+        while not done.is_set():
+            hart.run(mine)
+            with locks[hart.id]:  # not before who has interrupted it has seen it leave
+                hart.acknowledge()
+        restored.wait(PATIENCE)
+        found.append(os.sched_getaffinity(0))
+
+    def interrupt(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(300):
+            hart = chance.choice(board.harts)
+            with locks[hart.id]:
+                hart.interrupt()
+
+    runners = [threading.Thread(target=run, args=(hart,)) for hart in board.harts]
+    interrupters = [threading.Thread(target=interrupt, args=(seed,)) for seed in (1, 2)]
+    for thread in (*runners, *interrupters):
+        thread.start()
+    for thread in interrupters:
+        thread.join(PATIENCE)
+    done.set()
+    for hart in board.harts:
+        hart.interrupt()
+    restored.set()
+    for thread in runners:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert found == [os.sched_getaffinity(0)] * len(board.harts)
 
 
 def test_a_deadline_ends_a_run():

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <unicorn/unicorn.h>
 
 /* What Python calls.  All else is hidden: the process is full of libraries with functions of their own. */
@@ -86,6 +87,8 @@ struct hart {
     _Atomic uint32_t pending;  /* somebody wants the hart out of the guest; a futex word */
     _Atomic uint32_t in_guest; /* also the futex word that await_exit() sleeps on */
     _Atomic uint32_t sleepers;
+    _Atomic pid_t thread;  /* that executes, or did last */
+    _Atomic uint32_t lent; /* it has been moved to the core of somebody who waits for it */
 
     /* The rest is the hart's own thread's alone. */
     uint64_t satp, deadline, last_read;
