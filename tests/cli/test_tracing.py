@@ -2,27 +2,16 @@
 
 import json
 import signal
-import subprocess
 from pathlib import Path
 
 import pexpect
+from tests.cli.test_commands import penglai
 from tests.support.person import PENGLAI
 from tests.support.programs import eapp
 from tests.support.traces import TraceFile
 from tests.support.waiting import PATIENCE
 
 SERVERS = ("--server", "test-server=server", "--server", "test-server1=server1")
-
-
-def penglai(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [PENGLAI, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE,
-        cwd=cwd,
-    )
 
 
 def rows(stderr: str) -> dict[str, list[str]]:

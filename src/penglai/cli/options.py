@@ -16,6 +16,9 @@ P = ParamSpec("P")
 Eapp = Annotated[str, typer.Argument(help="An enclave ELF, or the name of a shipped demo.", metavar="EAPP")]
 Memory = Annotated[str, typer.Option(help="Memory of the machine, such as 256M or 1G.")]
 Harts = Annotated[int, typer.Option(help="Harts of the machine: how many enclaves run at once.")]
+Stats = Annotated[
+    bool, typer.Option("--stats", help="Say afterwards what each enclave has used, on standard error.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON object to standard output.")]
 
 

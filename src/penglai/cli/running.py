@@ -10,7 +10,7 @@ import typer
 
 from penglai.abi.errors import WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE
-from penglai.cli.options import Eapp, Harts, Json, Memory, command, err, fail, write_json
+from penglai.cli.options import Eapp, Harts, Json, Memory, Stats, command, err, fail, write_json
 from penglai.driver.task import Info, Reason, Result
 from penglai.embedded import Machine
 from penglai.host.enclave import Enclave, Run
@@ -52,9 +52,7 @@ def run(
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
-    stats: Annotated[
-        bool, typer.Option("--stats", help="Say afterwards what each enclave has used, on standard error.")
-    ] = False,
+    stats: Stats = False,
     as_json: Json = False,
 ) -> None:
     """Run an enclave to its end, with its output on standard output.
@@ -67,10 +65,7 @@ def run(
         machine.on_output = Stdout(machine)
         if as_json:
             machine.on_output = lambda eid, text: written.update({eid: written.get(eid, b"") + text})
-        made = [
-            machine.create(image, name=name, kind="server", stack_size=parse_size(stack_size))
-            for name, image in servers
-        ]
+        made = make_servers(machine, servers, stack_size)
         kind = "normal" if instances is None else "shadow"
         enclave = machine.create(eapp, kind=kind, stack_size=parse_size(stack_size))
         runs = [enclave.start() for _ in range(instances or 1)]
@@ -95,6 +90,12 @@ def split_server(text: str) -> tuple[str, str]:
     if not separator or not name or not image:
         raise typer.BadParameter(f"--server {text}: write it like --server NAME=EAPP")
     return name, image
+
+
+def make_servers(machine: Machine, servers: list[tuple[str, str]], stack_size: str) -> list[Enclave]:
+    """A server of each name and image."""
+    size = parse_size(stack_size)
+    return [machine.create(image, name=name, kind="server", stack_size=size) for name, image in servers]
 
 
 def wait_for_end(run: Run, eapp: str, timeout: float | None) -> tuple[Result, Info]:

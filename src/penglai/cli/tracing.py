@@ -8,8 +8,8 @@ import typer
 
 from penglai.abi.errors import WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE
-from penglai.cli.options import Harts, Memory, command, err, fail
-from penglai.cli.running import Stdout, show_stats, split_server
+from penglai.cli.options import Harts, Memory, Stats, command, err, fail
+from penglai.cli.running import Stdout, make_servers, show_stats, split_server
 from penglai.driver.task import Reason, Result
 from penglai.embedded import Machine
 from penglai.host.enclave import Run
@@ -37,9 +37,7 @@ def trace(
     seconds: Annotated[
         float | None, typer.Option(min=0.0, help="Destroy after so many seconds those that still run.")
     ] = None,
-    stats: Annotated[
-        bool, typer.Option("--stats", help="Say afterwards what each enclave has used, on standard error.")
-    ] = False,
+    stats: Stats = False,
 ) -> None:
     """Run enclaves at once, and write a trace: what ran on which hart, the enclaves' states and calls.
 
@@ -49,10 +47,7 @@ def trace(
     with Machine(memory, harts) as machine:
         machine.on_output = Stdout(machine)
         with machine.trace(output) as written:
-            made = [
-                machine.create(image, name=name, kind="server", stack_size=parse_size(stack_size))
-                for name, image in servers
-            ]
+            made = make_servers(machine, servers, stack_size)
             enclaves = [machine.create(eapp, stack_size=parse_size(stack_size)) for eapp in eapps]
             until = None if seconds is None else time.monotonic() + seconds
             results = [_end(run, until) for run in [enclave.start() for enclave in enclaves]]

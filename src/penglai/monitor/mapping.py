@@ -22,9 +22,7 @@ def map_pages(platform: Platform, enclave: Enclave, start: int, pages: Pages) ->
 
     Raises Refusal (no memory) for want of table pages.
     """
-    table = enclave.table
-    tables = table.missing_tables_for(start, len(pages))
-    table.map_range(start, pages, DATA, platform.ownership.take(tables, MONITOR) if tables else NO_PAGES)
+    enclave.table.map_range(start, pages, DATA, _spare(platform, enclave, start, len(pages)))
 
 
 def map_new(platform: Platform, enclave: Enclave, start: int, count: int) -> Pages:
@@ -46,13 +44,18 @@ def unmap(platform: Platform, enclave: Enclave, start: int, count: int) -> None:
 def move(platform: Platform, region: Region, source: Enclave, target: Enclave, moved: Region) -> None:
     """Take a region from one enclave and give it to another, where it is `moved`.  Raises Refusal."""
     count = len(region.pages)
-    tables = target.table.missing_tables_for(moved.start, count)
-    spare = platform.ownership.take(tables, MONITOR) if tables else NO_PAGES
+    spare = _spare(platform, target, moved.start, count)
     target.table.take_over(moved.start, source.table, region.start, count, spare)
     platform.forget_mappings()
     platform.ownership.assign(region.pages, source.eid, target.eid)
     source.regions.remove(region)
     target.regions.add(moved)
+
+
+def _spare(platform: Platform, enclave: Enclave, start: int, count: int) -> Pages:
+    """Pages for the tables that count more pages from start on need.  Raises Refusal (no memory)."""
+    tables = enclave.table.missing_tables_for(start, count)
+    return platform.ownership.take(tables, MONITOR) if tables else NO_PAGES
 
 
 # ---- the enclave's own calls -------------------------------------------------------------------
