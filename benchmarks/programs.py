@@ -10,7 +10,8 @@ from elftools.elf.elffile import ELFFile
 
 import penglai
 from penglai.sdk.build import INCLUDE, LIBRARY, LINKER_SCRIPT
-from penglai.toolchain import compile_c, compile_cached
+from penglai.toolchain.cache import compile_cached
+from penglai.toolchain.compiler import compile_c
 
 HERE = Path(__file__).parent
 RISCV = ("-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+f+d+c")

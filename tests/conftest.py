@@ -1,6 +1,7 @@
 """Fixtures that every room's tests may use."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -15,6 +16,9 @@ from tests.support.rawhost import RawHost
 STATE = tempfile.TemporaryDirectory(prefix="penglai-state-")
 os.environ["PENGLAI_STATE"] = STATE.name
 """Machines of tests, and of the commands that tests run, have a state of their own."""
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+"""Shells start what runs in the background with Ctrl-C ignored, and what tests run would inherit that."""
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

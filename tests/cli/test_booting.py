@@ -16,7 +16,7 @@ from tests.support.person import PENGLAI, Person
 from tests.support.waiting import PATIENCE
 
 from penglai.guest.image.packages import MIRROR_VARIABLE, missing_packages
-from penglai.toolchain import CACHE_VARIABLE
+from penglai.toolchain.cache import CACHE_VARIABLE
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.waiting import PATIENCE
 
 from penglai.abi.state import State
 from penglai.monitor.lifecycle import LIVE, TABLE
-from penglai.toolchain import CACHE_VARIABLE, cache_dir
+from penglai.toolchain.cache import CACHE_VARIABLE, cache_dir
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

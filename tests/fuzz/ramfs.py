@@ -57,7 +57,7 @@ def read(archive: bytes) -> dict[str, tuple[int, bytes]]:
         start = at + 6 + 8 * FIELDS
         raw = archive[start : start + name_size]
         assert raw[-1:] == b"\0"
-        name = raw[:-1].decode()
+        name = raw.partition(b"\0")[0].decode()
         start = -(-(start + name_size) // 4) * 4
         content = archive[start : start + size]
         assert len(content) == size

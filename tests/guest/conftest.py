@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.support import linux
 
-from penglai.guest.image.current import remember
-from penglai.toolchain import CACHE_VARIABLE, cache_dir
+from penglai.guest.image.build import remember
+from penglai.toolchain.cache import CACHE_VARIABLE, cache_dir
 
 
 @pytest.fixture(scope="session")

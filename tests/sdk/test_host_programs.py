@@ -20,7 +20,8 @@ import penglai
 from penglai.abi import ioctl, report
 from penglai.sdk import hostbuild
 from penglai.sdk.hostbuild import build_host, build_host_demo, host_demo_source, host_demos
-from penglai.toolchain import compile_c, compile_cached
+from penglai.toolchain.cache import compile_cached
+from penglai.toolchain.compiler import compile_c
 
 DEMOS = ["attest", "fork-host", "host", "shadow", "test-caller", "test-stop"]
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from penglai import toolchain
 from penglai.abi.errors import ToolchainError
+from penglai.toolchain import cache, compiler
 
 BUILD = "from penglai.sdk.build import build_demo; print(build_demo('hello-world'))"
 
 
 def test_two_processes_may_build_the_same_at_once(tmp_path: Path):
-    environment = {toolchain.CACHE_VARIABLE: str(tmp_path), "PATH": "/usr/bin:/bin"}
+    environment = {cache.CACHE_VARIABLE: str(tmp_path), "PATH": "/usr/bin:/bin"}
     both = [
         subprocess.Popen([sys.executable, "-c", BUILD], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -26,24 +26,24 @@ def test_two_processes_may_build_the_same_at_once(tmp_path: Path):
 
 
 def test_the_key_covers_arguments_and_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(toolchain.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "cache"))
     made = []
-    monkeypatch.setattr(toolchain, "compile_c", lambda _, output: made.append(output))
+    monkeypatch.setattr(compiler, "compile_c", lambda _, output: made.append(output))
     source = tmp_path / "a.c"
     source.write_text("1")
-    first = toolchain.compile_cached("a", [source], [source])
-    assert toolchain.compile_cached("a", [source], [source]) == first
-    assert toolchain.compile_cached("a", ["-O1", source], [source]) != first
+    first = cache.compile_cached("a", [source], [source])
+    assert cache.compile_cached("a", [source], [source]) == first
+    assert cache.compile_cached("a", ["-O1", source], [source]) != first
     source.write_text("2")
-    assert toolchain.compile_cached("a", [source], [source]) != first
+    assert cache.compile_cached("a", [source], [source]) != first
     assert len(made) == 4
 
 
 def test_a_missing_package_is_named_with_its_remedy():
     with pytest.raises(ToolchainError, match="pip install no-such-package"):
-        toolchain.package_dir("no-such-package")
+        cache.package_dir("no-such-package")
     with pytest.raises(ToolchainError, match="pip install no-such-package"):
-        toolchain.package_version("no-such-package")
+        cache.package_version("no-such-package")
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path):
@@ -51,4 +51,4 @@ def test_a_cache_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path):
     source = tmp_path / "a.c"
     source.write_text("int x;")
     with pytest.raises(ToolchainError, match="cannot write"):
-        toolchain.compile_c(["-c", source], tmp_path / "file" / "out")
+        compiler.compile_c(["-c", source], tmp_path / "file" / "out")

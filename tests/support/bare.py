@@ -12,7 +12,7 @@ from elftools.elf.elffile import ELFFile
 
 from penglai.abi.riscv import PAGE_SIZE, PTE_PPN_SHIFT, Pte
 from penglai.machine import Board, Context, make_satp
-from penglai.toolchain import compile_c
+from penglai.toolchain.compiler import compile_c
 
 R, W, X, U = Pte.R, Pte.W, Pte.X, Pte.U
 CODE = 0x1000

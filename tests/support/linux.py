@@ -21,7 +21,7 @@ from penglai.guest.linux import Guest
 from penglai.guest.sharing import Share
 from penglai.machine.system import End, Outcome
 from penglai.sdk.hostbuild import build_host
-from penglai.toolchain import cache_dir
+from penglai.toolchain.cache import cache_dir
 from tests.support.waiting import PATIENCE
 
 PROGRAMS = Path(__file__).parents[1] / "guest" / "programs"

@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 
 import penglai
-from penglai.toolchain import cache_dir
+from penglai.toolchain.cache import cache_dir
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
 

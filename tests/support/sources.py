@@ -7,7 +7,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from penglai.toolchain import cache_dir
+from penglai.toolchain.cache import cache_dir
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 DIRECTORY = "test-sources"

@@ -3,7 +3,6 @@
 import os
 import shlex
 import shutil
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -12,8 +11,7 @@ from penglai.abi.errors import ImageError
 from penglai.cli.options import Json, command, end_on_signals, err, fail, out, write_json
 from penglai.cli.progress import progress
 from penglai.guest.image.build import build_image
-from penglai.guest.image.current import Image, current_image
-from penglai.guest.image.work import root
+from penglai.guest.image.current import Image, current_image, root
 
 FILES_VARIABLE = "SDK_FILES"
 
@@ -77,7 +75,7 @@ def _listed() -> list[str]:
 
 def _show(image: Image, as_json: bool) -> None:
     if as_json:
-        write_json({**asdict(image), "kernel": str(image.kernel), "initrd": str(image.initrd)})
+        write_json({**image._asdict(), "kernel": str(image.kernel), "initrd": str(image.initrd)})
         return
     out.print(f"[bold]kernel  [/]{image.kernel} ({image.kernel.stat().st_size >> 10} KiB)")
     out.print(f"[bold]ramfs   [/]{image.initrd} ({image.initrd.stat().st_size >> 10} KiB)")

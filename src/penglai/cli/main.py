@@ -12,6 +12,7 @@ PLAIN_BOOT = ["boot"]
 
 def main() -> None:
     """Run the command line."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's others would spin on the harts' cores
     gc.disable()  # importing wakes the collector often, and leaves no garbage; `guarded` enables it
     _open_streams()
     logging.basicConfig(format="penglai: %(message)s", level=logging.WARNING)

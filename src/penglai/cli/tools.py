@@ -19,11 +19,11 @@ from penglai.embedded import Machine
 from penglai.machine.engine import build as build_engine
 from penglai.sdk.build import DEMOS, build, build_demo, demo_source, demos
 from penglai.sdk.hostbuild import build_host
-from penglai.toolchain import CACHE_VARIABLE, cache_dir, package_version
+from penglai.toolchain.cache import CACHE_VARIABLE, cache_dir, package_version
 
 PACKAGES = (
     *("unicorn", "ziglang", "numpy", "cryptography", "gmalg"),
-    *("pyelftools", "platformdirs", "typer", "rich"),
+    *("pyelftools", "typer", "rich"),
 )
 
 

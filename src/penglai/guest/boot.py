@@ -3,12 +3,11 @@
 import importlib
 import mmap
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from penglai.abi.errors import ImageError
-from penglai.guest.image.cpio import Archive
+from penglai.guest.image.cpio import CONTENT_ALIGNMENT, Archive
 from penglai.guest.image.current import Image, current_image
 from penglai.machine.system import Software
 
@@ -41,8 +40,7 @@ RAMFS_NEEDS = 4.2
 the memory is kept for enclaves."""
 
 
-@dataclass(frozen=True)
-class Boot:
+class Boot(NamedTuple):
     """What a user wants booted.
 
     image: what was built; by default the current one.  kernel, initrd: instead of the image's.  append: more
@@ -131,4 +129,4 @@ def _show(path: Path) -> mmap.mmap:
 
 def _joined(archive: bytes | mmap.mmap, extra: bytes) -> bytes:
     """One archive behind the other, where Linux looks for it."""
-    return b"".join([archive, bytes(-len(archive) % 4), extra])
+    return b"".join([archive, bytes(-len(archive) % CONTENT_ALIGNMENT), extra])

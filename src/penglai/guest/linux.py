@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING, Self
 from penglai.abi import sbi
 from penglai.abi.errors import BadArgumentError, MachineError
 from penglai.abi.sbi import SbiResult
-from penglai.guest.enclaves import Calls, Elsewhere, InTurns
 from penglai.guest.sharing import Share
-from penglai.machine.board import MAX_HARTS, Board
+from penglai.machine.board import MAX_HARTS
 from penglai.machine.clock import Clock
 from penglai.machine.devices.virtio import Function
 from penglai.machine.memory import PhysicalMemory, check_size, parse_size
 from penglai.machine.services import ConsolePort
-from penglai.machine.store import Store
 from penglai.machine.system import Outcome, Software, System, Vendor
 
 if TYPE_CHECKING:
+    from penglai.guest.firmware import Firmware
     from penglai.monitor.monitor import Monitor
 
 log = logging.getLogger(__name__)
@@ -69,13 +68,11 @@ class Guest:
         self._done = threading.Event()
         self._ended: Outcome | Exception | None = None
         self._firmware_lock = threading.Lock()
-        self._board: Board | None = None
-        self._monitor: Monitor | None = None
-        self._calls: Calls | None = None
+        self._firmware: Firmware | None = None
         vendor = Vendor(
             extensions=frozenset([sbi.EXTENSION]),
             answer=self._answer,
-            waiting=lambda: self._calls is not None and self._calls.waiting,
+            waiting=lambda: self._firmware is not None and self._firmware.waiting,
             name="penglai",
             compatible=DRIVER,
         )
@@ -115,46 +112,34 @@ class Guest:
             self.system.close()
             self._thread.join()
         with self._firmware_lock:
-            if self._board is None:
+            if self._firmware is None:
                 self.memory.close()
             else:
-                assert self._calls is not None
-                self._calls.close()
-                self._board.power_off()
+                self._firmware.close()
         self._shared.close()
 
     # ---- the monitor, which is there when it is first called -----------------------------------
 
     def warm_up(self) -> None:
         """Make what the first call of the monitor needs, so that it need not wait."""
-        self._firmware()
+        self._have_firmware()
 
     @property
     def monitor(self) -> "Monitor":
         """What guards the enclaves of this machine; for those who examine it."""
-        self._firmware()
-        assert self._monitor is not None
-        return self._monitor
+        return self._have_firmware().monitor
 
     def _answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
-        return self._firmware().answer(extension, function, arguments)
+        return self._have_firmware().answer(extension, function, arguments)
 
-    def _firmware(self) -> Calls:
-        """Board, monitor, and who serves Linux's calls: made when Linux first makes one, or by warm_up.
-
-        An operating system boots without any of it, and in less time than it takes to import it.
-        """
+    def _have_firmware(self) -> "Firmware":
         with self._firmware_lock:
-            if self._calls is None:
-                monitor = importlib.import_module("penglai.monitor.monitor")
-                board = Board(self.memory, max(1, self._harts - 1), self._clock, Store(self._state))
-                self._monitor = monitor.Monitor(board)
-                self._board = board
-                if self._harts == 1:
-                    self._calls = InTurns(board, self.system.supervisor)
-                else:
-                    self._calls = Elsewhere(board, self.system.request, self._fail)
-            return self._calls
+            if self._firmware is None:
+                module = importlib.import_module("penglai.guest.firmware")
+                self._firmware = module.Firmware(
+                    self.memory, self._clock, self.system, self._harts, self._state, self._fail
+                )
+            return self._firmware
 
     # ---- the host's thread ---------------------------------------------------------------------
 

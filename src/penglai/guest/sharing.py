@@ -1,9 +1,8 @@
 """Which directories of the real machine the guest sees."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from penglai.abi.errors import BadArgumentError
 
@@ -14,8 +13,7 @@ USERS_TAG = "share"
 """The share that our init mounts on /share."""
 
 
-@dataclass(frozen=True)
-class Share:
+class Share(NamedTuple):
     """A directory for the guest.
 
     tag: by which the guest mounts it; what has the tag "share", init does.  read_only: the guest changes

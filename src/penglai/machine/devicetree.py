@@ -4,7 +4,7 @@ Source: Devicetree Specification 0.4; the bindings of Linux for the names.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import fdt
 
@@ -25,8 +25,7 @@ EXTERNAL_INTERRUPT = 9
 """Bit of sip that the PLIC drives."""
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A device.  compatible: what drivers look for.  irq: source at the PLIC, 0 for none."""
 
     name: str
@@ -36,8 +35,7 @@ class Node:
     irq: int = 0
 
 
-@dataclass(frozen=True)
-class Description:
+class Description(NamedTuple):
     """What the tree tells.
 
     ram, ram_size: bytes.  initrd: start and end, or None.  seed: random bytes for the kernel.  firmware:

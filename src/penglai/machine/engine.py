@@ -6,13 +6,13 @@ above this module knows more than open, run, interrupt, acknowledge, flush and i
 
 import ctypes
 import functools
-import platform
+import os
 from pathlib import Path
 from typing import Any
 
 from penglai.abi.errors import ToolchainError
 from penglai.machine.context import Context, RunRecord
-from penglai.toolchain import compile_cached, package_dir, package_record
+from penglai.toolchain.cache import compile_cached, package_dir, package_record
 
 
 class ClockRecord(ctypes.Structure):
@@ -87,8 +87,7 @@ def build() -> Path:
     here = Path(__file__).parent
     sources = [here / name for name in ("hart.c", "access.c", "supervisor.c")]
     unicorn = unicorn_library()
-    libc, _ = platform.libc_ver()
-    target = f"{platform.machine()}-linux-{'gnu.2.28' if libc == 'glibc' else 'musl'}"
+    target = f"{os.uname().machine}-linux-{'gnu.2.28' if _is_glibc() else 'musl'}"
     arguments: list[str | Path] = [
         *("-target", target, "-std=c11", "-O2", "-fomit-frame-pointer", "-Wall", "-Wextra"),
         *("-shared", "-fPIC", "-fvisibility=hidden"),
@@ -97,6 +96,14 @@ def build() -> Path:
         f"-DUNICORN_PACKAGE={package_record('unicorn')}",
     ]
     return compile_cached("hart.so", arguments, [*sources, here / "hart.h"])
+
+
+def _is_glibc() -> bool:
+    """True if this machine's C library is glibc; other ones do not know of its version."""
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except ValueError:
+        return False
 
 
 @functools.cache

@@ -5,7 +5,7 @@ Source: Linux, Documentation/riscv/boot-image-header.rst and boot.rst.
 
 import mmap
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from penglai.abi.errors import ImageError, NoMemoryError
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE
@@ -19,8 +19,7 @@ MAGIC2 = 0x05435352
 DTB_MAX = 1 << 20
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(NamedTuple):
     """Where things lie: physical addresses; initrd: start and end, None if there is none."""
 
     kernel: int

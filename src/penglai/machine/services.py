@@ -6,8 +6,7 @@ go to whoever else has firmware here.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from penglai.abi.errors import AccessFault
 from penglai.abi.firmware import (
@@ -54,8 +53,7 @@ class ConsolePort(Protocol):
         """Columns and rows."""
 
 
-@dataclass(frozen=True)
-class Reset:
+class Reset(NamedTuple):
     """The guest has switched the machine off, or wants it to begin anew."""
 
     type: ResetType

@@ -14,9 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import platformdirs
-
 from penglai.abi.errors import StorageError
+from penglai.toolchain.cache import user_dir
 
 STATE_VARIABLE = "PENGLAI_STATE"
 """Environment variable that names another directory for the machine's storage."""
@@ -30,7 +29,7 @@ CHECKSUM_BYTES = 32
 def default_state_dir() -> Path:
     """The directory of a machine that outlives a restart: $PENGLAI_STATE, or the user's state directory."""
     override = os.environ.get(STATE_VARIABLE)
-    return Path(override) if override else platformdirs.user_state_path("penglai")
+    return Path(override) if override else user_dir("XDG_STATE_HOME", "~/.local/state")
 
 
 class Store:

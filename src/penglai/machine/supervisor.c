@@ -85,10 +85,11 @@ static void show_interrupts(struct supervisor *s)
         now |= MIP_STIP;
     if (now == s->shown && !raised)
         return;
-    if (now & ~s->shown & MIP_STIP) /* as for enclaves: Unicorn's TLB grows only when it is flushed */
+    uint64_t priv = read_reg(h, UC_RISCV_REG_PRIV);
+    /* As for enclaves: Unicorn's TLB grows only when it is flushed.  Not for the kernel, which a flush only delays. */
+    if (priv == PRIV_U && now & ~s->shown & MIP_STIP)
         uc_ctl_flush_tlb(h->uc);
     s->shown = now;
-    uint64_t priv = read_reg(h, UC_RISCV_REG_PRIV);
     write_reg(h, UC_RISCV_REG_PRIV, PRIV_M);
     uint64_t soft = read_reg(h, UC_RISCV_REG_MIP) & MIP_SSIP;
     write_reg(h, UC_RISCV_REG_MIP, now | raised | soft);

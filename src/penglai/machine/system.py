@@ -7,8 +7,8 @@ out of the guest and looks at its devices.
 import mmap
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from penglai.abi.firmware import ResetType
 from penglai.abi.sbi import SbiResult
@@ -38,8 +38,7 @@ REG_A0, REG_A1 = 10, 11
 SEED_BYTES = 64
 
 
-@dataclass(frozen=True)
-class Software:
+class Software(NamedTuple):
     """What is started.  kernel: a Linux Image.  initrd: one or more cpio archives.  append: command line.
 
     what: how messages call the kernel.  needs: bytes of memory to start, if known.
@@ -52,8 +51,7 @@ class Software:
     needs: int = 0
 
 
-@dataclass(frozen=True)
-class Vendor:
+class Vendor(NamedTuple):
     """Firmware that is not the machine's own.
 
     answer: of a call, as answer(extension, function, arguments).  waiting: True while it wants the guest to
@@ -79,8 +77,7 @@ class End(Enum):
     """From outside."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The end of a run.  status: 0 unless a program gave another one."""
 
     end: End

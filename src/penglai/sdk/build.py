@@ -7,7 +7,8 @@ from os import PathLike
 from pathlib import Path
 
 from penglai.abi.errors import ImageError, ToolchainError
-from penglai.toolchain import compile_c, compile_cached, compile_zig
+from penglai.toolchain.cache import compile_cached
+from penglai.toolchain.compiler import compile_c, compile_zig
 
 SDK = Path(__file__).parent
 INCLUDE = SDK / "include"

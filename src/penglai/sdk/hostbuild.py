@@ -14,7 +14,8 @@ from penglai.sdk.build import (
     plan,
     strip_flags,
 )
-from penglai.toolchain import compile_c, compile_cached
+from penglai.toolchain.cache import compile_cached
+from penglai.toolchain.compiler import compile_c
 
 HOST = SDK / "host"
 INCLUDE = HOST / "include"

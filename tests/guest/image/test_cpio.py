@@ -30,8 +30,9 @@ def read(data: bytes) -> dict[str, Entry]:
         assert (uid, gid, mtime, check) == (0, 0, 0, 0)
         raw = data[at + 110 : at + 110 + length]
         assert raw.endswith(b"\0")
-        name = raw[:-1].decode()
+        name = raw.rstrip(b"\0").decode()
         start = -(-(at + 110 + length) // 4) * 4
+        assert size == 0 or start % 8 == 0
         at = -(-(start + size) // 4) * 4
         if name == "TRAILER!!!":
             assert at == len(data)

@@ -14,11 +14,11 @@ from tests.support.linux import require
 from penglai.abi.errors import ImageError
 from penglai.guest.image import kernel
 from penglai.guest.image.build import build_image, make_image
-from penglai.guest.image.current import CURRENT, Image, current_image
+from penglai.guest.image.current import CURRENT, Image, current_image, root
 from penglai.guest.image.files import TAKEN, default_files
 from penglai.guest.image.kernel import lost_options
-from penglai.guest.image.work import quiet, root
-from penglai.toolchain import CACHE_VARIABLE
+from penglai.guest.image.work import quiet
+from penglai.toolchain.cache import CACHE_VARIABLE
 
 pytestmark = pytest.mark.timeout(3600)  # from nothing it takes some minutes
 

@@ -10,9 +10,10 @@ from tests.support.waiting import until
 
 from penglai.abi.errors import ToolchainError
 from penglai.guest.image import packages
+from penglai.guest.image.current import root
 from penglai.guest.image.packages import Versions, fetch_linux, versions
-from penglai.guest.image.work import quiet, root
-from penglai.toolchain import CACHE_VARIABLE
+from penglai.guest.image.work import quiet
+from penglai.toolchain.cache import CACHE_VARIABLE
 
 LATEST = Versions(linux="6.1.200-1", busybox="1:1.35.0-9")
 

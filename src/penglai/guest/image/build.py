@@ -1,14 +1,15 @@
 """The image: all of it, from Debian's sources to the ramfs."""
 
+import json
 from collections.abc import Sequence
 
 from penglai.abi.errors import ImageError
 from penglai.guest.image import busybox, kernel, packages, ramfs
-from penglai.guest.image.current import Image, remember
+from penglai.guest.image.current import CURRENT, Image, root
 from penglai.guest.image.files import ALWAYS, default_files, resolve
 from penglai.guest.image.kernel import VARIANTS, Kernel
 from penglai.guest.image.keys import key_of
-from penglai.guest.image.work import Tell, once, quiet, root, write_whole
+from penglai.guest.image.work import Tell, once, quiet, write_whole
 
 
 def build_image(
@@ -18,6 +19,11 @@ def build_image(
     image = make_image(files, variant=variant, update=update, tell=tell)
     remember(image)
     return image
+
+
+def remember(image: Image) -> None:
+    """This one is what is booted from now on.  Raises ToolchainError."""
+    write_whole(root() / CURRENT, json.dumps(image._asdict(), default=str).encode())
 
 
 def make_image(

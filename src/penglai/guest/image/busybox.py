@@ -8,9 +8,10 @@ from pathlib import Path
 
 from penglai.abi.errors import ToolchainError
 from penglai.guest.image import packages
+from penglai.guest.image.current import root
 from penglai.guest.image.kernel import FLAGS, lost_options
 from penglai.guest.image.keys import key_of
-from penglai.guest.image.work import Tell, once, root, run
+from penglai.guest.image.work import Tell, once, run
 
 CONFIG = Path(__file__).parent / "busybox.config"
 RECIPE = "2"

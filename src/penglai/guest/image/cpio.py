@@ -8,8 +8,11 @@ Documentation/driver-api/early-userspace/buffer-format.rst.
 import stat
 
 MAGIC = b"070701"
+HEADER_BYTES = 110
 TRAILER = "TRAILER!!!"
 ALIGNMENT = 4
+CONTENT_ALIGNMENT = 8
+"""What files hold lies so, behind NULs at the end of their names: Linux copies it by words, else by bytes."""
 
 DIRECTORY = 0o755
 FILE = 0o644
@@ -55,6 +58,8 @@ class Archive:
 
     def _write(self, name: str, mode: int, content: bytes, device: tuple[int, int], inode: int) -> None:
         path = name.encode() + b"\0"
+        if content:
+            path += bytes(-(len(self._data) + HEADER_BYTES + len(path)) % CONTENT_ALIGNMENT)
         fields = [inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(path), 0]
         self._data += MAGIC + b"".join(b"%08X" % field for field in fields) + path
         self._align()

@@ -1,16 +1,20 @@
 """The image that was built last, which is what is booted; quick to read, unlike what builds it."""
 
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from penglai.guest.image.work import root, write_whole
+from penglai.toolchain.cache import cache_dir
 
 CURRENT = "current.json"
 
 
-@dataclass(frozen=True)
-class Image:
+def root() -> Path:
+    """Where all that belongs to Linux is kept."""
+    return cache_dir() / "linux"
+
+
+class Image(NamedTuple):
     """What is booted.
 
     kernel: a Linux Image.  initrd: a cpio archive.  variant: "" or "debug".  files: names in /.  linux,
@@ -23,11 +27,6 @@ class Image:
     files: tuple[str, ...]
     linux: str
     busybox: str
-
-
-def remember(image: Image) -> None:
-    """This one is what is booted from now on.  Raises ToolchainError."""
-    write_whole(root() / CURRENT, json.dumps(asdict(image), default=str).encode())
 
 
 def current_image() -> Image | None:

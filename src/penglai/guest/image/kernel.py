@@ -9,8 +9,9 @@ from pathlib import Path
 
 from penglai.abi.errors import ToolchainError
 from penglai.guest.image import packages
+from penglai.guest.image.current import root
 from penglai.guest.image.keys import key_of
-from penglai.guest.image.work import Tell, once, root, run
+from penglai.guest.image.work import Tell, once, run
 
 HERE = Path(__file__).parent
 BASE = HERE / "kernel.config"

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from penglai.guest.image import packages
+from penglai.guest.image.current import root
 from penglai.guest.image.kernel import FLAGS, Kernel
 from penglai.guest.image.keys import key_of
-from penglai.guest.image.work import Tell, once, quiet, root, run
+from penglai.guest.image.work import Tell, once, quiet, run
 
 SOURCES = ("Kbuild", "*.c", "*.h", "*.S")
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penglai.abi.errors import ToolchainError
-from penglai.guest.image.work import Tell, locked, root, run, write_whole
+from penglai.guest.image.current import root
+from penglai.guest.image.work import Tell, locked, run, write_whole
 
 CROSS = "riscv64-linux-gnu-"
 

@@ -7,7 +7,7 @@ from penglai.guest.image.busybox import BusyBox
 from penglai.guest.image.cpio import Archive
 from penglai.guest.image.files import File
 from penglai.sdk.build import TARGET
-from penglai.toolchain import compile_cached
+from penglai.toolchain.cache import compile_cached
 
 INIT = Path(__file__).parent / "init.c"
 INIT_FLAGS = (*TARGET, "-O2", "-g0", "-Wall", "-Wextra", "-Werror", "-static", "-Wl,--strip-all")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from penglai.abi.errors import ToolchainError
-from penglai.toolchain import cache_dir
 
 LINES_SHOWN = 20
 """Of a program that failed."""
@@ -22,11 +21,6 @@ Tell = Callable[[str, int], None]
 
 def quiet(_what: str, _steps: int) -> None:
     """Tells nobody."""
-
-
-def root() -> Path:
-    """Where all that belongs to Linux is kept."""
-    return cache_dir() / "linux"
 
 
 def run(

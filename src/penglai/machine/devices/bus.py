@@ -1,8 +1,7 @@
 """The host's bus below RAM: which device answers where."""
 
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Registers(Protocol):
@@ -15,8 +14,7 @@ class Registers(Protocol):
         """Take a store.  One to a register that is not there does nothing."""
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """Where a device answers."""
 
     base: int

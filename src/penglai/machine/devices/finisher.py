@@ -3,7 +3,7 @@
 The "sifive,test" device, which QEMU's virt machine has at the same address.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SIZE = 0x1000
 PASS = 0x5555
@@ -11,8 +11,7 @@ FAIL = 0x3333
 RESET = 0x7777
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(NamedTuple):
     """How the guest ended the machine.  status: 0 to 65535.  again: it wants to begin anew."""
 
     status: int

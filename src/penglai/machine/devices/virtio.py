@@ -7,8 +7,7 @@ not the host's do not exist for it.  Source: Virtual I/O Device specification 1.
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from penglai.abi.errors import AccessFault
 from penglai.machine.memory import HostMemory
@@ -61,8 +60,7 @@ class Function(Protocol):
         """The driver begins anew."""
 
 
-@dataclass
-class Chain:
+class Chain(NamedTuple):
     """A request of the driver: buffers that the device reads, then buffers that it fills."""
 
     head: int
@@ -75,17 +73,14 @@ class Chain:
         return sum(size for _, size in self.writable)
 
 
-@dataclass
 class Queue:
     """Where a queue lies, and how far it is served."""
 
-    size: int = 0
-    ready: bool = False
-    desc: int = 0
-    avail: int = 0
-    used: int = 0
-    next_avail: int = 0
-    next_used: int = 0
+    def __init__(self) -> None:
+        self.size = 0
+        self.ready = False
+        self.desc = self.avail = self.used = 0
+        self.next_avail = self.next_used = 0
 
     def place(self, name: str, high: bool, value: int) -> None:
         """Set one half of an address."""
@@ -94,8 +89,7 @@ class Queue:
         setattr(self, name, new)
 
 
-@dataclass
-class Dma:
+class Dma(NamedTuple):
     """A device's way to memory.  written: is told of each piece that was written."""
 
     memory: HostMemory
@@ -111,23 +105,20 @@ class Dma:
         self.written(pa, len(data))
 
 
-@dataclass
 class VirtioDevice:
     """One device on the bus.  line: raises or lowers its interrupt."""
 
-    function: Function
-    dma: Dma
-    line: Callable[[bool], None]
-    status: int = 0
-    queues: list[Queue] = field(default_factory=list)
-    _selected: int = 0
-    _driver_features: int = 0
-    _feature_words: list[int] = field(default_factory=lambda: [0, 0])
-    _interrupts: int = 0
-    _generation: int = 0
-
-    def __post_init__(self) -> None:
-        self.queues = [Queue() for _ in range(self.function.queues)]
+    def __init__(self, function: Function, dma: Dma, line: Callable[[bool], None]) -> None:
+        self.function = function
+        self.dma = dma
+        self.line = line
+        self.status = 0
+        self.queues = [Queue() for _ in range(function.queues)]
+        self._selected = 0
+        self._driver_features = 0
+        self._feature_words = [0, 0]
+        self._interrupts = 0
+        self._generation = 0
 
     # ---- registers -----------------------------------------------------------------------------
 
