@@ -1,5 +1,6 @@
 """The cache: what is built once is built once, also by two at a time."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,25 @@ def test_the_key_covers_arguments_and_inputs(tmp_path: Path, monkeypatch: pytest
     source.write_text("2")
     assert cache.compile_cached("a", [source], [source]) != first
     assert len(made) == 4
+
+
+def test_directories_of_the_user_are_where_xdg_has_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(cache.CACHE_VARIABLE, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_CACHE_HOME", named)
+        assert cache.cache_dir() == tmp_path / ".cache/penglai"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    assert cache.cache_dir() == tmp_path / "elsewhere/penglai"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv(cache.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 54_321)
+    with pytest.raises(ToolchainError, match="set HOME, or XDG_CACHE_HOME"):
+        cache.cache_dir()
 
 
 def test_a_missing_package_is_named_with_its_remedy():

@@ -20,9 +20,13 @@ def user_dir(variable: str, default: str) -> Path:
     """Our directory below one of the user's, as the XDG Base Directory Specification has them.
 
     variable: of the environment, names it; what is not absolute counts as nothing.  default: where else.
+    Raises ToolchainError for a user without a home directory.
     """
     named = Path(os.environ.get(variable, ""))
-    return (named if named.is_absolute() else Path(default).expanduser()) / "penglai"
+    try:
+        return (named if named.is_absolute() else Path(default).expanduser()) / "penglai"
+    except RuntimeError as error:
+        raise ToolchainError(f"you have no home directory; set HOME, or {variable}") from error
 
 
 def cache_dir() -> Path:
