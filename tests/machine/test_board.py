@@ -116,3 +116,23 @@ def test_a_hart_is_in_one_call_at_a_time(board: Board):
     assert board.host_port(board.harts[1]).ecall(1, 1) == (0, 1), "another hart is free"
     thread.join()
     assert port.ecall(1, 1) == (0, 1)
+
+
+@pytest.mark.parametrize("policy", [os.SCHED_OTHER, os.SCHED_BATCH])
+def test_a_harts_thread_keeps_the_users_scheduling(policy: int):
+    """It asks for short turns, and for nothing else."""
+    seen: list[tuple[int, int]] = []
+
+    def user() -> None:
+        os.sched_setscheduler(0, policy, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, 7)
+        board = Board(16 << 20, 2)
+        board.power_on(
+            lambda _port: seen.append((os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)))
+        )
+        board.power_off()
+
+    thread = threading.Thread(target=user)
+    thread.start()
+    thread.join()
+    assert seen == [(policy, 7)] * 2

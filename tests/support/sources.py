@@ -3,7 +3,6 @@
 import functools
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -22,8 +21,9 @@ def debian_source(package: str) -> Path:
         with tempfile.TemporaryDirectory(dir=kept.parent) as name:
             work = Path(name)
             archive = _download(package, work, kept)
-            with tarfile.open(archive) as content:
-                content.extractall(work / "unpacked", filter="data")
+            (work / "unpacked").mkdir()
+            unpack = ["tar", "--extract", "--file", archive, "--directory", work / "unpacked"]
+            subprocess.run(unpack, check=True)
             (tree,) = (work / "unpacked").iterdir()
             try:
                 tree.rename(kept)

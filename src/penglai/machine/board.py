@@ -104,13 +104,17 @@ class Board:
         """Start each hart's thread in the host: host_main(port of the hart) runs there until it returns."""
         for hart in self.harts:
             thread = threading.Thread(
-                target=host_main,
-                args=(self.host_port(hart),),
+                target=self._main,
+                args=(hart, host_main),
                 name=f"penglai-hart-{hart.id}",
                 daemon=True,
             )
             self._threads.append(thread)
             thread.start()
+
+    def _main(self, hart: Hart, host_main: Callable[[HostPort], None]) -> None:
+        hart.begin_thread()
+        host_main(self.host_port(hart))
 
     def power_off(self, timeout: float = 10.0) -> None:
         """Wait until the harts have left the host's main, and give the memory back.

@@ -49,6 +49,7 @@ class Engine:
         for loaded in (self.calls, self.quick):
             _declare(loaded.hart_open, pointer, pointer, word, word, clock, ctypes.POINTER(RunRecord))
             _declare(loaded.hart_close, None, pointer)
+            _declare(loaded.hart_thread, None)
             _declare(loaded.hart_run, ctypes.c_int, pointer, ctypes.POINTER(Context))
             _declare(loaded.hart_interrupt, None, pointer)
             _declare(loaded.hart_acknowledge, None, pointer)
@@ -85,7 +86,7 @@ def unicorn_library() -> Path:
 def build() -> Path:
     """Compile hart.c for this machine, or find it in the cache.  Takes a second or two the first time."""
     here = Path(__file__).parent
-    sources = [here / name for name in ("hart.c", "access.c", "supervisor.c")]
+    sources = [here / name for name in ("hart.c", "access.c", "supervisor.c", "threads.c")]
     unicorn = unicorn_library()
     target = f"{os.uname().machine}-linux-{'gnu.2.28' if _is_glibc() else 'musl'}"
     arguments: list[str | Path] = [

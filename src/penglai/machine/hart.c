@@ -23,12 +23,8 @@
  * Built by penglai.machine.engine with the headers of the installed unicorn package.
  */
 #define _GNU_SOURCE
-#include <linux/futex.h>
-#include <sched.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 #include "hart.h"
 
 /* The clock is read this often, in ns of guest execution: often enough for a tick, too seldom to cost. */
@@ -37,9 +33,6 @@
 #define FUEL_MIN 64
 #define FUEL_MAX (1 << 20)
 #define TRAPS_TO_REFILL 64 /* FUEL_MIN has to have as many */
-/* Some 6 us: a hart that runs leaves in less, one that waits for a core gets one when the waiter sleeps. */
-#define SPINS 200
-#define LEND_AFTER_NS 200000
 #define DEAD_PAGES_MAX 256
 
 uint64_t clock_ns(struct clock *clock)
@@ -311,66 +304,6 @@ int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a)
             describe_data_fault(h, *pc, t, a);
         return 0;
     }
-}
-
-void enter_guest(struct hart *h)
-{
-    static _Thread_local pid_t me;
-    if (!me)
-        me = (pid_t)syscall(SYS_gettid);
-    atomic_store_explicit(&h->thread, me, memory_order_relaxed);
-    atomic_store(&h->in_guest, 1);
-}
-
-void leave_guest(struct hart *h)
-{
-    atomic_store(&h->in_guest, 0);
-    if (atomic_load(&h->sleepers))
-        syscall(SYS_futex, &h->in_guest, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
-
-/*
- * A hart that has not left for so long waits for a core behind another thread, for a slice of some ms, while
- * this one is about to be free: it moves here.  Its thread, and in `before` where it may be; 0 if it stays.
- */
-static pid_t lend_core(struct hart *h, cpu_set_t *before)
-{
-    int core = sched_getcpu();
-    pid_t thread = atomic_load(&h->thread);
-    cpu_set_t here;
-    CPU_ZERO(&here);
-    if (core < 0 || core >= CPU_SETSIZE || atomic_exchange(&h->lent, 1))
-        return 0;
-    CPU_SET(core, &here);
-    if (!sched_getaffinity(thread, sizeof *before, before) && CPU_ISSET(core, before) &&
-        !sched_setaffinity(thread, sizeof here, &here))
-        return thread;
-    atomic_store(&h->lent, 0);
-    return 0;
-}
-
-void await_exit(struct hart *h)
-{
-    for (int i = 0; i < SPINS; i++) {
-        if (!atomic_load(&h->in_guest))
-            return;
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-    }
-    static const struct timespec patience = {.tv_nsec = LEND_AFTER_NS};
-    atomic_fetch_add(&h->sleepers, 1);
-    if (atomic_load(&h->in_guest))
-        syscall(SYS_futex, &h->in_guest, FUTEX_WAIT_PRIVATE, 1, &patience, NULL, 0);
-    cpu_set_t before;
-    pid_t moved = atomic_load(&h->in_guest) ? lend_core(h, &before) : 0;
-    while (atomic_load(&h->in_guest))
-        syscall(SYS_futex, &h->in_guest, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
-    if (moved) {
-        sched_setaffinity(moved, sizeof before, &before);
-        atomic_store(&h->lent, 0);
-    }
-    atomic_fetch_sub(&h->sleepers, 1);
 }
 
 /* ---- contexts --------------------------------------------------------------------------------- */

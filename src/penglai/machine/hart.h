@@ -142,6 +142,8 @@ void charge(struct hart *h);
  */
 int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a);
 
+/* ---- threads.c ---- */
+
 /* Execution is about to begin, or over; waits, on any thread, until it is over. */
 void enter_guest(struct hart *h);
 void leave_guest(struct hart *h);

@@ -75,6 +75,10 @@ class Hart:
             raise MachineError(f"hart {self.id}: Unicorn gave up with error {error} at {record.epc:#x}")
         return record.cause  # type: ignore[no-any-return]
 
+    def begin_thread(self) -> None:
+        """The calling thread is to execute it: it asks the system for short turns, and for cores soon."""
+        self._engine.quick.hart_thread()
+
     def interrupt(self) -> None:
         """Return when the hart executes no guest instruction and its context is saved.
 
