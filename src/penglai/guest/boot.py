@@ -33,7 +33,7 @@ PLAIN_FILE = "etc/penglai/plain"
 
 EXECUTABLE = 0o755
 
-KERNEL_NEEDS = {"": 12 << 20, "debug": 546 << 20}
+KERNEL_NEEDS = {"": 16 << 20, "debug": 546 << 20}
 """Bytes of memory that a kernel needs beside what is in /, by variant; measured."""
 RAMFS_NEEDS = 4.2
 """And for each byte in /: archive, files, as much again (they may fill half of the memory), and a quarter of
