@@ -1,6 +1,8 @@
 """An enclave on a hart: its calls, its faults, and what a stop or destroy does to it in the middle."""
 
 import threading
+from collections.abc import Callable
+from typing import cast
 
 import pytest
 from tests.support.rawhost import EXIT, FOREVER, RW, ImageSpec, RawHost, program
@@ -316,3 +318,34 @@ def test_the_context_is_in_no_memory_that_anybody_can_read(raw: RawHost, port: H
     context = raw.monitor.enclaves()[0].context
     assert (context.x[19], context.f[9]) == (marker, marker)
     assert marker.to_bytes(8, "little") not in raw.board.memory.raw.tobytes()
+
+
+class _ThenAtOnce:
+    """An enclave's lock; when it is let go for the first time something else happens before all else."""
+
+    def __init__(self, lock: threading.Lock, first: Callable[[], object]) -> None:
+        self.acquire = lock.acquire
+        self._lock, self._first = lock, [first]
+
+    def release(self) -> None:
+        self._lock.release()
+        while self._first:
+            self._first.pop()()
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_destroyed_between_its_entry_and_its_first_instruction(raw: RawHost, port: HostPort):
+    eid = raw.make(FOREVER)
+    raw.start(eid)
+    (enclave,) = raw.monitor.enclaves()
+    destroyed: list[SbiResult] = []
+    lock = _ThenAtOnce(enclave.lock, lambda: destroyed.append(raw.call(HostCall.DESTROY, eid)))
+    enclave.lock = cast("threading.Lock", lock)
+    assert raw.enter(eid, port) == (ErrorCode.NO_SUCH_ENCLAVE, 0)
+    assert destroyed == [(0, 0)]
+    assert value_of(raw, port, "li a0, 3\n") == 3, "the hart goes on"

@@ -63,9 +63,10 @@ def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
     enclave.hart = hart
     enclave.entered_ns = platform.clock.now()
     while True:
+        context = enclave.active.context  # under the lock: without it the enclave can end at any moment
         enclave.lock.release()
         try:
-            cause = hart.execute(enclave.active.context)
+            cause = hart.execute(context)
         finally:
             enclave.lock.acquire()
         if enclave.hart is not hart or cause == SOFTWARE:
