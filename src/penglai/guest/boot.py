@@ -34,7 +34,7 @@ PLAIN_FILE = "etc/penglai/plain"
 EXECUTABLE = 0o755
 
 KERNEL_NEEDS = {"": 16 << 20, "debug": 546 << 20}
-"""Bytes of memory that a kernel needs beside what is in /, by variant; measured."""
+"""Bytes of memory that a kernel needs beside what is in /, by variant; measured, with a little to spare."""
 RAMFS_NEEDS = 4.2
 """And for each byte in /: archive, files, as much again (they may fill half of the memory), and a quarter of
 the memory is kept for enclaves."""

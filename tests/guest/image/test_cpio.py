@@ -33,6 +33,7 @@ def read(data: bytes) -> dict[str, Entry]:
         name = raw.rstrip(b"\0").decode()
         start = -(-(at + 110 + length) // 4) * 4
         assert size == 0 or start % 8 == 0
+        assert len(raw) - len(name.encode()) in (range(1, 9) if size else (1,))
         at = -(-(start + size) // 4) * 4
         if name == "TRAILER!!!":
             assert at == len(data)
