@@ -1,24 +1,18 @@
 """The same C in an enclave, in a bare Unicorn loop, in qemu-riscv64, and compiled for this machine."""
 
-import io
+import importlib
 import math
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
-
-import unicorn
-from elftools.elf.constants import P_FLAGS
-from elftools.elf.elffile import ELFFile
-from unicorn import riscv_const
 
 import penglai
 from benchmarks import coremark
 from benchmarks.measure import Effort, Report, Series
 from benchmarks.programs import bare, enclave, native, user
 from penglai.abi.errors import ToolchainError
-from penglai.abi.riscv import PAGE_SIZE
+from penglai.machine.engine import engine
 
 Way = Callable[[], tuple[int, int]]
 """Runs a program once: (ns, result)."""
@@ -34,39 +28,6 @@ KINDS = {
 """Kind: its name, and how many rounds take about a fifth of a second."""
 COREMARK_ITERATIONS = 2000
 """Take about a second; one more, of the validation run, goes before them and is not counted."""
-RAM = 32 << 20
-STACK = RAM - 16
-MSTATUS_FS = 3 << 13
-U_MODE = 0
-
-
-class Bare:
-    """A program in Unicorn as its own documentation would run it: U-mode, no translation, no hook.
-
-    No page is both writable and executable: stores to such pages go a slower way (docs/engine.md).
-    """
-
-    def __init__(self, image: bytes) -> None:
-        self._elf = ELFFile(io.BytesIO(image))
-        symbols = self._elf.get_section_by_name(".symtab")
-        self._end = symbols.get_symbol_by_name("bare_end")[0]["st_value"]
-
-    def run(self) -> tuple[int, int]:
-        """(ns, result)."""
-        machine = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
-        machine.mem_map(0, RAM, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
-        for segment in self._elf.iter_segments("PT_LOAD"):
-            machine.mem_write(segment["p_vaddr"], segment.data())
-            if segment["p_flags"] & P_FLAGS.PF_X:
-                size = -(-segment["p_memsz"] // PAGE_SIZE) * PAGE_SIZE
-                machine.mem_protect(segment["p_vaddr"], size, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        machine.reg_write(riscv_const.UC_RISCV_REG_MSTATUS, MSTATUS_FS)
-        machine.reg_write(riscv_const.UC_RISCV_REG_SP, STACK)
-        machine.reg_write(riscv_const.UC_RISCV_REG_PRIV, U_MODE)
-        begun = time.perf_counter_ns()
-        machine.emu_start(self._elf.header["e_entry"], self._end)
-        taken = time.perf_counter_ns() - begun
-        return taken, machine.reg_read(riscv_const.UC_RISCV_REG_A0)
 
 
 def in_enclave(image: bytes) -> tuple[int, int]:
@@ -114,9 +75,11 @@ def ways(*flags: str, more: tuple[Path, ...] = ()) -> dict[str, Way]:
     """compute.c with these flags and more sources, ready to run on each machine."""
     image = enclave("compute.c", "-DENCLAVE", *flags, more=more)
     here = native("compute.c", *flags, more=more)
+    engine()  # before Unicorn's own binding, as in a process without one (docs/engine.md)
+    bare_loop = importlib.import_module("benchmarks.bareunicorn").Bare
     found: dict[str, Way] = {
         ENCLAVE: lambda: in_enclave(image),
-        BARE: Bare(bare("compute.c", *flags, more=more)).run,
+        BARE: bare_loop(bare("compute.c", *flags, more=more)).run,
         "native": lambda: as_program([here]),
     }
     if shutil.which(QEMU):

@@ -54,6 +54,7 @@ class Engine:
             _declare(loaded.hart_interrupt, None, pointer)
             _declare(loaded.hart_acknowledge, None, pointer)
             _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
+            _declare(loaded.shortcuts_in_effect, ctypes.c_bool)
             _declare(loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, word, word)
             _declare(loaded.supervisor_close, None, pointer)
             _declare(loaded.supervisor_set_x, None, pointer, ctypes.c_uint32, word)
@@ -86,14 +87,15 @@ def unicorn_library() -> Path:
 def build() -> Path:
     """Compile hart.c for this machine, or find it in the cache.  Takes a second or two the first time."""
     here = Path(__file__).parent
-    sources = [here / name for name in ("hart.c", "access.c", "supervisor.c", "threads.c")]
+    sources = [here / name for name in ("hart.c", "access.c", "supervisor.c", "shortcuts.c", "threads.c")]
     unicorn = unicorn_library()
     target = f"{os.uname().machine}-linux-{'gnu.2.28' if _is_glibc() else 'musl'}"
     arguments: list[str | Path] = [
         *("-target", target, "-std=c11", "-O2", "-fomit-frame-pointer", "-Wall", "-Wextra"),
-        *("-shared", "-fPIC", "-fvisibility=hidden"),
+        *("-shared", "-fPIC", "-fvisibility=hidden", *(["-ftls-model=initial-exec"] if _is_glibc() else [])),
         *("-I", unicorn.parent.parent / "include"),
         *(*sources, unicorn),
+        f"-Wl,-rpath,{unicorn.parent},--disable-new-dtags",
         f"-DUNICORN_PACKAGE={package_record('unicorn')}",
     ]
     return compile_cached("hart.so", arguments, [*sources, here / "hart.h"])
@@ -110,5 +112,4 @@ def _is_glibc() -> bool:
 @functools.cache
 def engine() -> Engine:
     """The engine of this process, built on first use.  Raises ToolchainError."""
-    ctypes.CDLL(str(unicorn_library()), mode=ctypes.RTLD_GLOBAL)
     return Engine(build())

@@ -10,8 +10,7 @@
  *   - Nothing is changed inside a hook: a hook records and calls uc_emu_stop().  The trap is handled
  *     after uc_emu_start() has returned.
  *   - uc_emu_stop() from another thread would do a store or an atomic twice.  Other threads only set
- *     `pending`; the block hook, on the hart's own thread, sees it and stops before the first
- *     instruction of the block.
+ *     `pending`; the hart's own thread looks at it at the beginning of each block, and stops there.
  *   - The pc in an exception hook is the faulting pc + 4, whatever the instruction's length.
  *   - The faulting address is not exposed: it is decoded from the instruction and the registers.
  *   - An instruction fetch that fails in the middle of a block is reported at the block's start, with
@@ -110,14 +109,20 @@ static void out_of_fuel(struct hart *h)
     h->fuel = h->refill;
 }
 
+void stop_or_refuel(struct hart *h)
+{
+    if (atomic_load_explicit(&h->pending, memory_order_relaxed) != 0)
+        leave(h, CAUSE_M_SOFTWARE);
+    else
+        out_of_fuel(h);
+}
+
 static void on_block(uc_engine *uc, uint64_t address, uint32_t bytes, void *user)
 {
     (void)uc, (void)address, (void)bytes;
     struct hart *h = user;
-    if (__builtin_expect(atomic_load_explicit(&h->pending, memory_order_relaxed) != 0, 0))
-        leave(h, CAUSE_M_SOFTWARE);
-    else if (__builtin_expect(--h->fuel < 0, 0))
-        out_of_fuel(h);
+    if (!goes_on(h))
+        stop_or_refuel(h);
 }
 
 /* ---- execution -------------------------------------------------------------------------------- */
@@ -145,7 +150,9 @@ void charge(struct hart *h)
 static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
 {
     h->interrupt = h->exception = NO_CAUSE;
+    running = h;
     int error = uc_emu_start(h->uc, *pc, 0, 0, 0);
+    running = NULL;
     *t = (struct trap){.cause = NO_CAUSE};
     if (h->exception != NO_CAUSE) {
         t->cause = h->exception;
@@ -362,18 +369,26 @@ bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, stru
 {
     *h = (struct hart){.ram = ram, .ram_base = base, .ram_bytes = bytes, .clock = clock, .refill = 1024};
     uc_hook exception_hook, block_hook;
-    if (uc_open(UC_ARCH_RISCV, UC_MODE_RISCV64, &h->uc))
+    h->pages = calloc(bytes / PAGE_BYTES, 1);
+    if (!h->pages || uc_open(UC_ARCH_RISCV, UC_MODE_RISCV64, &h->uc))
         return false;
     return !uc_ctl_set_tcg_buffer_size(h->uc, TRANSLATED_BYTES) &&
+           (has_shortcuts(h) || !uc_hook_add(h->uc, &block_hook, UC_HOOK_BLOCK, on_block, h, 1, 0)) &&
            !uc_ctl_exits_enable(h->uc) && /* no address ends emulation by itself */
-           !uc_hook_add(h->uc, &exception_hook, UC_HOOK_INTR, on_exception, h, 1, 0) &&
-           !uc_hook_add(h->uc, &block_hook, UC_HOOK_BLOCK, on_block, h, 1, 0);
+           !uc_hook_add(h->uc, &exception_hook, UC_HOOK_INTR, on_exception, h, 1, 0);
+}
+
+void hart_release(struct hart *h)
+{
+    if (h->uc)
+        uc_close(h->uc);
+    free(h->pages);
 }
 
 EXPORT void hart_close(struct hart *h)
 {
-    if (h && h->uc)
-        uc_close(h->uc);
+    if (h)
+        hart_release(h);
     free(h);
 }
 

@@ -97,6 +97,10 @@ struct hart {
     uint64_t interrupt, exception, hook_pc;
     uint64_t priv; /* of the code that trapped last */
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
+    void *cpu;      /* the engine's */
+    void *leaving;  /* the same, once the store under way has failed */
+    uint8_t *stored; /* the state of the page that the store under way is to, if it has no code */
+    uint8_t *pages; /* the state of each page of what is mapped (shortcuts.c) */
 };
 
 /* ---- access.c ---- */
@@ -130,8 +134,19 @@ void write_reg(struct hart *h, int id, uint64_t value);
 /* The hart's part of opening: an engine without memory.  False if Unicorn refuses. */
 bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock);
 
+/* Gives back what hart_prepare() took, also if that was not all. */
+void hart_release(struct hart *h);
+
 /* Sets the time or the number of blocks at which to come back; false if it is over already. */
 bool arm(struct hart *h, uint64_t deadline, uint64_t blocks);
+
+/* At the beginning of each block: true if the hart goes on; else it is told to stop, or gets fuel. */
+static inline bool goes_on(struct hart *h)
+{
+    bool wanted = atomic_load_explicit(&h->pending, memory_order_relaxed) != 0;
+    return __builtin_expect(!wanted & (--h->fuel >= 0), 1);
+}
+void stop_or_refuel(struct hart *h);
 
 /* A trap was dealt with, which took as long as some blocks: time goes by without arm() too. */
 void charge(struct hart *h);
@@ -141,6 +156,14 @@ void charge(struct hart *h);
  * cause and tval, and for data faults the access.  Returns a uc_err that is nobody's trap.
  */
 int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a);
+
+/* ---- shortcuts.c ---- */
+
+/* The hart that executes on this thread; NULL: none. */
+extern _Thread_local struct hart *running;
+
+/* True if a hart has shortcuts in this process.  h: with a fresh engine, which is left as it was. */
+bool has_shortcuts(struct hart *h);
 
 /* ---- threads.c ---- */
 

@@ -234,8 +234,8 @@ static enum next run(struct supervisor *s, struct exit *x, int *error)
 
 EXPORT void supervisor_close(struct supervisor *s)
 {
-    if (s && s->hart.uc)
-        uc_close(s->hart.uc);
+    if (s)
+        hart_release(&s->hart);
     free(s);
 }
 
