@@ -42,7 +42,7 @@ MUTATIONS = [
     Mutation(
         "pages are scrubbed before anybody else has them",
         f"{MONITOR}/ownership.py",
-        "            self._memory.pages[part] = 0\n",
+        "            self._memory.clear(part)\n",
         "",
         ("tests/monitor/test_execution.py", "tests/monitor/test_create.py"),
     ),
@@ -115,6 +115,20 @@ MUTATIONS = [
         "                hart.invalidate(start, end)\n",
         "                pass\n",
         ("tests/monitor/test_create.py", "tests/monitor/test_execution.py", "tests/monitor/test_shadows.py"),
+    ),
+    Mutation(
+        "code is translated anew when its page is stored to, at whatever address",
+        "src/penglai/machine/shortcuts.c",
+        "    if (*state & UNWATCHED)\n",
+        "    if (0)\n",
+        ("tests/machine/test_shortcuts.py",),
+    ),
+    Mutation(
+        "nothing is executed behind a store that traps",
+        "src/penglai/machine/shortcuts.c",
+        "        running->leaving = cpu;\n",
+        "        (void)cpu;\n",
+        ("tests/machine/test_shortcuts.py",),
     ),
     Mutation(
         "when stop returns, the enclave executes nothing",

@@ -40,6 +40,16 @@ def test_memory_that_cannot_be_is_refused(size: int):
         PhysicalMemory(size)
 
 
+@pytest.mark.parametrize("pages", [slice(3, 5), np.array([7, 3, 4]), slice(3, 3)])
+def test_clearing_is_of_whole_pages_and_no_others(pages: slice | np.ndarray):
+    memory = PhysicalMemory(4 << 20)
+    memory.raw[:] = 1
+    expected = memory.pages.copy()
+    expected[pages] = 0
+    memory.clear(pages)
+    assert np.array_equal(memory.pages, expected)
+
+
 @settings(max_examples=300)
 @given(
     hidden=st.sets(st.integers(0, 11)),

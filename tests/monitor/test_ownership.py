@@ -77,7 +77,7 @@ class OwnershipModel(RuleBasedStateMachine):
     def release(self, index: int, share: float) -> None:
         eid, pages = self.held.pop(index % len(self.held))
         given, kept = np.split(pages, [int(len(pages) * share)])
-        self.real.release(given, eid)
+        self.real.release((given, eid))
         self.owner.update(dict.fromkeys(given.tolist(), FREE))
         if len(kept):
             self.held.append((eid, kept))
@@ -151,7 +151,7 @@ TestOwnership = OwnershipModel.TestCase
 def test_releasing_what_one_does_not_own_is_a_bug():
     ownership = Ownership(PhysicalMemory(4 << 20))
     with pytest.raises(MonitorBug):
-        ownership.release(np.array([3]), 7)
+        ownership.release((np.array([3]), 7))
     with pytest.raises(MonitorBug):
         ownership.assign(np.array([3]), MONITOR, 7)
 
@@ -197,7 +197,7 @@ def test_pages_that_are_released_are_cleared_and_no_others(runs: list[tuple[int,
     if chance.random() < 0.5:
         chance.shuffle(chosen)
     gone = mine[chosen]
-    real.release(gone, 1)
+    real.release((gone, 1))
     assert not memory.pages[gone].any()
     kept = np.setdiff1d(mine, gone)
     assert (memory.pages[kept] == 0x55).all()

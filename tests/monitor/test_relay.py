@@ -269,7 +269,7 @@ def test_want_of_memory_leaves_the_pages_with_the_host(raw: RawHost, port: HostP
     assert start(raw, eid) == ErrorCode.NO_MEMORY
     assert raw.memory.read(REGION, 8) == (1234).to_bytes(8, "little")
     assert raw.state(eid) is State.FRESH
-    ownership.release(hoard, -1)
+    ownership.release((hoard, -1))
     check(raw.monitor)
     assert start(raw, eid) == 0
     assert raw.enter(eid, port) == (0, RunValue.ENDED)

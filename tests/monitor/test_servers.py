@@ -336,7 +336,7 @@ class TestPages:
                 result = raw.answer(caller, Ocall.SBRK, raw.word(1) if given else 0, port)
             assert result == (0, RunValue.ENDED)
             assert raw.word(4) == expected
-            ownership.release(hoard, -1)
+            ownership.release((hoard, -1))
             raw.call(HostCall.DESTROY_SERVER, server)
             check(raw.monitor)
 

@@ -212,6 +212,8 @@ class Driver:
 
     def _bury_orphans(self) -> None:
         """Servers of processes that are gone were being called then: now perhaps they are not."""
+        if not self._orphans:
+            return
         with self._tasks_lock:
             orphans, self._orphans = self._orphans, set()
         for orphan in orphans:
@@ -223,8 +225,7 @@ class Driver:
             if not task.released:
                 alive = self._ecall(HostCall.INFO, task.eid, task.info, 0).error == ErrorCode.OK
                 task.last_info = self._read_info(task.info if alive else task.final_info)
-            assert task.last_info is not None
-            return task.last_info
+            return Info.from_bytes(task.last_info)
 
     # ---- towards the monitor -------------------------------------------------------------------
 
@@ -319,8 +320,8 @@ class Driver:
         """A chunk that the monitor has no use for, or None."""
         return self._ecall(HostCall.MEMORY_RECLAIM).value or None
 
-    def _read_info(self, pa: int) -> Info:
-        return Info.from_bytes(self._memory.read(pa, ctypes.sizeof(EnclaveInfo)))
+    def _read_info(self, pa: int) -> bytes:
+        return self._memory.read(pa, ctypes.sizeof(EnclaveInfo))
 
     def _read_word(self, task: Task, index: int) -> int:
         return int.from_bytes(self._memory.read(task.word(index), 8), "little")

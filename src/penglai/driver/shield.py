@@ -10,7 +10,7 @@ import signal
 import threading
 from types import FrameType, TracebackType
 
-_MAIN_THREAD = threading.main_thread()
+_MAIN_THREAD = threading.main_thread().ident
 
 _set_handler = inspect.unwrap(signal.signal)
 _get_handler = inspect.unwrap(signal.getsignal)
@@ -27,7 +27,7 @@ class Shield:
 
     def __enter__(self) -> None:
         self._handler = None
-        if threading.current_thread() is not _MAIN_THREAD or Shield.outermost is not None:
+        if threading.get_ident() != _MAIN_THREAD or Shield.outermost is not None:
             return
         handler = _get_handler(signal.SIGINT)
         if callable(handler):

@@ -136,7 +136,7 @@ class Task:
     page that the enclave shares.  shm, shm_place: the shared memory that it has, and offset and size of the
     part, bytes.  stack_size: bytes; of a shadow, what its instances get.  `turn` and `woken` belong to the
     scheduler; the rest is guarded by `lock`.  ended: the monitor knows the enclave no more.  released: the
-    two pages are given back.
+    two pages are given back.  last_info: an EnclaveInfo, read by whoever asks for it.
     """
 
     name: str
@@ -152,7 +152,7 @@ class Task:
     in_callback: bool = False
     ended: bool = False
     released: bool = False
-    last_info: Info | None = None
+    last_info: bytes = b""
     turn: Turn = Turn.PARKED
     woken: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -25,6 +25,11 @@ def runs(pages: Pages, at_most: int) -> list[slice] | None:
     return [slice(int(pages[a + 1]), int(pages[b]) + 1) for a, b in pairwise(edges) if b > a]
 
 
+def all_runs(pages: Pages) -> list[slice]:
+    """The stretches of consecutive numbers that pages is made of, in its order, however many they are."""
+    return runs(pages, len(pages) + 1) or []
+
+
 def zeros(count: int, item: type[Item]) -> NDArray[Item]:
     """An array with an item for each of count pages.
 

@@ -17,7 +17,7 @@ from penglai.abi.sbi import CreateParam, EnclaveType, ShadowRunParam
 from penglai.abi.state import State
 from penglai.attestation.measure import measure
 from penglai.machine.context import Context
-from penglai.machine.pages import Pages
+from penglai.machine.pages import Pages, all_runs
 from penglai.machine.sv39 import TablePlan, plan_tables
 from penglai.monitor.enclave import NO_PAGES, Blueprint, Enclave, Mailbox, Mould
 from penglai.monitor.hosttable import read_image
@@ -143,7 +143,7 @@ def build(platform: Platform, request: CreateRequest) -> Enclave:
         measurement=measurement,
         table=table,
         image=site.own,
-        code=site.own[image.permissions & Pte.X != 0],
+        code=all_runs(site.own[image.permissions & Pte.X != 0]),
         kernel_buffer=site.buffer,
         mailbox=request.host.mailbox,
         context=_first_context(request.entry, table.satp, site.shm),
@@ -173,7 +173,7 @@ def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -
         measurement=shadow.measurement,
         table=table,
         image=site.own,
-        code=NO_PAGES,
+        code=[],
         kernel_buffer=site.buffer,
         mailbox=request.host.mailbox,
         context=_first_context(shadow.entry, table.satp, site.shm),
@@ -273,7 +273,7 @@ class _Construction:
 
     def _undo(self) -> None:
         ownership = self._platform.ownership
-        ownership.release(self._taken, MONITOR)
+        ownership.release((self._taken, MONITOR))
         if self.buffer >= 0:
             ownership.unshare(self.buffer)
         ownership.detach(self.shm)

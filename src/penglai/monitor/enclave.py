@@ -114,7 +114,7 @@ class Enclave:
     who wants it interrupts the hart first.  A server that is BUSY belongs to the enclave that is at the
     bottom of the chain of calls, and is guarded by that one's lock; its `state` by the registry's.
 
-    image: the pages of its own that it was made of, and code: those of them that are executable; heap:
+    image: the pages of its own that it was made of, and code: the runs of those that are executable; heap:
     its heap's pages; shm: the host's shared memory.  kernel_buffer: the page shared with the host.
     frames: the calls of servers under way, the innermost last; only a runnable enclave has any.  active:
     whose context runs when this one is on a hart: the innermost server, or itself.
@@ -130,7 +130,7 @@ class Enclave:
     measurement: bytes
     table: PageTable
     image: Pages
-    code: Pages
+    code: list[slice]
     kernel_buffer: int
     mailbox: Mailbox
     context: Context

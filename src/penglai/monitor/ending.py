@@ -63,8 +63,9 @@ def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
 def _release(platform: Platform, enclave: Enclave) -> None:
     platform.forget_code(enclave.code)
     parts = [pages for pages in enclave.owned() if len(pages)]
-    platform.ownership.release(parts[0] if len(parts) == 1 else np.concatenate(parts), enclave.eid)
-    platform.ownership.release(np.array(enclave.table.tables, dtype=np.int64), MONITOR)
+    owned = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    tables = np.array(enclave.table.tables, dtype=np.int64)
+    platform.ownership.release((owned, enclave.eid), (tables, MONITOR))
 
 
 def report(platform: Platform, enclave: Enclave, pa: int) -> None:

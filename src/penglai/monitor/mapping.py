@@ -79,7 +79,7 @@ def change_heap(platform: Platform, enclave: Enclave, delta: int) -> int | None:
     elif signed < 0:
         kept = (top - layout.HEAP_BASE) // PAGE_SIZE
         unmap(platform, enclave, top, len(enclave.heap) - kept)
-        platform.ownership.release(enclave.heap[kept:], enclave.eid)
+        platform.ownership.release((enclave.heap[kept:], enclave.eid))
         enclave.heap = enclave.heap[:kept]
     return top
 
@@ -114,7 +114,7 @@ def munmap(platform: Platform, enclave: Enclave, address: int, size: int) -> boo
         return False
     gone = enclave.regions.cut(address, end)
     unmap(platform, enclave, address, (end - address) // PAGE_SIZE)
-    platform.ownership.release(np.concatenate([part.pages for part in gone]), enclave.eid)
+    platform.ownership.release((np.concatenate([part.pages for part in gone]), enclave.eid))
     return True
 
 

@@ -84,7 +84,7 @@ class Ownership:
         pages = self._range(pa, size)
         with self._lock:
             self._hide(pages, MONITOR)
-        self.release(pages, MONITOR)
+        self.release((pages, MONITOR))
 
     def reclaim(self) -> int | None:
         """Give one chunk that is all in the pool back to the host; its physical address, or None."""
@@ -122,23 +122,29 @@ class Ownership:
                 raise MonitorBug(f"assigning pages of {before} that it does not own")
             self._owner[pages] = after
 
-    def release(self, pages: Pages, owner: int) -> None:
-        """Scrub owner's pages and put them into the pool; relay pages among them go back to the host."""
-        parts = _parts(pages)
-        for part in parts:
+    def release(self, *lots: tuple[Pages, int]) -> None:
+        """Scrub lots of pages, of one owner each, and put them into the pool; relay pages go to the host."""
+        found = [(part, owner) for pages, owner in lots for part in _parts(pages)]
+        for part, owner in found:
             if np.count_nonzero(self._owner[part] != owner):
                 raise MonitorBug(f"releasing pages of {owner} that it does not own")
-            self._memory.pages[part] = 0
+            self._memory.clear(part)
         with self._lock:
-            if any(np.count_nonzero(self._relay[part]) for part in parts):
-                borrowed = self._relay[pages]
-                self._show(pages[borrowed], HOST)
-                pages = pages[~borrowed]
-                parts = [pages]
-            for part in parts:
+            borrowed = any(np.count_nonzero(self._relay[part]) for part, _ in found)
+            for part, _ in found:
                 self._owner[part] = FREE
-            self._pool[self._free : self._free + len(pages)] = pages[::-1]
-            self._free += len(pages)
+            for pages, _ in lots:
+                self._to_pool(self._give_borrowed_back(pages) if borrowed else pages)
+
+    def _give_borrowed_back(self, pages: Pages) -> Pages:
+        """Relay pages among them are the host's again; the others."""
+        borrowed = self._relay[pages]
+        self._show(pages[borrowed], HOST)
+        return pages[~borrowed]
+
+    def _to_pool(self, pages: Pages) -> None:
+        self._pool[self._free : self._free + len(pages)] = pages[::-1]
+        self._free += len(pages)
 
     # ---- relay pages: they change hands with what is on them -----------------------------------
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from penglai.machine.clock import Clock
 from penglai.machine.hart import Hart
 from penglai.machine.memory import PhysicalMemory
-from penglai.machine.pages import Pages, runs
 from penglai.monitor.keys import Keys
 from penglai.monitor.ownership import Ownership
 from penglai.monitor.registry import Registry
@@ -27,9 +26,9 @@ class Platform:
         for hart in self.harts:
             hart.flush_tlb()
 
-    def forget_code(self, pages: Pages) -> None:
-        """Executable pages change hands: no hart may run what it translated from them."""
-        for run in runs(pages, len(pages) + 1) or ():
+    def forget_code(self, code: list[slice]) -> None:
+        """Runs of executable pages change hands: no hart may run what it translated from them."""
+        for run in code:
             start, end = self.memory.address_of(run.start), self.memory.address_of(run.stop)
             for hart in self.harts:
                 hart.invalidate(start, end)

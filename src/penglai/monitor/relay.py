@@ -106,7 +106,7 @@ def drop_parcels(platform: Platform) -> None:
         registry.parcels.clear()
         for region in regions:
             if region is not None:
-                platform.ownership.release(region.pages, MONITOR)
+                platform.ownership.release((region.pages, MONITOR))
 
 
 def _open_parcel(platform: Platform, enclave: Enclave) -> Region | None:

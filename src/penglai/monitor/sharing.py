@@ -36,7 +36,7 @@ def get(platform: Platform, me: Enclave, key: int, size: int) -> int:
     with registry.lock:
         key = key or secrets.randbits(62) + 1
         if key in registry.shared:
-            platform.ownership.release(pages, MONITOR)
+            platform.ownership.release((pages, MONITOR))
             raise BadPointer(f"the key {key:#x} has just been taken")
         platform.ownership.assign(pages, MONITOR, mark)
         registry.shared[key] = SecureShm(key, mark, me.eid, pages)
@@ -148,4 +148,4 @@ def _doom(platform: Platform, shared: SecureShm) -> None:
     shared.doomed = True
     if not shared.attached:
         del platform.registry.shared[shared.key]
-        platform.ownership.release(shared.pages, shared.mark)
+        platform.ownership.release((shared.pages, shared.mark))
