@@ -32,9 +32,11 @@ def program(script: list[int]) -> str:
 class Bench:
     """A host whose threads take turns, and one enclave at a time."""
 
-    def __init__(self, preemptions: int | None, *, lines: bool, few: bool = False) -> None:
+    def __init__(
+        self, preemptions: int | None, *, releases: bool = False, lines: bool = False, few: bool = False
+    ) -> None:
         self.few = few
-        self.turns = Turns(preemptions, lines=lines)
+        self.turns = Turns(preemptions, releases=releases, lines=lines)
         self.raw = turning_host(self.turns, few=few)
         self.ports = [self.raw.board.host_port(hart) for hart in self.raw.board.harts]
         self.before = self.raw.snapshot()
@@ -159,8 +161,12 @@ class Plan:
     scenarios: list[Scenario]
     short: int
     preemptions: int | None
+    releases: bool = False
     lines: bool = False
     few: bool = False
+
+    def bench(self) -> Bench:
+        return Bench(self.preemptions, releases=self.releases, lines=self.lines, few=self.few)
 
 
 def attack(effort: Effort) -> Tally:
@@ -172,15 +178,16 @@ def attack(effort: Effort) -> Tally:
         Plan("pairs by all locks", pairs, 60, None),
         Plan("threes by enclaves' locks", threes, 2, None, few=True),
         Plan("threes by all locks", threes, 3, 2),
+        Plan("pairs by locks taken and let go", pairs, len(pairs), 1, releases=True),
         Plan("pairs line by line", pairs, 8, 1, lines=True),
     ]
     for plan in plans:
-        bench = Bench(plan.preemptions, lines=plan.lines, few=plan.few)
+        bench = plan.bench()
         before = tally.tried
         possible = [each for each in plan.scenarios if can_be(*each)]
         some = effort.some(possible, plan.short)
         for calls, state, spins in some:
-            bench = explore(tally, bench, (calls, state, spins))
+            bench = explore(tally, plan, bench, (calls, state, spins))
         bound = "all orders" if plan.preemptions is None else f"up to {plan.preemptions} preemptions"
         share, schedules = f"{len(some)} of {len(possible)} scenarios", tally.tried - before
         tally.notes.append(f"{plan.name}: {share}, {schedules:,} schedules ({bound})")
@@ -191,7 +198,7 @@ def can_be(calls: tuple[str, ...], state: str, spins: bool) -> bool:
     return on_distinct_harts(calls) and not (spins and "ocall" in state.lower())
 
 
-def explore(tally: Tally, bench: Bench, scenario: Scenario) -> Bench:
+def explore(tally: Tally, plan: Plan, bench: Bench, scenario: Scenario) -> Bench:
     """All schedules of one scenario; a fresh bench if this one broke."""
     calls, state, spins = scenario
     prefix: list[int] = []
@@ -206,5 +213,5 @@ def explore(tally: Tally, bench: Bench, scenario: Scenario) -> Bench:
     except (Exception, Deadlock) as error:
         tally.tried += 1
         tally.break_(f"{calls} on an enclave in {state}, spins {spins}, schedule {prefix}", repr(error))
-        return Bench(bench.turns.preemptions, lines=bench.turns.lines, few=bench.few)
+        return plan.bench()
     return bench

@@ -1,9 +1,9 @@
 """Threads that take turns as a schedule says, so that every interleaving can be tried, and tried again.
 
 One thread of an experiment runs at a time.  It runs until its next point: where it wants a lock of the
-monitor, where it interrupts a hart, where a hart is about to execute a block; with `lines`, also before
-each line of the monitor.  There the schedule says who goes on.  A thread that wants a lock which another
-one holds is not asked; if that is so of all of them, it is a deadlock.
+monitor, where it interrupts a hart, where a hart is about to execute a block; with `releases`, also where it
+has let a lock go, and with `lines`, before each line of the monitor.  There the schedule says who goes on.  A
+thread that wants a lock which another one holds is not asked; if that is so of all of them, it is a deadlock.
 """
 
 import random
@@ -59,11 +59,14 @@ class Choice:
 class Turns:
     """Runs experiments.  preemptions: how often a thread that could go on may have to wait, or None.
 
-    lines: points are also before each line of the monitor.
+    releases: points are also behind each release of a lock.  lines: and before each line of the monitor.
     """
 
-    def __init__(self, preemptions: int | None = None, *, lines: bool = False) -> None:
+    def __init__(
+        self, preemptions: int | None = None, *, releases: bool = False, lines: bool = False
+    ) -> None:
         self.preemptions = preemptions
+        self.releases = releases
         self.lines = lines
         self._local = threading.local()
         self._back = threading.Semaphore(0)
@@ -167,12 +170,17 @@ class Turns:
 
 
 class TurnLock:
-    """A lock whose taking is a point.  inner: the lock in whose place it stands."""
+    """A lock whose taking is a point, and its release if so wanted.  inner: that in whose place it stands."""
 
     def __init__(self, turns: Turns, inner: "threading.Lock | None" = None) -> None:
         self._turns = turns
         self._inner = inner or threading.Lock()
-        self.release = self._inner.release
+        if not turns.releases:
+            self.release = self._inner.release  # type: ignore[method-assign]
+
+    def release(self) -> None:
+        self._inner.release()
+        self._turns.point()
 
     @property
     def held(self) -> bool:
