@@ -14,7 +14,7 @@ import pytest
 from tests.support.bare import DATA, load
 from tests.support.waiting import PATIENCE, until
 
-from penglai.abi.riscv import REG_A0, Cause
+from penglai.abi.riscv import Cause
 from penglai.machine import Board, Context, Hart, ManualClock, Trap
 
 INTERRUPTS = 500
@@ -238,6 +238,6 @@ def test_blocks_are_counted_exactly(board: Board):
     hart = board.harts[0]
     for total in range(1, 50):
         hart.run(context, blocks=1)
-        assert context.x[REG_A0] == total
+        assert context.a0 == total
     hart.run(context, blocks=1000)
-    assert context.x[REG_A0] == 1049
+    assert context.a0 == 1049

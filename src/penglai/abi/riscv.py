@@ -69,6 +69,3 @@ class Pte(IntFlag):
 PTE_PPN_SHIFT = 10
 PTE_RESERVED = 0x3FF << 54
 """Bits of a PTE that must be zero without the Svnapot and Svpbmt extensions."""
-
-REG_SP, REG_A0, REG_A1, REG_A2, REG_A3, REG_A4, REG_A6, REG_A7 = 2, 10, 11, 12, 13, 14, 16, 17
-"""Numbers of the x registers that calls use."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from penglai.abi.ecall import RESULT_ERROR, EnclaveCall, Ocall
 from penglai.abi.errors import ErrorCode
-from penglai.abi.riscv import PAGE_SIZE, REG_A0, REG_A1, REG_A2, REG_A3
+from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import RunValue
 from penglai.abi.state import State
 from penglai.monitor import mapping, reflect, relay, reports, servers, sharing, usermem
@@ -63,7 +63,7 @@ def _exit(platform: Platform, run: Enclave) -> Outcome:
     if run.frames:
         end_server(platform, run)
         return None
-    tell_host(platform, run.mailbox.retval, run.context.x[REG_A0])
+    tell_host(platform, run.mailbox.retval, run.context.a0)
     dissolve(platform, run, State.EXITED)
     return RunValue.ENDED
 
@@ -89,15 +89,15 @@ def _result(compute: Callable[[Platform, Enclave], int | bool | None]) -> Handle
 
 
 def _arguments(me: Enclave) -> tuple[int, int, int, int]:
-    x = me.context.x
-    return x[REG_A0], x[REG_A1], x[REG_A2], x[REG_A3]
+    context = me.context
+    return context.a0, context.a1, context.a2, context.a3
 
 
 # ---- calls that have a result ------------------------------------------------------------------
 
 
 def _acquire(platform: Platform, me: Enclave) -> int:
-    return servers.acquire(platform, me, me.context.x[REG_A0])
+    return servers.acquire(platform, me, me.context.a0)
 
 
 def _caller_id(_platform: Platform, me: Enclave) -> int | None:
@@ -136,7 +136,7 @@ def _unmap(platform: Platform, me: Enclave) -> bool:
 
 
 def _sbrk(platform: Platform, me: Enclave) -> int | None:
-    return mapping.change_heap(platform, me, me.context.x[REG_A1])
+    return mapping.change_heap(platform, me, me.context.a1)
 
 
 def _getrandom(platform: Platform, me: Enclave) -> int | None:
@@ -154,20 +154,20 @@ def _shm_get(platform: Platform, me: Enclave) -> int:
 
 
 def _shm_attach(platform: Platform, me: Enclave) -> int:
-    return sharing.attach(platform, me, me.context.x[REG_A0])
+    return sharing.attach(platform, me, me.context.a0)
 
 
 def _shm_stat(platform: Platform, me: Enclave) -> int:
-    return sharing.stat(platform, me.context.x[REG_A0])
+    return sharing.stat(platform, me.context.a0)
 
 
 def _shm_detach(platform: Platform, me: Enclave) -> int:
-    sharing.detach(platform, me, me.context.x[REG_A1])
+    sharing.detach(platform, me, me.context.a1)
     return 0
 
 
 def _shm_destroy(platform: Platform, me: Enclave) -> int:
-    sharing.destroy(platform, me, me.context.x[REG_A1])
+    sharing.destroy(platform, me, me.context.a1)
     return 0
 
 
@@ -177,7 +177,7 @@ def _shm_extend(platform: Platform, me: Enclave) -> int:
 
 
 def _set_handler(_platform: Platform, me: Enclave) -> int:
-    me.handler = me.context.x[REG_A0]
+    me.handler = me.context.a0
     return 0
 
 
@@ -191,7 +191,7 @@ def _call(platform: Platform, run: Enclave) -> Outcome:
 
 
 def _return(platform: Platform, run: Enclave) -> Outcome:
-    servers.give_answer(platform, run, run.active.context.x[REG_A0])
+    servers.give_answer(platform, run, run.active.context.a0)
     return None
 
 
@@ -210,7 +210,7 @@ def _handler_return(_platform: Platform, run: Enclave) -> Outcome:
 
 
 def _ocall(platform: Platform, run: Enclave) -> Outcome:
-    return OCALL_HANDLERS.get(run.active.context.x[REG_A0], _unknown)(platform, run)
+    return OCALL_HANDLERS.get(run.active.context.a0, _unknown)(platform, run)
 
 
 def _write(platform: Platform, run: Enclave) -> Outcome:
@@ -222,7 +222,7 @@ def _sector(ocall: Ocall) -> Handler:
     """The sector is in the kernel buffer; its number is the argument."""
 
     def handler(platform: Platform, run: Enclave) -> Outcome:
-        return _ask_host(platform, run, ocall, run.active.context.x[REG_A1])
+        return _ask_host(platform, run, ocall, run.active.context.a1)
 
     return handler
 
@@ -271,9 +271,9 @@ def _memory_given(_platform: Platform, run: Enclave, _pa: int, size: int) -> Non
 
 def _relay_given(platform: Platform, run: Enclave, pa: int, size: int) -> None:
     region = relay.accept(platform, run, pa, size) if size else None
-    x = run.active.context.x
-    x[REG_A1] = region.start if region else 0
-    x[REG_A2] = region.size if region else 0
+    context = run.active.context
+    context.a1 = region.start if region else 0
+    context.a2 = region.size if region else 0
     complete(run.active, 0)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penglai.abi import layout
-from penglai.abi.riscv import PAGE_SIZE, REG_A0, REG_A1, TABLE_ENTRIES, Pte
+from penglai.abi.riscv import PAGE_SIZE, TABLE_ENTRIES, Pte
 from penglai.abi.sbi import CreateParam, EnclaveType, ShadowRunParam
 from penglai.abi.state import State
 from penglai.attestation.measure import measure
@@ -282,8 +282,8 @@ class _Construction:
 def _first_context(entry: int, satp: int, shm: Pages) -> Context:
     context = first_context(entry, satp)
     if len(shm):
-        context.x[REG_A0] = layout.SHARED_BASE
-        context.x[REG_A1] = len(shm) * PAGE_SIZE
+        context.a0 = layout.SHARED_BASE
+        context.a1 = len(shm) * PAGE_SIZE
     return context
 
 

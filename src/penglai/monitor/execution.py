@@ -21,7 +21,7 @@ import logging
 
 from penglai.abi import ecall
 from penglai.abi.errors import ErrorCode
-from penglai.abi.riscv import REG_A6, REG_A7, Cause
+from penglai.abi.riscv import Cause
 from penglai.abi.sbi import RunValue, SbiResult
 from penglai.abi.state import State
 from penglai.machine.context import Trap
@@ -100,8 +100,9 @@ def _handle(platform: Platform, enclave: Enclave, hart: Hart, cause: int) -> cal
     """Deal with a trap of the enclave; None if it goes on at once."""
     if cause == ECALL:
         active = enclave.active
-        if active.context.x[REG_A6] == ecall.EXTENSION:
-            return calls.handle(platform, enclave, active.context.x[REG_A7])
+        context = active.context
+        if context.a6 == ecall.EXTENSION:
+            return calls.handle(platform, enclave, context.a7)
         if reflect.enter(active):
             return None
     if cause == TIMER:

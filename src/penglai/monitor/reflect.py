@@ -5,7 +5,6 @@ done: all that the monitor keeps is where the enclave was.
 """
 
 from penglai.abi.ecall import RESULT_ERROR
-from penglai.abi.riscv import REG_A0, REG_A6, REG_A7
 from penglai.monitor.enclave import Enclave, Reflected
 from penglai.monitor.servers import complete
 
@@ -18,7 +17,7 @@ def enter(me: Enclave) -> bool:
     if not me.handler or me.reflected is not None:
         return False
     context = me.context
-    me.reflected = Reflected(context.pc, context.x[REG_A6], context.x[REG_A7])
+    me.reflected = Reflected(context.pc, context.a6, context.a7)
     context.pc = me.handler
     return True
 
@@ -33,5 +32,5 @@ def leave(me: Enclave) -> None:
         complete(me, RESULT_ERROR)
         return
     me.reflected = None
-    context.pc, context.x[REG_A6], context.x[REG_A7] = was.pc, was.a6, was.a7
-    complete(me, context.x[REG_A0])
+    context.pc, context.a6, context.a7 = was.pc, was.a6, was.a7
+    complete(me, context.a0)

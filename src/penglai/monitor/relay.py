@@ -4,7 +4,6 @@ from collections import deque
 
 from penglai.abi import layout
 from penglai.abi.ecall import CallArg
-from penglai.abi.riscv import REG_A2, REG_A3, REG_A4
 from penglai.monitor import servers, usermem
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.mapping import map_pages, unmap
@@ -54,8 +53,8 @@ def prepare_start(platform: Platform, enclave: Enclave, pa: int, size: int) -> N
     """
     region = accept(platform, enclave, pa, size) if size else _open_parcel(platform, enclave)
     if region is not None:
-        enclave.context.x[REG_A3] = region.start
-        enclave.context.x[REG_A4] = region.size
+        enclave.context.a3 = region.start
+        enclave.context.a4 = region.size
 
 
 # ---- asynchronous calls ------------------------------------------------------------------------
@@ -125,5 +124,5 @@ def _open_parcel(platform: Platform, enclave: Enclave) -> Region | None:
         queue.popleft()
         if not queue:
             del registry.parcels[enclave.name]
-    enclave.context.x[REG_A2] = parcel.argument
+    enclave.context.a2 = parcel.argument
     return region

@@ -13,7 +13,6 @@ import ctypes
 
 from penglai.abi import layout
 from penglai.abi.ecall import RESULT_BUSY, RESULT_ERROR, CallArg
-from penglai.abi.riscv import REG_A0, REG_A1, REG_A2, REG_SP
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
 from penglai.machine.context import Context
@@ -32,15 +31,14 @@ WORD = (1 << 64) - 1
 
 def complete(enclave: Enclave, result: int) -> None:
     """The call under way ends with this result: a0 is set and the ecall is passed."""
-    enclave.context.x[REG_A0] = result & WORD
-    enclave.context.pc = (enclave.context.pc + ECALL_BYTES) & WORD
+    context = enclave.context
+    context.a0 = result & WORD
+    context.pc = (context.pc + ECALL_BYTES) & WORD
 
 
 def first_context(entry: int, satp: int) -> Context:
     """The registers with which an enclave begins (docs/abi.md, section 3): all others are zero."""
-    context = Context(pc=entry, satp=satp, priv=0)
-    context.x[REG_SP] = layout.STACK_TOP
-    return context
+    return Context(pc=entry, satp=satp, priv=0, sp=layout.STACK_TOP)
 
 
 def acquire(platform: Platform, me: Enclave, name_pointer: int) -> int:
@@ -89,10 +87,10 @@ def begin(
         platform.registry.change_state(server, State.BUSY, State.IDLE)
         raise
     server.caller = me
-    server.context = first_context(server.entry, server.table.satp)
-    server.context.x[REG_A0] = argument.req_arg
-    server.context.x[REG_A1] = address
-    server.context.x[REG_A2] = argument.req_size if region else 0
+    server.context = context = first_context(server.entry, server.table.satp)
+    context.a0 = argument.req_arg
+    context.a1 = address
+    context.a2 = argument.req_size if region else 0
     server.table.redirect(layout.KERNEL_BUFFER, run.kernel_buffer)
     platform.forget_mappings()
     run.push(Frame(server, me, pointer, argument, region if pointer else None, address))

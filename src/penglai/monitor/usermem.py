@@ -22,12 +22,12 @@ class BadPointer(Exception):  # noqa: N818 - an answer to the enclave, not an er
 
 def read(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
     """Copy of size bytes at a virtual address.  Raises BadPointer."""
-    return _copy(memory, _pieces(table, address, size, READABLE))
+    return _copy(memory, table, address, size, READABLE)
 
 
 def read_writable(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
     """`read`, of memory to which the answer will be written.  Raises BadPointer unless both would work."""
-    return _copy(memory, _pieces(table, address, size, BOTH))
+    return _copy(memory, table, address, size, BOTH)
 
 
 def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -> None:
@@ -59,16 +59,14 @@ def decode_name(name: bytes) -> str:
     return name.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
-def _copy(memory: PhysicalMemory, pieces: list[tuple[int, int]]) -> bytes:
-    if len(pieces) == 1:  # as good as always
-        return memory.read(*pieces[0])
-    return b"".join(memory.read(pa, length) for pa, length in pieces)
+def _copy(memory: PhysicalMemory, table: PageTable, address: int, size: int, need: int) -> bytes:
+    if 0 < size <= PAGE_SIZE - address % PAGE_SIZE:  # as good as always
+        return memory.read(_place(table, address, need), size)
+    return b"".join(memory.read(pa, length) for pa, length in _pieces(table, address, size, need))
 
 
 def _pieces(table: PageTable, address: int, size: int, need: int) -> list[tuple[int, int]]:
     """(physical address, bytes) of each page's part of [address, address + size)."""
-    if 0 < size <= PAGE_SIZE - address % PAGE_SIZE:
-        return [(_place(table, address, need), size)]
     end = address + size
     found = []
     while address < end:
