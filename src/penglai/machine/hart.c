@@ -23,6 +23,7 @@
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <time.h>
 #include "hart.h"
 
@@ -369,8 +370,9 @@ bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, stru
 {
     *h = (struct hart){.ram = ram, .ram_base = base, .ram_bytes = bytes, .clock = clock, .refill = 1024};
     uc_hook exception_hook, block_hook;
-    h->pages = calloc(bytes / PAGE_BYTES, 1);
-    if (!h->pages || uc_open(UC_ARCH_RISCV, UC_MODE_RISCV64, &h->uc))
+    /* Zeros that cost nothing until they are touched: calloc() clears what the heap has kept. */
+    h->pages = mmap(NULL, bytes / PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (h->pages == MAP_FAILED || uc_open(UC_ARCH_RISCV, UC_MODE_RISCV64, &h->uc))
         return false;
     return !uc_ctl_set_tcg_buffer_size(h->uc, TRANSLATED_BYTES) &&
            (has_shortcuts(h) || !uc_hook_add(h->uc, &block_hook, UC_HOOK_BLOCK, on_block, h, 1, 0)) &&
@@ -382,7 +384,8 @@ void hart_release(struct hart *h)
 {
     if (h->uc)
         uc_close(h->uc);
-    free(h->pages);
+    if (h->pages != MAP_FAILED)
+        munmap(h->pages, h->ram_bytes / PAGE_BYTES);
 }
 
 EXPORT void hart_close(struct hart *h)
