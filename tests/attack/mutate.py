@@ -70,7 +70,7 @@ MUTATIONS = [
     Mutation(
         "no page is writable and executable",
         f"{MONITOR}/hosttable.py",
-        "if ((permissions & (Pte.W | Pte.X)) == (Pte.W | Pte.X)).any():",
+        "if ((permissions & WRITABLE_CODE) == WRITABLE_CODE).any():",
         "if False:",
         ("tests/monitor/test_create.py",),
     ),
