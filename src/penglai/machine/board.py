@@ -139,13 +139,11 @@ class Board:
             raise MachineError("the machine is switched off")
         if _Forks.count != self._forks:
             raise MachineError("the machine lives in the process that made it, not in its forks")
+        extension, function = index(extension) & REGISTER, index(function) & REGISTER
         try:
-            extension, function, *words = array("Q", (extension, function, *arguments)).tolist()
+            arguments = tuple(array("Q", arguments))
         except OverflowError:  # more than a register holds: its low bits
-            extension, function, *words = (
-                index(word) & REGISTER for word in (extension, function, *arguments)
-            )
-        arguments = tuple(words)
+            arguments = tuple(index(word) & REGISTER for word in arguments)
         if extension == TIME and function == 0 and hart is not None and len(arguments) == 1:
             hart.deadline = min(arguments[0] * riscv.NS_PER_TICK, (1 << 64) - 1)
             return SbiResult(0, 0)

@@ -325,7 +325,8 @@ Check = Callable[[int, int], None]
 
 def _bus(memory: PhysicalMemory) -> tuple[Read, Write, Check]:
     """Functions, so that there is no object behind which all of RAM is."""
-    lock, first_hidden, copy, put = memory.lock, memory.first_hidden, memory.read, memory.write
+    lock, first_hidden, put = memory.lock, memory.first_hidden, memory.write
+    base, ram = memory.base, memory._mapping
 
     # index() and bytes: whatever the host's objects say later, these are plain numbers and plain bytes
 
@@ -337,7 +338,7 @@ def _bus(memory: PhysicalMemory) -> tuple[Read, Write, Check]:
             hidden = first_hidden(pa, size)
             if hidden is not None:
                 raise AccessFault(hidden)
-            return copy(pa, size)
+            return ram[pa - base : pa - base + size]
 
     def write(pa: int, data: bytes) -> None:
         pa, data = index(pa), data if type(data) is bytes else memoryview(data).tobytes()

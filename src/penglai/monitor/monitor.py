@@ -59,9 +59,10 @@ class Monitor:
         """
         if self._bug is not None:
             raise MonitorBug(self._bug)
-        if extension != sbi.EXTENSION or function not in _CALLS:
+        call = _CALLS.get(function)
+        if extension != sbi.EXTENSION or call is None:
             return SbiResult(Status.NOT_SUPPORTED, 0)
-        name, arity, handler = _CALLS[function]
+        name, arity, handler = call
         if len(arguments) != arity:
             arguments = (*arguments, *([0] * arity))[:arity]
         try:
