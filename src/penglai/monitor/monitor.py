@@ -139,7 +139,6 @@ class Monitor:
     def _resume(self, hart: Hart | None, eid: int, reason: int, ocall: int, pa: int, size: int) -> SbiResult:
         enclave = self._find(eid)
         with enclave.lock:
-            _check_alive(enclave)
             if reason == STOP:
                 enclave.state = next_state(Call.RESUME, enclave.state)
                 if enclave.ocall is not None:
@@ -153,6 +152,7 @@ class Monitor:
                 calls.answer(self.platform, enclave, ocall, pa, size)
                 enclave.state = after
                 return self._go(hart, enclave) if after is RUNNABLE else PREEMPTED
+            _check_alive(enclave)
             raise bad_argument(f"resume reason {reason}")
 
     def _destroy(self, _hart: Hart | None, eid: int, kind: EnclaveType) -> SbiResult:
@@ -226,7 +226,7 @@ class Monitor:
     def _find(self, eid: int) -> Enclave:
         """The enclave eid.  Raises Refusal (no such enclave).
 
-        Who takes its lock then calls _check_alive before anything else.
+        Who takes its lock then calls _check_alive or next_state before anything else.
         """
         enclave = self.platform.registry.find(eid)
         if enclave is None:
