@@ -17,6 +17,7 @@ from penglai.cli.options import Json, command, err, fail, out, write_json
 from penglai.driver.task import Reason
 from penglai.embedded import Machine
 from penglai.machine.engine import build as build_engine
+from penglai.machine.engine import engine
 from penglai.sdk.build import DEMOS, build, build_demo, demo_source, demos
 from penglai.sdk.hostbuild import build_host
 from penglai.toolchain.cache import CACHE_VARIABLE, cache_dir, package_version
@@ -136,7 +137,8 @@ def _machine() -> str:
         result = enclave.run(timeout=60)
     if result.reason is not Reason.EXITED:
         raise ToolchainError(f"hello-world ended with {result}")
-    return f"hello-world ran in {enclave.info().run_time / 1e3:.0f} µs"
+    shortcuts = "with" if engine().quick.shortcuts_in_effect() else "without"
+    return f"hello-world ran in {enclave.info().run_time / 1e3:.0f} µs, {shortcuts} the engine's shortcuts"
 
 
 def _about(name: str) -> str:

@@ -151,7 +151,7 @@ void charge(struct hart *h)
 static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
 {
     h->interrupt = h->exception = NO_CAUSE;
-    running = h;
+    running = h->shortcuts ? h : NULL;
     int error = uc_emu_start(h->uc, *pc, 0, 0, 0);
     running = NULL;
     *t = (struct trap){.cause = NO_CAUSE};
@@ -374,8 +374,10 @@ bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, stru
     h->pages = mmap(NULL, bytes / PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (h->pages == MAP_FAILED || uc_open(UC_ARCH_RISCV, UC_MODE_RISCV64, &h->uc))
         return false;
-    return !uc_ctl_set_tcg_buffer_size(h->uc, TRANSLATED_BYTES) &&
-           (has_shortcuts(h) || !uc_hook_add(h->uc, &block_hook, UC_HOOK_BLOCK, on_block, h, 1, 0)) &&
+    if (uc_ctl_set_tcg_buffer_size(h->uc, TRANSLATED_BYTES))
+        return false;
+    h->shortcuts = has_shortcuts(h);
+    return (h->shortcuts || !uc_hook_add(h->uc, &block_hook, UC_HOOK_BLOCK, on_block, h, 1, 0)) &&
            !uc_ctl_exits_enable(h->uc) && /* no address ends emulation by itself */
            !uc_hook_add(h->uc, &exception_hook, UC_HOOK_INTR, on_exception, h, 1, 0);
 }

@@ -97,10 +97,13 @@ struct hart {
     uint64_t interrupt, exception, hook_pc;
     uint64_t priv; /* of the code that trapped last */
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
-    void *cpu;      /* the engine's */
-    void *leaving;  /* the same, once the store under way has failed */
+
+    /* For shortcuts.c. */
+    bool shortcuts;  /* whether there are any */
+    void *cpu;       /* the engine's */
+    void *leaving;   /* the same, once the store under way has failed */
     uint8_t *stored; /* the state of the page that the store under way is to, if it has no code */
-    uint8_t *pages; /* the state of each page of what is mapped (shortcuts.c) */
+    uint8_t *pages;  /* the state of each page of what is mapped */
 };
 
 /* ---- access.c ---- */

@@ -16,10 +16,10 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <stdlib.h>
 #include "hart.h"
 
 _Thread_local struct hart *running;
+static bool complete = true;          /* this Unicorn has all the functions that are needed here */
 static _Atomic bool tried, in_effect; /* of the process: it is one or the other for all its harts */
 
 /* In these, as in Unicorn: a CPU and its state; an offset into all that is mapped; the machine code that calls. */
@@ -176,7 +176,7 @@ static bool try_shortcuts(struct hart *h)
 bool has_shortcuts(struct hart *h)
 {
     if (!tried) {
-        in_effect = try_shortcuts(h);
+        in_effect = complete && try_shortcuts(h);
         tried = true;
     }
     return in_effect;
@@ -192,8 +192,7 @@ EXPORT bool shortcuts_in_effect(void)
 static void *real(const char *name)
 {
     void *found = dlsym(RTLD_NEXT, name);
-    if (!found)
-        abort(); /* another Unicorn than the one that the package asks for */
+    complete = complete && found;
     return found;
 }
 
