@@ -15,6 +15,7 @@
 #include "penglai-enclave.h"
 
 #define PAGES 2000
+#define PROCESSES 9
 
 static long now(void)
 {
@@ -66,7 +67,7 @@ static void processes(int count)
     }
 }
 
-static void measure(const char *name, void (*work)(int), int count)
+static long best_of_five(void (*work)(int), int count)
 {
     long best = 0;
     for (int round = 0; round < 5; round++) {
@@ -75,7 +76,53 @@ static void measure(const char *name, void (*work)(int), int count)
         taken = now() - begun;
         best = !best || taken < best ? taken : best;
     }
-    printf("%s: %ld\n", name, best / count);
+    return best / count;
+}
+
+static void measure(const char *name, void (*work)(int), int count)
+{
+    printf("%s: %ld\n", name, best_of_five(work, count));
+}
+
+static int longer(const void *a, const void *b)
+{
+    return *(const long *)a > *(const long *)b ? 1 : -1;
+}
+
+/*
+ * In so many processes that live at once, one after the other; the median.  Where the kernel has their stacks and
+ * records decides whether these share places in caches, and in an emulator's TLB.
+ */
+static void measure_in_processes(const char *name, void (*work)(int), int count)
+{
+    long times[PROCESSES];
+    int go[PROCESSES][2], back[2];
+    char byte = 0;
+    if (pipe(back))
+        exit(1);
+    for (int i = 0; i < PROCESSES; i++) {
+        if (pipe(go[i]))
+            exit(1);
+        if (fork() == 0) {
+            for (int other = 0; other <= i; other++)
+                close(go[other][1]);
+            while (read(go[i][0], &byte, 1) == 1) {
+                long taken = best_of_five(work, count);
+                if (write(back[1], &taken, sizeof taken) != sizeof taken)
+                    _exit(1);
+            }
+            _exit(0);
+        }
+    }
+    for (int i = 0; i < PROCESSES; i++)
+        if (write(go[i][1], &byte, 1) != 1 || read(back[0], &times[i], sizeof times[i]) != sizeof times[i])
+            exit(1);
+    for (int i = 0; i < PROCESSES; i++)
+        close(go[i][1]);
+    while (wait(NULL) > 0)
+        ;
+    qsort(times, PROCESSES, sizeof *times, longer);
+    printf("%s: %ld\n", name, times[PROCESSES / 2]);
 }
 
 /* ---- penglai.ko, where it is ---- */
@@ -144,7 +191,7 @@ int main(int argc, char **argv)
         ticks(atol(argv[1]));
         return 0;
     }
-    measure("system call (getppid)", system_calls, 200000);
+    measure_in_processes("system call (getppid)", system_calls, 50000);
     measure("page fault", page_faults, 20000);
     measure("context switch (pipe)", switches, 10000);
     measure("process (fork, exit, wait)", processes, 300);

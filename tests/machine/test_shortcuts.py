@@ -50,6 +50,11 @@ def text_of(step: Step) -> str:
         )
     if what == "store":
         return f"li t0, {at + DATA_OFFSET + 8 * slot}\nli t1, {value}\nsd t1, 0(t0)"
+    if what == "store often":
+        return (
+            f"li t0, {at + DATA_OFFSET + 8 * slot}\nli t1, 3000\n1: sd t1, 0(t0)\naddi t1, t1, -1\nbnez t1, 1b\n"
+            f"li t1, {value}\nsd t1, 0(t0)"
+        )
     get = f"li t0, {at + 8 * slot}\njalr t0" if what == "call" else f"ld a0, {DATA_OFFSET - 2048}(t2)"
     point = f"li t2, {at + 8 * slot + 2048}\n" if what == "load" else ""
     return f"{point}{get}\nmul s1, s1, s3\nadd s1, s1, a0"
@@ -59,8 +64,8 @@ def expected(program: list[Step]) -> int:
     total = 0
     memory = {("write", slot): slot for slot in range(SLOTS)} | {("store", slot): 0 for slot in range(SLOTS)}
     for what, _, slot, value in program:
-        if what in ("write", "store"):
-            memory[what, slot] = value
+        if what in ("write", "store", "store often"):
+            memory[what.partition(" ")[0], slot] = value
         else:
             total = total * 31 + memory["write" if what == "call" else "store", slot]
     return total % (1 << 64)
@@ -91,6 +96,16 @@ def test_code_that_is_written_at_one_address_runs_at_another():
     program: list[Step] = []
     for value in range(40):
         program += [("write", 0x31000, 0, value), ("call", 0x20000, 0, 0)]
+    assert result_of(program) == expected(program)
+
+
+@pytest.mark.parametrize("at", STORED)
+def test_stores_beside_code_may_be_many(at: int):
+    """So many that its page is given up as one of code, until it is executed again."""
+    program: list[Step] = []
+    for value in range(4):
+        program += [("write", at, 1, value), ("call", 0x20000, 1, 0), ("store often", at, 1, value + 7)]
+        program += [("call", 0x20000, 1, 0), ("load", 0x20000, 1, 0)]
     assert result_of(program) == expected(program)
 
 

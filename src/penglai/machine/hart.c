@@ -366,12 +366,17 @@ static void save(struct hart *h, struct context *c)
 /* For translated code; full, it is emptied.  Unicorn's own choice is 1 GiB, which a busy Linux fills in minutes. */
 #define TRANSLATED_BYTES (128u << 20)
 
+static size_t state_bytes(const struct hart *h)
+{
+    return h->ram_bytes / PAGE_BYTES * sizeof *h->pages;
+}
+
 bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock)
 {
     *h = (struct hart){.ram = ram, .ram_base = base, .ram_bytes = bytes, .clock = clock, .refill = 1024};
     uc_hook exception_hook, block_hook;
     /* Zeros that cost nothing until they are touched: calloc() clears what the heap has kept. */
-    h->pages = mmap(NULL, bytes / PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    h->pages = mmap(NULL, state_bytes(h), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (h->pages == MAP_FAILED || uc_open(UC_ARCH_RISCV, UC_MODE_RISCV64, &h->uc))
         return false;
     if (uc_ctl_set_tcg_buffer_size(h->uc, TRANSLATED_BYTES))
@@ -387,7 +392,7 @@ void hart_release(struct hart *h)
     if (h->uc)
         uc_close(h->uc);
     if (h->pages != MAP_FAILED)
-        munmap(h->pages, h->ram_bytes / PAGE_BYTES);
+        munmap(h->pages, state_bytes(h));
 }
 
 EXPORT void hart_close(struct hart *h)

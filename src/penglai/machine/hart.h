@@ -99,11 +99,12 @@ struct hart {
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 
     /* For shortcuts.c. */
-    bool shortcuts;  /* whether there are any */
-    void *cpu;       /* the engine's */
-    void *leaving;   /* the same, once the store under way has failed */
-    uint8_t *stored; /* the state of the page that the store under way is to, if it has no code */
-    uint8_t *pages;  /* the state of each page of what is mapped */
+    bool shortcuts;     /* whether there are any */
+    void *cpu;          /* the engine's */
+    void *leaving;      /* the same, once the store under way has failed */
+    uint16_t *stored;   /* the state of the page that the store under way is to, if that is watched */
+    uint64_t stored_at; /* and where it is */
+    uint16_t *pages;    /* the state of each page of what is mapped */
 };
 
 /* ---- access.c ---- */

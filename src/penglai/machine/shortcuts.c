@@ -33,6 +33,7 @@ static void (*real_forget_stored)(void *uc, void *locked, uint64_t offset, int b
 static void (*real_reset_dirty_at)(void *cpu, uint64_t va, uint64_t bytes);
 static void (*real_set_dirty)(void *cpu, uint64_t va);
 static void (*reset_dirty)(void *cpu, uintptr_t start, uintptr_t bytes);
+static void (*forget_code)(void *uc, uint64_t start, uint64_t end);
 static void *(*pointer_to)(void *uc, void *block, uint64_t offset);
 
 /* ---- stops ------------------------------------------------------------------------------------ */
@@ -62,11 +63,15 @@ EXPORT void cpu_exit(void *cpu)
 
 /* ---- code and stores -------------------------------------------------------------------------- */
 
-/* Of a page: code was translated from it; the TLB may let it be stored to without a look. */
-enum { HAS_CODE = 1, UNWATCHED = 2 };
+/*
+ * Of a page: code was translated from it; the TLB may let it be stored to without a look; how often it was
+ * stored to beside the code since it has some.  Code that is so often stored beside is mostly what is left of a
+ * page's last use, such as a kernel's beginning: it is forgotten, and the page is watched no more.
+ */
+enum { HAS_CODE = 1, UNWATCHED = 2, ONE_STORE = 4, STORES_MAX = 1024 * ONE_STORE };
 
 /* NULL for a page of which nothing is known: it may have code, and is never unwatched. */
-static uint8_t *page_state(struct hart *h, uint64_t offset)
+static uint16_t *page_state(struct hart *h, uint64_t offset)
 {
     uint64_t page = offset / PAGE_BYTES;
     return page < h->ram_bytes / PAGE_BYTES ? &h->pages[page] : NULL;
@@ -76,7 +81,7 @@ static uint8_t *page_state(struct hart *h, uint64_t offset)
 EXPORT void tlb_protect_code_riscv64(void *uc, uint64_t offset)
 {
     struct hart *h = running;
-    uint8_t *state = h ? page_state(h, offset) : NULL;
+    uint16_t *state = h ? page_state(h, offset) : NULL;
     real_protect_code(uc, offset);
     if (!state)
         return;
@@ -88,7 +93,7 @@ EXPORT void tlb_protect_code_riscv64(void *uc, uint64_t offset)
 /* It has none any more. */
 EXPORT void tlb_unprotect_code_riscv64(void *uc, uint64_t offset)
 {
-    uint8_t *state = running ? page_state(running, offset) : NULL;
+    uint16_t *state = running ? page_state(running, offset) : NULL;
     real_unprotect_code(uc, offset);
     if (state)
         *state &= ~HAS_CODE;
@@ -99,11 +104,13 @@ EXPORT void tb_invalidate_phys_page_fast_riscv64(void *uc, void *locked, uint64_
                                                  uintptr_t code)
 {
     struct hart *h = running;
-    uint8_t *state = h ? page_state(h, offset) : NULL;
+    uint16_t *state = h ? page_state(h, offset) : NULL;
     if (!state || *state & HAS_CODE)
         real_forget_stored(uc, locked, offset, bytes, code);
-    if (state && !(*state & HAS_CODE))
+    if (h) {
         h->stored = state;
+        h->stored_at = offset;
+    }
 }
 
 /* A block was translated: its page is watched since it has code. */
@@ -124,11 +131,18 @@ EXPORT void tlb_set_dirty_riscv64(void *cpu, uint64_t va)
 
 static void finish_store(struct hart *h, uint64_t va, uintptr_t code)
 {
-    uint8_t *state = h->stored;
+    uint16_t *state = h->stored;
     h->stored = NULL;
     if (h->leaving)
         leave_block(h->leaving, code);
-    if (state) {
+    if (!state)
+        return;
+    if (*state & HAS_CODE && (*state += ONE_STORE) >= STORES_MAX) {
+        uint64_t page = h->stored_at & ~PAGE_MASK;
+        *state &= ONE_STORE - 1;
+        forget_code(h->uc, page, page + PAGE_BYTES);
+    }
+    if (!(*state & HAS_CODE)) {
         *state |= UNWATCHED;
         real_set_dirty(h->cpu, va);
     }
@@ -208,6 +222,7 @@ __attribute__((constructor)) static void find_real_functions(void)
     real_reset_dirty_at = real("tlb_reset_dirty_by_vaddr_riscv64");
     real_set_dirty = real("tlb_set_dirty_riscv64");
     reset_dirty = real("tlb_reset_dirty_riscv64");
+    forget_code = real("tb_invalidate_phys_page_range_riscv64");
     pointer_to = real("qemu_map_ram_ptr_riscv64");
     real_helper_ret_stb_mmu_riscv64 = real("helper_ret_stb_mmu_riscv64");
     real_helper_le_stw_mmu_riscv64 = real("helper_le_stw_mmu_riscv64");
