@@ -52,8 +52,8 @@ def text_of(step: Step) -> str:
         return f"li t0, {at + DATA_OFFSET + 8 * slot}\nli t1, {value}\nsd t1, 0(t0)"
     if what == "store often":
         return (
-            f"li t0, {at + DATA_OFFSET + 8 * slot}\nli t1, 3000\n1: sd t1, 0(t0)\naddi t1, t1, -1\nbnez t1, 1b\n"
-            f"li t1, {value}\nsd t1, 0(t0)"
+            f"li t0, {at + DATA_OFFSET + 8 * slot}\nli t1, 3000\n"
+            f"1: sd t1, 0(t0)\naddi t1, t1, -1\nbnez t1, 1b\nli t1, {value}\nsd t1, 0(t0)"
         )
     get = f"li t0, {at + 8 * slot}\njalr t0" if what == "call" else f"ld a0, {DATA_OFFSET - 2048}(t2)"
     point = f"li t2, {at + 8 * slot + 2048}\n" if what == "load" else ""
