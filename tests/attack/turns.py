@@ -175,12 +175,11 @@ class TurnLock:
     def __init__(self, turns: Turns, inner: "threading.Lock | None" = None) -> None:
         self._turns = turns
         self._inner = inner or threading.Lock()
-        if not turns.releases:
-            self.release = self._inner.release  # type: ignore[method-assign]
 
     def release(self) -> None:
         self._inner.release()
-        self._turns.point()
+        if self._turns.releases:
+            self._turns.point()
 
     @property
     def held(self) -> bool:

@@ -150,7 +150,7 @@ from unicorn import riscv_const
 machine = unicorn.Uc(unicorn.UC_ARCH_RISCV, unicorn.UC_MODE_RISCV64)
 machine.mem_map(0, 0x2000)
 # sd x0, 0(x5); addi x6, x6, 1; addi x6, x6, 1: a hook stops it behind the store
-machine.mem_write(0, bytes.fromhex("23b00200 13031300 13031300".replace(" ", "")))
+machine.mem_write(0, bytes.fromhex("23b00200 13031300 13031300"))
 machine.reg_write(riscv_const.UC_RISCV_REG_X5, 0x1000)
 machine.hook_add(unicorn.UC_HOOK_MEM_WRITE, lambda uc, *_: uc.emu_stop())
 machine.emu_start(0, 12)

@@ -89,12 +89,14 @@ def build() -> Path:
     here = Path(__file__).parent
     sources = [here / name for name in ("hart.c", "access.c", "supervisor.c", "shortcuts.c", "threads.c")]
     unicorn = unicorn_library()
-    target = f"{os.uname().machine}-linux-{'gnu.2.28' if _is_glibc() else 'musl'}"
+    glibc = _is_glibc()
+    target = f"{os.uname().machine}-linux-{'gnu.2.28' if glibc else 'musl'}"
     arguments: list[str | Path] = [
         *("-target", target, "-std=c11", "-O2", "-fomit-frame-pointer", "-Wall", "-Wextra"),
-        *("-shared", "-fPIC", "-fvisibility=hidden", *(["-ftls-model=initial-exec"] if _is_glibc() else [])),
+        *("-shared", "-fPIC", "-fvisibility=hidden", *(["-ftls-model=initial-exec"] if glibc else [])),
         *("-I", unicorn.parent.parent / "include"),
         *(*sources, unicorn),
+        # It is hart.so that loads Unicorn: only so are the functions of shortcuts.c found first.
         f"-Wl,-rpath,{unicorn.parent},--disable-new-dtags",
         f"-DUNICORN_PACKAGE={package_record('unicorn')}",
     ]

@@ -121,9 +121,7 @@ void stop_or_refuel(struct hart *h)
 static void on_block(uc_engine *uc, uint64_t address, uint32_t bytes, void *user)
 {
     (void)uc, (void)address, (void)bytes;
-    struct hart *h = user;
-    if (!goes_on(h))
-        stop_or_refuel(h);
+    begin_block(user);
 }
 
 /* ---- execution -------------------------------------------------------------------------------- */

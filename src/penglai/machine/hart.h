@@ -144,13 +144,15 @@ void hart_release(struct hart *h);
 /* Sets the time or the number of blocks at which to come back; false if it is over already. */
 bool arm(struct hart *h, uint64_t deadline, uint64_t blocks);
 
-/* At the beginning of each block: true if the hart goes on; else it is told to stop, or gets fuel. */
-static inline bool goes_on(struct hart *h)
+void stop_or_refuel(struct hart *h);
+
+/* At the beginning of each block: counts it, and stops there if somebody wants the hart or its time is up. */
+static inline void begin_block(struct hart *h)
 {
     bool wanted = atomic_load_explicit(&h->pending, memory_order_relaxed) != 0;
-    return __builtin_expect(!wanted & (--h->fuel >= 0), 1);
+    if (__builtin_expect(wanted | (--h->fuel < 0), 0))
+        stop_or_refuel(h);
 }
-void stop_or_refuel(struct hart *h);
 
 /* A trap was dealt with, which took as long as some blocks: time goes by without arm() too. */
 void charge(struct hart *h);
@@ -163,7 +165,7 @@ int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a);
 
 /* ---- shortcuts.c ---- */
 
-/* The hart that executes on this thread; NULL: none. */
+/* The hart that executes on this thread, if it has shortcuts; else NULL. */
 extern _Thread_local struct hart *running;
 
 /* True if a hart has shortcuts in this process.  h: with a fresh engine, which is left as it was. */

@@ -42,8 +42,8 @@ static void *(*pointer_to)(void *uc, void *block, uint64_t offset);
 EXPORT void helper_check_exit_request_riscv64(void *uc, uint32_t delayed)
 {
     struct hart *h = running;
-    if (__builtin_expect(h != NULL, 1) && !goes_on(h))
-        stop_or_refuel(h);
+    if (__builtin_expect(h != NULL, 1))
+        begin_block(h);
     __attribute__((musttail)) return real_check_exit(uc, delayed);
 }
 
