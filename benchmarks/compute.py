@@ -12,7 +12,7 @@ from benchmarks import coremark
 from benchmarks.measure import Effort, Report, Series
 from benchmarks.programs import bare, enclave, native, user
 from penglai.abi.errors import ToolchainError
-from penglai.machine.engine import engine
+from penglai.machine.library import library
 
 Way = Callable[[], tuple[int, int]]
 """Runs a program once: (ns, result)."""
@@ -75,7 +75,7 @@ def ways(*flags: str, more: tuple[Path, ...] = ()) -> dict[str, Way]:
     """compute.c with these flags and more sources, ready to run on each machine."""
     image = enclave("compute.c", "-DENCLAVE", *flags, more=more)
     here = native("compute.c", *flags, more=more)
-    engine()  # before Unicorn's own binding, as in a process without one (docs/engine.md)
+    library()  # before Unicorn's own binding, as in a process without one (docs/engine.md)
     bare_loop = importlib.import_module("benchmarks.bareunicorn").Bare
     found: dict[str, Way] = {
         ENCLAVE: lambda: in_enclave(image),

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from penglai.abi.errors import ToolchainError
-from penglai.toolchain.cache import cache_dir, package_dir
+from penglai.toolchain.places import cache_dir, package_dir
 
 PACKAGE = "pythondata_cpu_ibex"
 VENDOR = Path("system_verilog", "vendor")

@@ -181,7 +181,8 @@ static void ticks(long seconds)
         late += lateness > period;
         worst = lateness > worst ? lateness : worst;
     }
-    printf("timer ticks: %ld\ntimer ticks late by more than a period: %ld\nworst lateness: %ld\n", count, late, worst);
+    printf("timer ticks: %ld\ntimer ticks late by more than a period: %ld\nworst lateness: %ld\n", count,
+           late, worst);
 }
 
 int main(int argc, char **argv)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pexpect
 
-from benchmarks.measure import Effort, Report, Series
+from benchmarks.measure import PATIENCE, Effort, Report, Series
 from penglai import build
 from penglai.guest.boot import Boot
 from penglai.guest.image.current import Image, current_image
@@ -20,7 +20,6 @@ PENGLAI = str(Path(sys.executable).with_name("penglai"))
 QEMU = "qemu-system-riscv64"
 HERE = Path(__file__).parent
 PROMPT = "/ # "
-PATIENCE = 300
 BOOT = "boot to the prompt"
 CALL = "system call (getppid)"
 

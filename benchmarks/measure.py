@@ -4,6 +4,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+PATIENCE = 1800.0
+"""Seconds after which a program that does not answer hangs; it is not a measure of anything."""
+
 
 @dataclass
 class Series:

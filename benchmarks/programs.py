@@ -9,13 +9,15 @@ from pathlib import Path
 from elftools.elf.elffile import ELFFile
 
 import penglai
-from penglai.sdk.build import INCLUDE, LIBRARY, LINKER_SCRIPT
+from penglai.sdk.build import ENCLAVE
+from penglai.sdk.cross import SDK, kit_key
 from penglai.toolchain.cache import compile_cached
 from penglai.toolchain.compiler import compile_c
 
 HERE = Path(__file__).parent
 RISCV = ("-target", "riscv64-linux-musl", "-mcpu=generic_rv64+m+a+f+d+c")
 BARE = ("-ffreestanding", "-fno-builtin", "-fno-sanitize=undefined", "-fno-stack-protector")
+LAYOUT = SDK / "lib" / "penglai.lds"
 PROGRAM_SIZE = 32 << 10
 """About what the code and data of life.c take."""
 ENTRY_FIELD = slice(24, 32)
@@ -26,12 +28,12 @@ ENTRY_FIELD = slice(24, 32)
 def enclave(source: str, *flags: str, more: tuple[Path, ...] = ()) -> bytes:
     """The ELF of an enclave program of this directory, with more sources from anywhere."""
     sources = [HERE / source, *more]
-    inputs = [*sources, LINKER_SCRIPT, *LIBRARY, *sorted(INCLUDE.glob("*.h")), *sorted(HERE.glob("*.h"))]
+    inputs = [*sources, *sorted(HERE.glob("*.h"))]
 
     def make(output: Path) -> None:
         penglai.build(sources, output, flags)
 
-    return compile_cached(Path(source).stem, [source, *flags], inputs, make).read_bytes()
+    return compile_cached(Path(source).stem, [source, *flags, kit_key(ENCLAVE)], inputs, make).read_bytes()
 
 
 @functools.lru_cache(maxsize=2)
@@ -57,13 +59,13 @@ def user(source: str, *flags: str, more: tuple[Path, ...] = ()) -> Path:
 
 def bare(source: str, *flags: str, more: tuple[Path, ...] = ()) -> bytes:
     """The same with no system below it: it begins at bare_start."""
-    link = ("-nostdlib", "-static", f"-Wl,-T,{LINKER_SCRIPT}", "-Wl,--entry=bare_start")
+    link = ("-nostdlib", "-static", f"-Wl,-T,{LAYOUT}", "-Wl,--entry=bare_start")
     name = f"{Path(source).stem}-bare"
     return _program(name, source, (*RISCV, "-DBARE", *link, *flags), more).read_bytes()
 
 
 def _program(name: str, source: str, flags: Sequence[str], more: Sequence[Path]) -> Path:
     sources = [HERE / source, *more]
-    inputs = [*sources, LINKER_SCRIPT, *sorted(HERE.glob("*.h"))]
+    inputs = [*sources, LAYOUT, *sorted(HERE.glob("*.h"))]
     arguments = ["-O2", *BARE[2:], *flags, *sources]
     return compile_cached(name, arguments, inputs, lambda output: compile_c(arguments, output))

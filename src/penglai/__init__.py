@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from penglai import aio
     from penglai.abi.errors import (
         AccessFault,
         AllocationError,
@@ -33,21 +34,25 @@ if TYPE_CHECKING:
     )
     from penglai.abi.state import State
     from penglai.attestation.report import Report
+    from penglai.driver.limits import Limits
     from penglai.driver.shared import RelayPages, SharedMemory
     from penglai.driver.task import Fault, Info, Reason, Result
-    from penglai.embedded import Machine
+    from penglai.embedded import USER_STATE, Machine
     from penglai.guest.session import Linux, Ran
-    from penglai.host.console import Console
+    from penglai.host.console import Console, Output
     from penglai.host.enclave import Enclave, Run
+    from penglai.host.image import Kind
     from penglai.host.program import HostProgram
     from penglai.offline import measure
     from penglai.sdk.build import build, demos
     from penglai.sdk.hostbuild import build_host
+    from penglai.sdk.packing import pack
     from penglai.tracing.trace import Trace
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "USER_STATE",
     "AccessFault",
     "AllocationError",
     "AttestationError",
@@ -61,12 +66,15 @@ __all__ = [
     "ImageError",
     "Info",
     "IpiError",
+    "Kind",
+    "Limits",
     "Linux",
     "Machine",
     "MachineError",
     "MonitorBug",
     "NoMemoryError",
     "NoSuchEnclaveError",
+    "Output",
     "PenglaiError",
     "Ran",
     "Reason",
@@ -82,24 +90,29 @@ __all__ = [
     "ToolchainError",
     "Trace",
     "WaitTimeoutError",
+    "aio",
     "build",
     "build_host",
     "demos",
     "measure",
+    "pack",
 ]
 
 _HOMES = {
-    "embedded": ("Machine",),
+    "embedded": ("USER_STATE", "Machine"),
     "offline": ("measure",),
     "sdk.build": ("build", "demos"),
     "sdk.hostbuild": ("build_host",),
+    "sdk.packing": ("pack",),
     "abi.state": ("State",),
     "attestation.report": ("Report",),
+    "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
     "driver.task": ("Fault", "Info", "Reason", "Result"),
     "guest.session": ("Linux", "Ran"),
-    "host.console": ("Console",),
+    "host.console": ("Console", "Output"),
     "host.enclave": ("Enclave", "Run"),
+    "host.image": ("Kind",),
     "host.program": ("HostProgram",),
     "tracing.trace": ("Trace",),
 }
@@ -110,8 +123,14 @@ def __getattr__(name: str) -> object:
     """Import what is used, when it is used: booting needs no ELF reader, compiling no machine."""
     if name not in __all__:
         raise AttributeError(f"module 'penglai' has no attribute {name!r}")
+    if name == "aio":
+        import penglai.aio as asynchronous  # noqa: PLC0415 - few use it
+
+        return asynchronous
     home = next((module for module, names in _HOMES.items() if name in names), "abi.errors")
     found = getattr(importlib.import_module(f"penglai.{home}"), name)
+    if callable(found):
+        found.__module__ = "penglai"  # where its users find it, as help() and tracebacks should say
     globals()[name] = found
     return found
 

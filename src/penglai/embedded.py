@@ -8,11 +8,16 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
+from typing import Final
 
-from penglai.abi.errors import MachineError, StateError
-from penglai.driver.disk import BufferDisk, FileDisk, MemoryDisk
+from penglai.abi.errors import BadArgumentError, MachineError, StateError
+from penglai.abi.profile import ProfileName
+from penglai.driver.disk import FileDisk, MemoryDisk
 from penglai.driver.driver import Driver
+from penglai.driver.kernellog import logged
+from penglai.driver.limits import Limits
 from penglai.driver.shared import SharedMemory
 from penglai.driver.shield import Shield
 from penglai.host.console import Console
@@ -20,12 +25,28 @@ from penglai.host.program import HostProgram
 from penglai.machine.board import Board
 from penglai.machine.clock import Clock
 from penglai.machine.memory import parse_size
-from penglai.machine.store import Store, default_state_dir
+from penglai.machine.ratelimit import ENCLAVES
+from penglai.machine.store import Store
 from penglai.monitor.monitor import Monitor
+from penglai.monitor.profiles import make
 from penglai.sdk.build import find_image
+from penglai.toolchain.places import state_dir
 from penglai.tracing.trace import Trace
 
 DISK = "disk.img"
+
+
+class UserState(Enum):
+    """Type of USER_STATE."""
+
+    OWN = "own"
+
+    def __repr__(self) -> str:
+        return "penglai.USER_STATE"
+
+
+USER_STATE: Final = UserState.OWN
+"""The state directory of the user: $PENGLAI_STATE, or ~/.local/state/penglai."""
 
 
 class Machine(HostProgram):
@@ -35,12 +56,16 @@ class Machine(HostProgram):
     on_output: called as on_output(eid, text) for each write of an enclave, on a thread of its own; the
     enclave waits until it returns.  clock: another clock, for tests.  state: the directory of what outlives
     a restart, the device's keys and its disk; by default the user's own ($PENGLAI_STATE, or
-    ~/.local/state/penglai); None: nothing outlives this machine.
+    ~/.local/state/penglai: penglai.USER_STATE); None: nothing outlives this machine.  limits: how far
+    enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
+    executes the harts' code; by default $PENGLAI_ENGINE says.  profile: "native", or "tvm" for a machine that
+    behaves as Penglai-TVM's own (docs/guides/hardware.md).
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
     itself a host program; `program` makes others.
 
-    Raises BadArgumentError for sizes that make no machine, ToolchainError if the engine cannot be built.
+    Raises BadArgumentError for sizes that make no machine and engines that there are not, ToolchainError
+    if the engine cannot be built.
     """
 
     def __init__(
@@ -50,16 +75,31 @@ class Machine(HostProgram):
         *,
         on_output: Callable[[int, bytes], None] | None = None,
         clock: Clock | None = None,
-        state: str | os.PathLike[str] | None = "",
+        state: str | os.PathLike[str] | UserState | None = USER_STATE,
+        limits: Limits | None = None,
+        engine: str | None = None,
+        profile: str = "native",
     ) -> None:
-        self.console = Console(on_output)
-        directory = default_state_dir() if state == "" else None if state is None else Path(state)
-        self._board = Board(parse_size(memory), harts, clock, Store(directory))
-        self._monitor = Monitor(self._board)
-        disk = MemoryDisk() if directory is None else FileDisk(directory / DISK)
-        self._driver = Driver(self._board.host_memory(), self._board.host_port(), self.console, disk)
-        super().__init__(self._driver, find_image)
-        self._board.power_on(self._driver.hart_main)
+        limits = limits or Limits()
+        console = Console(on_output, limits.console_bytes)
+        directory = _directory(state)
+        behaviour = ProfileName.named(profile)
+        tvm = behaviour is ProfileName.TVM
+        self._board = Board(parse_size(memory), harts, clock, Store(directory), engine, floats=not tvm)
+        self._monitor = Monitor(self._board, make(behaviour))
+        self._disk_bytes = size = limits.disk_bytes
+        disk = MemoryDisk(size) if directory is None else FileDisk(directory / DISK, size)
+        ENCLAVES.lines = limits.log_lines
+        self._driver = Driver(self._board.host_memory(), self._board.host_port(), console, disk)
+        self._driver.set_limits(limits)
+        if tvm:
+            self._driver.ocalls.shown = logged
+        super().__init__(self._driver, console, find_image)
+        try:
+            self._board.power_on(self._driver.hart_main)
+        except BaseException:
+            _switch_off(self._driver, self._board, harts, os.getpid())
+            raise
         self._trace: Trace | None = None
         self._off = weakref.finalize(self, _switch_off, self._driver, self._board, harts, os.getpid())
 
@@ -73,17 +113,33 @@ class Machine(HostProgram):
         self.console.listener = listener
 
     @property
+    def engine_counts(self) -> dict[str, int]:
+        """What the engine of this machine has counted, by name, since it was switched on."""
+        return self._board.engine.counts()
+
+    @property
     def device_key(self) -> bytes:
         """The device's public key, 64 bytes: what a verifier of its reports has to know beforehand."""
         return self._monitor.platform.keys.device_key
 
-    def use_disk(self, memory: SharedMemory) -> None:
-        """Keep the sectors that enclaves store in this shared memory, instead of on the machine's disk."""
-        self._driver.ocalls.disk = BufferDisk(memoryview(memory))
+    def use_disk(
+        self, memory: SharedMemory | None = None, *, file: str | os.PathLike[str] | None = None
+    ) -> None:
+        """Say how enclaves move sectors, and where these are kept.
+
+        memory: sectors of 4,096 bytes pass at its start from now on, as file servers of Penglai-TVM's want
+        it; it cannot be closed any more.  Before that only those pass that enclaves move by
+        `eapp_read_sector` and `eapp_write_sector`.  file: all are kept there from now on; it is made when
+        one is written.
+        """
+        if memory is not None:
+            self._driver.ocalls.sector_memory = memoryview(memory)
+        if file is not None:
+            self._driver.ocalls.disk = FileDisk(Path(file), self._disk_bytes)
 
     def program(self) -> HostProgram:
         """Another host process on this machine, with enclaves of its own."""
-        return HostProgram(self._driver, find_image)
+        return HostProgram(self._driver, self.console, find_image)
 
     def trace(self, path: str | os.PathLike[str]) -> Trace:
         """Write into a file what runs where and when, until the trace is closed: with machine.trace(path).
@@ -118,6 +174,14 @@ class Machine(HostProgram):
         memory = self._board.memory
         power = "on" if self._off.alive else "off"
         return f"<Machine {power} {memory.size >> 20} MiB {len(self.enclaves)} enclaves>"
+
+
+def _directory(state: str | os.PathLike[str] | UserState | None) -> Path | None:
+    if isinstance(state, UserState):
+        return state_dir()
+    if state is not None and not os.fspath(state):
+        raise BadArgumentError("state='' names no directory; leave it out for the user's own, or give None")
+    return None if state is None else Path(state)
 
 
 def _switch_off(driver: Driver, board: Board, harts: int, pid: int) -> None:

@@ -7,7 +7,7 @@ from penglai.sdk.build import find_image
 
 
 def measure(
-    image: Image, *, stack_size: int = DEFAULT_STACK_SIZE, kind: str = "normal", scheme: str = "sm3"
+    image: Image, *, stack_size: int = DEFAULT_STACK_SIZE, kind: str = "normal", scheme: str = "penglai-2"
 ) -> bytes:
     """The measurement that an enclave made from image has; 32 bytes.
 

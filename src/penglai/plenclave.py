@@ -186,6 +186,7 @@ def PLenclave_create(enclave: PLenclave, elf: ElfArgs, params: EnclaveArgs) -> i
         )
         enclave.elffile, enclave.handle = elf, handle
         user.eid, user.type, user.stack_size = handle.eid, params.type, params.stack_size
+        user.rerun_reason = 0
 
     return _attempt(enclave, create)
 
@@ -201,13 +202,13 @@ def PLenclave_run(enclave: PLenclave) -> int:
 
     def run() -> None:
         handle = _handle(enclave)
-        rerun = user.rerun_reason == RETURN_USER_RELAY_PAGE
-        user.rerun_reason = 0
-        under_way = handle.start(relay=_relay_argument(enclave), rerun=rerun)
+        again = user.rerun_reason == RETURN_USER_RELAY_PAGE
+        relay = _relay_argument(enclave)
+        under_way = handle.continue_with(relay) if again else handle.start(relay=relay)
         if handle.kind == "shadow":
             enclave.handle = under_way.enclave
             user.eid, user.isShadow = under_way.eid, 1
-        results.append(under_way.wait())
+        results.append(under_way.result())
         user.retval = results[0].value or 0
         if results[0].reason is Reason.FAULTED:
             raise PenglaiError(f"the enclave faulted: {results[0].fault}")
@@ -311,13 +312,14 @@ def PLenclave_set_mem_arg(enclave: PLenclave, number: int, offset: int, size: in
 
 
 def PLenclave_set_rerun_arg(enclave: PLenclave, rerun_reason: int) -> int:
-    """Say why the enclave is run again: RETURN_USER_RELAY_PAGE."""
+    """Say why the enclave is run again: RETURN_USER_RELAY_PAGE.  Holds for all further runs of it."""
     enclave.user_param.rerun_reason = rerun_reason
     return 0
 
 
 def PLenclave_fs_persistency_init(shmid: int, machine: Machine | None = None) -> int:
-    """Keep the sectors that enclaves store in this shared memory."""
+    """Let the sectors of enclaves pass at the start of this shared memory; they are kept on the machine's
+    disk."""
     device = machine or _default_machine()
     return _done(lambda: device.use_disk(device.find_shared_memory(shmid)))
 

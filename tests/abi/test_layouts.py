@@ -5,7 +5,7 @@ import ctypes
 import pytest
 
 import penglai
-from penglai.abi import ecall, ioctl, layout, report, sbi
+from penglai.abi import ecall, ioctl, layout, measured, report, sbi
 from penglai.abi.errors import ErrorCode, PenglaiError, error_class
 
 
@@ -71,7 +71,7 @@ def test_the_report_is_the_abis():
 
 def test_call_numbers_are_the_abis():
     assert sbi.EXTENSION == 0x100100
-    ours = (sbi.HostCall.INFO, sbi.HostCall.EVENT)
+    ours = (sbi.HostCall.INFO, sbi.HostCall.EVENT, sbi.HostCall.LIMIT)
     calls = {call.name: int(call) for call in sbi.HostCall if call not in ours}
     assert calls == {
         "SM_INIT": 100,
@@ -96,7 +96,7 @@ def test_call_numbers_are_the_abis():
     own_values = (sbi.RunValue.FAULTED, sbi.RunValue.ELSEWHERE)
     assert [int(value) for value in sbi.RunValue if value not in own_values] == [0, 1, 2, 3]
     assert ecall.EXTENSION == 0x100101
-    own = ("SET_HANDLER", "HANDLER_RETURN", "CLOCK")
+    own = {call.name for call in ecall.PRIVATE}
     assert {call.name: int(call) for call in ecall.EnclaveCall if call.name not in own} == {
         "EXIT": 99,
         "OCALL": 98,
@@ -128,6 +128,36 @@ def test_call_numbers_are_the_abis():
         "SHM_EXTEND",
     ]
     assert sorted(ecall.Ocall) == list(range(1, 13))
+
+
+def test_requests_are_the_abis():
+    assert ioctl.DEVICE == "/dev/penglai_enclave_dev"
+    assert {request.name: int(request) for request in ioctl.Request} == {
+        "CREATE": 0x8070A400,
+        "RUN": 0x8070A401,
+        "ATTEST": 0x8158A402,
+        "STOP": 0x8070A403,
+        "RESUME": 0x8070A404,
+        "DESTROY": 0x4070A405,
+        "DEBUG_PRINT": 0x4070A406,
+        "SHMGET": 0x8018A410,
+        "SHMAT": 0x8020A411,
+        "SHMDT": 0x8018A412,
+        "SHMCTL": 0x8004A413,
+        "SCHRODINGER_GET": 0x8018A414,
+        "SCHRODINGER_AT": 0x8020A415,
+        "SCHRODINGER_DT": 0x8018A416,
+        "SCHRODINGER_CTL": 0x8004A417,
+        "PERSISTENCY_INIT": 0x8004A418,
+    }
+
+
+def test_what_an_outside_verifier_hashes_is_the_abis():
+    assert measured.MEASUREMENT_DOMAIN == b"penglai-2 measurement\0\0\0"
+    assert b"penglai-2 report" + bytes(8) == measured.REPORT_DOMAIN
+    assert (measured.MEASUREMENT_HEAD.size, measured.MEASUREMENT_RUN.size) == (56, 24)
+    assert measured.UPPER_HALF == 0xFFFF_FF80_0000_0000
+    assert measured.SM2_USER_ID == b"1234567812345678"
 
 
 def test_call_arg_is_the_abis():

@@ -15,8 +15,10 @@ from tests.attack import (
     host_storm,
     interleavings,
     killing,
+    late_harts,
     model,
     originals,
+    pieces,
 )
 from tests.attack.tally import Effort, Tally
 
@@ -40,9 +42,11 @@ CLASSES: list[AttackClass] = [
     host_storm,
     enclave_code,
     enclave_calls,
+    pieces,
     model,
     automaton,
     interleavings,
+    late_harts,
     crossings,
     faults,
     killing,

@@ -129,7 +129,7 @@ def be_greedy(town: Town, text: str, gifts: int) -> None:
     town.sound()
     parcels = [each for queue in raw.monitor.platform.registry.parcels.values() for each in queue]
     assert len(parcels) <= 64
-    kept = sum(len(each.region.pages) for each in parcels if each.region)
+    kept = sum(len(each.pages) for each in parcels)
     owner = raw.monitor.platform.ownership.snapshot()
     assert not (owner == eid).any()
     more = (CHUNK_SIZE // PAGE_SIZE) * (raw.monitor.platform.ownership.free_pages + kept > town.start[1])
@@ -160,6 +160,11 @@ STUBBORN = {
     "never returns and calls": forever(call(90)),
     "yields for ever": forever(call(89)),
     "returns nothing that is": forever(call(95, 64)),
+    "calls itself": forever(calling("server")),
+    "gives relay pages back to the host": forever(call(98, Ocall.RETURN_RELAY)),
+}
+
+GARBAGE = {
     "returns pages of nobody": forever(
         store(STACK - 512, 0, 0, 0, 0, 0x20_0000_0000, PAGE_SIZE) + call(95, STACK - 512)
     ),
@@ -175,23 +180,25 @@ STUBBORN = {
     "returns physical addresses": forever(
         store(STACK - 512, 0, 0, 0, 0, RAM_BASE, PAGE_SIZE) + call(95, STACK - 512)
     ),
-    "calls itself": forever(calling("server")),
-    "gives relay pages back to the host": forever(call(98, Ocall.RETURN_RELAY)),
 }
+"""Answers with pages that are no region of the server's own: they are answers without pages."""
 
 
 def servers(tally: Tally, effort: Effort) -> None:
-    """A server that fails ends its caller's call; one that does not return is stopped with its caller."""
-    every = list({**BAD_SERVERS, **STUBBORN}.items())
+    """A server that fails ends its caller's call; one that does not return is stopped with its caller.
+
+    One that answers with what it has not gets its caller nothing.
+    """
+    every = list({**BAD_SERVERS, **STUBBORN, **GARBAGE}.items())
     for name, text in effort.some(every, 18):
         for lends in (False, True):
             with tally.case(("server", name, lends)):
                 town = Town()
-                serve(town, text, stubborn=name in STUBBORN, lends=lends)
+                serve(town, name, text, lends=lends)
                 town.close()
 
 
-def serve(town: Town, text: str, *, stubborn: bool, lends: bool) -> None:
+def serve(town: Town, name: str, text: str, *, lends: bool) -> None:
     raw = town.raw
     raw.rewind_to(town.free_from)
     server = raw.make_server("server", text)
@@ -200,7 +207,14 @@ def serve(town: Town, text: str, *, stubborn: bool, lends: bool) -> None:
     caller = raw.make(f"{body}\nmv s7, a0\n" + ("ld s8, 0(s2)\n" if lends else "") + f"mv a0, s7\n{EXIT}")
     raw.start(caller)
     result = _slice(town, caller)
-    if not stubborn:
+    if name in GARBAGE:
+        while result.value == RunValue.TIMER:
+            result = _slice(town, caller)
+        assert result == (0, RunValue.ENDED), "the caller goes on"
+        assert raw.word(4) == 0, "its call was answered"
+        assert raw.state(server) is State.IDLE, "it can be called again"
+        assert raw.call(HostCall.DESTROY_SERVER, server).error == 0
+    elif name in BAD_SERVERS:
         while result.value == RunValue.TIMER:
             result = _slice(town, caller)
         assert result == (0, RunValue.ENDED), "the caller goes on"

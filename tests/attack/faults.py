@@ -16,8 +16,8 @@ import numpy as np
 import penglai
 import penglai.driver
 import penglai.machine.memory
-import penglai.machine.scheduler
 import penglai.monitor
+import penglai.scheduler
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import ErrorCode, MonitorBug, PenglaiError
 from penglai.abi.sbi import HostCall, RunValue, SbiResult
@@ -34,7 +34,7 @@ TITLE = "memory runs out, Python raises, harts die, at each place in turn"
 
 MONITOR = str(Path(penglai.monitor.__file__).parent)
 TRUSTED = (MONITOR, penglai.machine.memory.__file__)
-HARTS = (*TRUSTED, str(Path(penglai.driver.__file__).parent), penglai.machine.scheduler.__file__)
+HARTS = (*TRUSTED, str(Path(penglai.driver.__file__).parent), penglai.scheduler.__file__)
 
 KINDS: tuple[type[BaseException], ...] = (RuntimeError, MemoryError, KeyboardInterrupt)
 

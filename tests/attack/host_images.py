@@ -116,7 +116,7 @@ def truly_measured(raw: RawHost, enclave: Enclave) -> None:
     def read(which: slice) -> bytes:
         return bytes(memory.pages[pages[which]].tobytes())
 
-    assert measure(enclave.entry, addresses, permissions, read) == enclave.measurement
+    assert measure(enclave.kind, enclave.entry, addresses, permissions, read) == enclave.measurement
 
 
 # ---- tables in motion ------------------------------------------------------------------------------

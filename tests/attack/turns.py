@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
+import penglai.machine.hart
 import penglai.monitor
 from penglai.abi.riscv import Cause
 from penglai.machine import Board, Context, Hart
@@ -27,6 +28,7 @@ BLOCKS = 6
 """Basic blocks that an enclave executes before its time is up."""
 
 MONITOR_ROOM = str(Path(penglai.monitor.__file__).parent)
+HART = str(Path(penglai.machine.hart.__file__))
 
 
 class Deadlock(Exception):  # noqa: N818 - what the schedule has found
@@ -59,15 +61,22 @@ class Choice:
 class Turns:
     """Runs experiments.  preemptions: how often a thread that could go on may have to wait, or None.
 
-    releases: points are also behind each release of a lock.  lines: and before each line of the monitor.
+    releases: points are also behind each release of a lock.  lines: and before each line of the monitor, or
+    of the files whose paths begin with one of `places`.
     """
 
     def __init__(
-        self, preemptions: int | None = None, *, releases: bool = False, lines: bool = False
+        self,
+        preemptions: int | None = None,
+        *,
+        releases: bool = False,
+        lines: bool = False,
+        places: tuple[str, ...] = (MONITOR_ROOM,),
     ) -> None:
         self.preemptions = preemptions
         self.releases = releases
         self.lines = lines
+        self.places = places
         self._local = threading.local()
         self._back = threading.Semaphore(0)
 
@@ -162,7 +171,7 @@ class Turns:
         self._back.release()
 
     def _trace(self, frame: FrameType, event: str, _argument: object) -> Any:
-        if not frame.f_code.co_filename.startswith(MONITOR_ROOM):
+        if not frame.f_code.co_filename.startswith(self.places):
             return None
         if event == "line":
             self.point()

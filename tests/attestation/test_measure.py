@@ -9,39 +9,83 @@ from tests.support.rawhost import RW, RX, ImageSpec, RawHost
 
 from penglai.abi import layout
 from penglai.abi.riscv import PAGE_SIZE, Pte
-from penglai.attestation.measure import measure
+from penglai.abi.sbi import EnclaveType
+from penglai.attestation.scheme import Scheme
 
 VECTOR = {
     0x1000: (RX, bytes(range(256)) * 16),
     0x2000: (RW, b""),
     0x3000: (RW, b"\xff" * PAGE_SIZE),
 }
-VECTOR_DIGEST = "c6d6aee004a8cb7bfc01aafe265f005430759487efba6d88cb23953792a647c2"
+VECTOR_DIGEST = "0a98b1f493f79d1e6057eeda2c12d559d7887b129125b7e21006df504eccc753"
+FIRST_DIGEST = "c6d6aee004a8cb7bfc01aafe265f005430759487efba6d88cb23953792a647c2"
+Page = tuple[int, int, bytes]
+"""Address, R, W, X and U bits, content."""
+
+
+def whole_vector() -> list[Page]:
+    """With 16 stack pages and the kernel buffer."""
+    stack = range(layout.STACK_TOP - 16 * PAGE_SIZE, layout.STACK_TOP, PAGE_SIZE)
+    program = [(address, int(bits | Pte.U), content) for address, (bits, content) in VECTOR.items()]
+    return [*program, *((address, 22, b"") for address in stack), (layout.KERNEL_BUFFER, 22, b"")]
 
 
 def test_the_monitor_measures_the_vector_of_the_abi(raw: RawHost):
     eid = raw.make(ImageSpec(VECTOR, stack_pages=16))
     assert bytes(raw.info(eid).measurement).hex() == VECTOR_DIGEST
+    assert digest(0x1000, whole_vector()).hex() == VECTOR_DIGEST
 
 
-def digest(entry: int, pages: list[tuple[int, int, bytes]]) -> bytes:
+def test_the_vector_under_the_scheme_of_the_first_release():
+    assert digest(0x1000, whole_vector(), scheme=Scheme.SM3).hex() == FIRST_DIGEST
+
+
+def digest(
+    entry: int,
+    pages: list[Page],
+    kind: EnclaveType = EnclaveType.NORMAL,
+    scheme: Scheme = Scheme.PENGLAI_2,
+) -> bytes:
     addresses = np.array([address for address, _, _ in pages], dtype=np.uint64)
     permissions = np.array([bits for _, bits, _ in pages], dtype=np.uint8)
 
     def read(which: slice) -> bytes:
         return b"".join(content.ljust(PAGE_SIZE, b"\0") for _, _, content in pages[which])
 
-    return measure(entry, addresses, permissions, read)
+    return scheme.measure(kind, entry, addresses, permissions, read)
 
 
-def test_sm3_itself():
-    """The digest is SM3 of exactly the bytes that the ABI lists (one page, computed by hand here)."""
+def test_it_is_sm3_of_the_bytes_that_the_abi_lists():
+    """Two runs, of which one is in the stack's region, computed by hand here."""
+    stack = layout.STACK_TOP - 2 * PAGE_SIZE
+    words = [
+        *(1, 0x1000, 2 * PAGE_SIZE, 2),  # kind, entry, bytes of stack, runs
+        *(0xFFFF_FF80_0000_1000, 1, 2 + 8 + 16),
+        *(0xFFFF_FF80_0000_0000 + stack, 2, 2 + 4 + 16),
+    ]
+    packed = [word.to_bytes(8, "little") for word in words]
     by_hand = hashes.Hash(hashes.SM3())
-    by_hand.update((0x1000).to_bytes(8, "little"))
-    by_hand.update((0xFFFF_FF80_0000_1000).to_bytes(8, "little") + bytes([2 + 8 + 16]))
+    by_hand.update(b"penglai-2 measurement\0\0\0" + b"".join(packed[:7]))
     by_hand.update(b"x".ljust(PAGE_SIZE, b"\0"))
-    by_hand.update(bytes(8))
-    assert digest(0x1000, [(0x1000, 26, b"x")]) == by_hand.finalize()
+    by_hand.update(b"".join(packed[7:]) + bytes(2 * PAGE_SIZE))
+    pages = [(0x1000, 26, b"x"), (stack, 22, b""), (stack + PAGE_SIZE, 22, b"")]
+    assert digest(0x1000, pages, EnclaveType.SERVER) == by_hand.finalize()
+
+
+def test_the_kind_is_measured():
+    assert len({digest(0x1000, whole_vector(), kind) for kind in EnclaveType}) == 3
+
+
+def test_the_header_of_a_run_is_no_content_of_another():
+    """Under the first release's scheme these two were one: 9 bytes of header x 4096 runs are 9 pages."""
+    count = 4096
+    header = [(0xFFFF_FF80_0000_1000 + 0x2000 * q).to_bytes(8, "little") + b"\x1a" for q in range(count + 1)]
+    blank = bytes(PAGE_SIZE)
+    stream = blank + b"".join(head + blank for head in header[1:])
+    apart = [(0x1000 + 0x2000 * q, 26, blank) for q in range(count + 1)]
+    whole = [(0x1000 + at, 26, stream[at : at + PAGE_SIZE]) for at in range(0, len(stream), PAGE_SIZE)]
+    assert digest(0x1000, apart, scheme=Scheme.SM3) == digest(0x1000, whole, scheme=Scheme.SM3)
+    assert digest(0x1000, apart) != digest(0x1000, whole)
 
 
 PAGE = st.tuples(st.sampled_from([26, 22, 18]), st.binary(max_size=8))

@@ -4,7 +4,7 @@ import pytest
 
 from penglai.abi.errors import AttestationError, BadArgumentError
 from penglai.abi.report import REPORT_BYTES
-from penglai.attestation import sm2, sm2_pure
+from penglai.attestation import first, sm2, sm2_pure
 from penglai.attestation.report import Report, enclave_statement, monitor_statement, report_hash
 
 DEVICE, MONITOR, OTHER = sm2.generate(), sm2.generate(), sm2.generate()
@@ -46,6 +46,7 @@ def test_any_64_bits_are_a_nonce(nonce: int):
     make(nonce=nonce).verify(measurement=MEASUREMENT, nonce=nonce)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device_key", [None, DEVICE_KEY], ids=["any device", "this device"])
 def test_no_bit_of_a_report_can_change(device_key: bytes | None):
     step = 61 if sm2.library is sm2_pure else 1  # a prime: the slow library tries bits of every field
@@ -95,6 +96,25 @@ def test_a_report_of_the_originals_firmware():
         report.verify(measurement=MEASUREMENT, nonce=NONCE)
 
 
+def first_release(monitor_hash: bytes) -> Report:
+    """A report as the first release's monitor made it."""
+    part = monitor_hash + sm2.sign(DEVICE, monitor_hash + sm2.public_key(MONITOR)) + sm2.public_key(MONITOR)
+    digest = report_hash(MEASUREMENT, NONCE, "sm3")
+    signed = digest + sm2.sign(MONITOR, digest + NONCE.to_bytes(8, "little")) + NONCE.to_bytes(8, "little")
+    return Report(part + signed + DEVICE_KEY)
+
+
+def test_a_report_of_the_first_release_is_refused_with_the_reason():
+    old = first_release(MONITOR_HASH)
+    old.verify(measurement=MEASUREMENT, nonce=NONCE, scheme="sm3")
+    with pytest.raises(AttestationError, match=r"old scheme: .* two different enclaves can have"):
+        old.verify(measurement=MEASUREMENT, nonce=NONCE)
+    with pytest.raises(AttestationError, match="old scheme: the first release's monitor made"):
+        first_release(first.MONITOR).verify(measurement=bytes(32), nonce=NONCE)
+    with pytest.raises(AttestationError, match="wrong measurement"):
+        GOOD.verify(measurement=MEASUREMENT, nonce=NONCE, scheme="sm3")
+
+
 @pytest.mark.parametrize("data", [b"", bytes(GOOD)[:-1], bytes(GOOD) + b"\0"], ids=len)
 def test_a_report_has_328_bytes(data: bytes):
     with pytest.raises(AttestationError, match=f"328 bytes, and this has {len(data)}"):
@@ -110,7 +130,7 @@ def test_a_report_has_328_bytes(data: bytes):
         ({"nonce": 1 << 64}, "does not fit"),
         ({"device_key": b"short"}, "device key has 64 bytes"),
         ({"monitor_hash": b"short"}, "monitor hash has 32 bytes"),
-        ({"scheme": "md5"}, "no scheme 'md5'; there are sm3, tvm-legacy"),
+        ({"scheme": "md5"}, "no scheme 'md5'; there are penglai-2, sm3, tvm-legacy"),
     ],
     ids=str,
 )

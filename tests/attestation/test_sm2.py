@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.waiting import PATIENCE
 
 from penglai.abi.errors import AttestationError
@@ -58,7 +59,7 @@ def test_what_is_signed_verifies_and_nothing_else(library: ModuleType):
 
 @pytest.mark.parametrize("first", LIBRARIES)
 @pytest.mark.parametrize("second", LIBRARIES)
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(message=st.binary(max_size=200))
 def test_the_libraries_agree(first: ModuleType, second: ModuleType, message: bytes):
     private = int.from_bytes(sm2.generate(), "big")
@@ -97,7 +98,7 @@ def test_under_what_is_no_key_nothing_verifies(library: ModuleType, public: byte
     assert not sm2.verify(public, MESSAGE, SIGNATURE)
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(bit=st.integers(0, 64 * 8 - 1), where=st.sampled_from(["key", "signature"]))
 def test_no_bit_can_change(bit: int, where: str):
     flipped = (1 << bit).to_bytes(64, "big")

@@ -15,7 +15,7 @@ from benchmarks.scale import CALLS
 
 from benchmarks import compute, coremark
 from penglai.abi.errors import ToolchainError
-from penglai.toolchain.cache import package_dir
+from penglai.toolchain.places import package_dir
 
 SAMPLES = {
     "process": "process: SIGSTOP to stopped",

@@ -31,8 +31,8 @@ class TestMeasure:
     def test_json_and_options(self):
         done = penglai("measure", "loop", "--kind", "server", "--stack-size", "4K", "--json")
         assert json.loads(done.stdout) == {
-            "measurement": measure("loop", stack_size=4096).hex(),
-            "scheme": "sm3",
+            "measurement": measure("loop", kind="server", stack_size=4096).hex(),
+            "scheme": "penglai-2",
             "kind": "server",
             "stack_size": 4096,
         }

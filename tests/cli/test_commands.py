@@ -1,10 +1,13 @@
 """The penglai command, as a user types it."""
 
 import io
+import itertools
 import json
+import os
 import re
 import signal
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import pexpect
@@ -54,6 +57,39 @@ class TestRun:
         assert len(answer["measurement"]) == 64
         assert answer["run_time_ns"] > 0
         assert answer["fault"] is None
+
+    def test_shared_memory_is_the_servers_too(self):
+        server = eapp("struct call_enclave_arg_t arg = {.resp_val = args[14]}; SERVER_RETURN(&arg);")
+        body = (
+            'struct call_enclave_arg_t arg = {0}; call_enclave(acquire_enclave("s"), &arg);'
+            "EAPP_RETURN(args[11] == 8192 && arg.resp_val == 8192);"
+        )
+        done = penglai("run", eapp(body), "--server", f"s={server}", "--shm", "8K", "--exit-value")
+        assert done.returncode == 1, done.stderr
+
+    def test_relay_pages_have_what_is_in_files(self, tmp_path):
+        for name, count in (("one", 1), ("two", 2)):
+            (tmp_path / name).write_bytes(count.to_bytes(8, "little") * 1024)
+        done = penglai("run", "relay-page", "--relay", tmp_path / "one", "--relay", tmp_path / "two")
+        assert done.stderr == "enclave 1 exited with value 3072\n", done.stdout
+        (tmp_path / "none").touch()
+        for name in ("none", "missing"):
+            done = penglai("run", "relay-page", "--relay", tmp_path / name)
+            assert (done.returncode, one_line(done.stderr)) == (1, True)
+
+    def test_a_disk_is_a_file(self, tmp_path):
+        write = eapp(
+            "((char *)args[13])[0] = 7; struct call_enclave_arg_t arg = {0};"
+            "arg.resp_val = eapp_persistency_write_sec(2); SERVER_RETURN(&arg);"
+        )
+        body = (
+            'struct call_enclave_arg_t arg = {0}; call_enclave(acquire_enclave("s"), &arg);'
+            "EAPP_RETURN(args[11] || arg.resp_val);"
+        )
+        disk = tmp_path / "disk"
+        done = penglai("run", eapp(body), "--server", f"s={write}", "--disk", disk, "--exit-value")
+        assert done.returncode == 0, done.stderr
+        assert disk.read_bytes()[8192] == 7
 
     def test_a_fault(self):
         done = penglai("run", eapp("*(volatile int *)0x123000 = 1;"))
@@ -140,6 +176,44 @@ class TestTutorial:
         assert times == sorted(times)
 
 
+class TestTheCommandItself:
+    def test_version(self):
+        done = penglai("--version")
+        assert done.returncode == 0
+        assert done.stdout == f"penglai {version('pypenglai')}\n"
+
+    def test_a_misspelt_command_or_option_names_the_nearest(self):
+        done = penglai("rnu")
+        assert done.returncode == 2
+        assert "Did you mean 'run'?" in done.stderr
+        assert "--stats" in penglai("run", "loop", "--sats").stderr
+
+    def test_a_shell_completes_commands_and_options(self):
+        def complete(line: str) -> list[str]:
+            words = line.split(" ")
+            wanted = {
+                "_PENGLAI_COMPLETE": "complete_bash",
+                "COMP_WORDS": line,
+                "COMP_CWORD": str(len(words) - 1),
+            }
+            done = subprocess.run(
+                [PENGLAI], env={**os.environ, **wanted}, capture_output=True, text=True, check=False
+            )
+            return done.stdout.split()
+
+        assert complete("penglai te") == ["test-stop"]
+        assert "--stats" in complete("penglai run --st")
+
+    def test_paragraphs_of_help_wrap(self):
+        narrow = {**os.environ, "COLUMNS": "60"}
+        help_text = subprocess.check_output([PENGLAI, "trace", "--help"], env=narrow, text=True)
+        assert all(len(line) <= 60 for line in help_text.splitlines())
+        _, _, *paragraphs = re.split(r"\n\s*\n", help_text.partition("╭")[0].rstrip())
+        for paragraph in paragraphs:
+            for line, following in itertools.pairwise(map(str.split, paragraph.splitlines())):
+                assert len(" ".join([*line, following[0]])) > 57, "only a full line is broken"
+
+
 class TestTools:
     def test_build_passes_flags_on(self, tmp_path: Path):
         (tmp_path / "p.c").write_text('#include "eapp.h"\nint EAPP_ENTRY main(void) { return NUMBER; }\n')
@@ -195,7 +269,7 @@ class TestTools:
             env={"PATH": "/usr/bin:/bin", "PENGLAI_CACHE": str(tmp_path / "file" / "cache")},
         )
         assert done.returncode == 1
-        assert re.search(r"✗ cache .*\n  to mend it: make it writable, or set PENGLAI_CACHE", done.stdout)
+        assert re.search(r"✗ cache .*\n  remedy: make it writable, or set PENGLAI_CACHE", done.stdout)
 
     def test_version(self):
         assert penglai("version").stdout.startswith("pypenglai 0.1.0  python 3.")

@@ -3,7 +3,7 @@
 import re
 
 from tests.attack.classes import CLASSES, name_of
-from tests.attack.mutate import MUTATIONS, ROOT
+from tests.mutation.planted import MUTATIONS, ROOT
 
 PAGE = (ROOT / "docs/security.md").read_text(encoding="utf-8")
 

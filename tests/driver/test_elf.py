@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.examples import examples
 from tests.support.programs import compiled
 
 from penglai.abi.errors import ImageError, PenglaiError
@@ -17,7 +18,7 @@ from penglai.driver.image import make_template
 HELLO = compiled(
     '#include "eapp.h"\nint EAPP_ENTRY main(void) { static int x[5000]; return x[7]++; }\n'
 ).read_bytes()
-TYPE, MACHINE, ENTRY, PHOFF, PHNUM = 16, 18, 24, 32, 56
+TYPE, MACHINE, ENTRY, PHOFF, PHENTSIZE, PHNUM = 16, 18, 24, 32, 54, 56
 P_FLAGS, P_OFFSET, P_VADDR, P_FILESZ, P_MEMSZ = 4, 8, 16, 32, 40
 
 
@@ -59,6 +60,8 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "position-independent": (lambda: patched(TYPE, "<H", 3), "static executable"),
     "no segments": (lambda: patched(PHNUM, "<H", 0), "nothing to load"),
     "segments outside the file": (lambda: patched(PHOFF, "<Q", 1 << 40), "damaged"),
+    "segments of another size": (lambda: patched(PHENTSIZE, "<H", 55), "damaged"),
+    "more segments than Linux takes": (lambda: patched(PHNUM, "<H", 1171), "damaged"),
     "truncated": (lambda: HELLO[: segment(0, P_OFFSET) + 16], "truncated|damaged"),
     "a segment behind the file": (lambda: in_segment(0, P_OFFSET, 1 << 30), "truncated"),
     "more data than space": (lambda: in_segment(0, P_MEMSZ, 1), "damaged"),
@@ -90,7 +93,7 @@ def test_code_and_data_on_one_page_are_refused():
         make_template(in_segment(1, P_FLAGS, 6, moved), 4096, "this file", 1000)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400))
 @given(st.integers(0, 1 << 32), st.integers(1, 8))
 def test_damage_never_surprises(seed: int, flips: int):
     """Whatever is changed in a file, it is laid out soundly or refused with an error of ours."""

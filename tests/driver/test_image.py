@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from tests.support.elffile import walk
 from tests.support.programs import compiled
 
 from penglai.abi import layout
 from penglai.abi.errors import BadArgumentError, NoMemoryError
-from penglai.abi.riscv import PAGE_SIZE, PTE_PPN_SHIFT, Pte
+from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.driver.image import MAX_STACK_SIZE, Template, make_template
 
 DATA = compiled(
@@ -19,32 +20,19 @@ int EAPP_ENTRY main(void) { return text[1] + numbers[2] + zeros[9]; }
 ).read_bytes()
 
 
-def walk(template: Template, paddr: int) -> dict[int, tuple[int, bytes]]:
-    """Virtual address -> (permissions, content) of everything that the placed table maps."""
+def pages_of(template: Template, paddr: int) -> dict[int, tuple[int, bytes]]:
+    """Virtual address -> (bits, content) of everything that the placed table maps."""
     assert len(template.head(paddr)) == template.head_size
     raw = template.head(paddr) + template.content
     assert len(raw) == template.size
-
-    def table(ppn: int) -> np.ndarray:
-        start = (ppn << 12) - paddr
-        return np.frombuffer(raw[start : start + PAGE_SIZE], dtype="<u8")
-
-    found = {}
-    for top, first in enumerate(table((paddr >> 12) + 1)):
-        for middle, second in enumerate(table(int(first) >> PTE_PPN_SHIFT) if first else []):
-            for slot, entry in enumerate(table(int(second) >> PTE_PPN_SHIFT) if second else []):
-                if entry:
-                    start = (int(entry) >> PTE_PPN_SHIFT << 12) - paddr
-                    address = top << 30 | middle << 21 | slot << 12
-                    found[address] = (int(entry) & 0xFF, raw[start : start + PAGE_SIZE])
-    return found
+    return walk(raw, paddr)
 
 
 @pytest.mark.parametrize("paddr", [0x8000_0000, 0x8123_4000])
 @pytest.mark.parametrize("stack_size", [1, 4096, 4097, 65536, 3 << 20])
 def test_the_table_maps_what_the_file_holds(paddr: int, stack_size: int):
     template = make_template(DATA, stack_size, "data", 10_000)
-    pages = walk(template, paddr)
+    pages = pages_of(template, paddr)
     assert len(pages) == template.pages
     stack = [address for address in pages if address >= layout.MMAP_TOP]
     assert len(stack) == -(-stack_size // PAGE_SIZE)

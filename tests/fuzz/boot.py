@@ -5,8 +5,9 @@ import functools
 import fdt
 
 from penglai.abi.errors import BadArgumentError, ImageError, NoMemoryError
-from penglai.machine import PhysicalMemory, devicetree, loader
-from penglai.machine.devicetree import Description, Node
+from penglai.machine import PhysicalMemory
+from penglai.virt import devicetree, loader
+from penglai.virt.devicetree import Description, Node
 from tests.fuzz.choices import Choices, says_why
 
 TITLE = "kernels, ramfs and command lines to boot with"

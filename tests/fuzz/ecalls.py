@@ -99,6 +99,8 @@ LIKELY: dict[int, tuple[Likely, ...]] = {
     EnclaveCall.SHM_ATTACH: (KEYS,),
     EnclaveCall.SHM_STAT: (KEYS,),
     EnclaveCall.SET_HANDLER: ((0, 0, 0, 0, 0, 0, layout.TEXT_BASE, layout.TEXT_BASE + 64),),
+    EnclaveCall.HANDLER_GO: (BUFFER,),
+    EnclaveCall.SET_EVENTS: ((0, 0, layout.TEXT_BASE, layout.TEXT_BASE + 64), (0, 1, 2, 3)),
 }
 LIKELY_OCALLS: dict[int, tuple[Likely, ...]] = {
     Ocall.MMAP: ((0, *WHERE), SIZES),

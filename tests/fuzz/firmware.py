@@ -6,11 +6,11 @@ from penglai.abi.firmware import Extension
 from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
 from penglai.abi.sbi import SbiResult
 from penglai.machine import Clock, HostMemory, PhysicalMemory
-from penglai.machine.devices.finisher import Finisher
-from penglai.machine.devices.plic import Plic
-from penglai.machine.devices.rtc import Rtc
-from penglai.machine.services import Services
 from penglai.machine.supervisor import Supervisor
+from penglai.virt.devices.finisher import Finisher
+from penglai.virt.devices.plic import Plic
+from penglai.virt.devices.rtc import Rtc
+from penglai.virt.services import Services
 from tests.fuzz.choices import Choices
 from tests.fuzz.virtio import HIDDEN, MARKER, Port, memory
 

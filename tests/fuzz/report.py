@@ -69,8 +69,8 @@ def expectations(choices: Choices) -> None:
     nonce = choices.pick((NONCE, choices.word([NONCE]), -1, 1 << 64))
     device_key = choices.pick((None, sm2.public_key(DEVICE), choices.take(64), choices.text()))
     monitor_hash = choices.pick((None, MONITOR_HASH, choices.take(32)))
-    scheme = choices.pick(("sm3", "sm3", "tvm-legacy", "md5"))
-    right = measurement in (MEASUREMENT, MEASUREMENT.hex()) and nonce == NONCE and scheme == "sm3"
+    scheme = choices.pick(("penglai-2", "penglai-2", "sm3", "tvm-legacy", "md5"))
+    right = measurement in (MEASUREMENT, MEASUREMENT.hex()) and nonce == NONCE and scheme == "penglai-2"
     right = right and device_key in (None, sm2.public_key(DEVICE)) and monitor_hash in (None, MONITOR_HASH)
     verified = True
     try:

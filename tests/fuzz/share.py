@@ -7,9 +7,9 @@ import struct
 import tempfile
 from pathlib import Path
 
-from penglai.machine.devices.share import wire
-from penglai.machine.devices.share.server import CALLS, VERSION, Call, Server
-from penglai.machine.devices.share.tree import NO_FID
+from penglai.virt.devices.share import wire
+from penglai.virt.devices.share.server import CALLS, VERSION, Call, Server
+from penglai.virt.devices.share.tree import NO_FID
 from tests.fuzz.choices import Choices
 
 TITLE = "messages to the share's file server"

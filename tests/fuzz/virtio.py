@@ -8,11 +8,11 @@ import numpy as np
 
 from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
 from penglai.machine import HostMemory, PhysicalMemory
-from penglai.machine.devices.console import ConsoleFunction
-from penglai.machine.devices.share import ShareFunction, wire
-from penglai.machine.devices.share.server import CALLS, VERSION
-from penglai.machine.devices.share.tree import NO_FID
-from penglai.machine.devices.virtio import STATUS_NEEDS_RESET, Dma, VirtioDevice
+from penglai.virt.devices.console import ConsoleFunction
+from penglai.virt.devices.share import ShareFunction, wire
+from penglai.virt.devices.share.server import CALLS, VERSION
+from penglai.virt.devices.share.tree import NO_FID
+from penglai.virt.devices.virtio import STATUS_NEEDS_RESET, Dma, VirtioDevice
 from tests.fuzz import share
 from tests.fuzz.choices import Choices
 

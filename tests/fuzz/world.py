@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from penglai.abi.firmware import Extension
+from penglai.abi.limits import Limit, Limits
 from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
 from penglai.abi.sbi import EnclaveType, HostCall
 from penglai.machine import Board
@@ -40,6 +41,8 @@ class World:
     def begin(self) -> None:
         """Before each case."""
         self.raw.rewind()
+        for kind, value in zip(Limit, Limits(), strict=True):
+            assert self.raw.call(HostCall.LIMIT, 0, kind, value).error == 0
 
     def tick(self) -> None:
         """The hart comes back soon."""

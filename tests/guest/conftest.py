@@ -7,7 +7,7 @@ import pytest
 from tests.support import linux
 
 from penglai.guest.image.build import remember
-from penglai.toolchain.cache import CACHE_VARIABLE, cache_dir
+from penglai.toolchain.places import CACHE_VARIABLE, cache_dir
 
 
 @pytest.fixture(scope="session")

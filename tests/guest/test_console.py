@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 from tests.support.person import PENGLAI, PROMPT, Person
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, SOAK
 
-pytestmark = [pytest.mark.linux, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.linux
 
-SOAK = bool(os.environ.get("PENGLAI_SOAK"))
 
 CTRL_A, CTRL_C, CTRL_D, CTRL_R, CTRL_Z = (chr(ord(key) & 31) for key in "ACDRZ")
 UP, LEFT = "\x1b[A", "\x1b[D"
@@ -160,7 +159,6 @@ def test_a_signal_leaves_the_terminal_as_it_was(sit_down: SitDown, number: int):
 
 def test_a_timeout_leaves_the_terminal_as_it_was(sit_down: SitDown):
     person = sit_down("--timeout", "2")
-    person.reads(PROMPT)
     assert "penglai: switched off: it was still running after 2 seconds" in person.sees_the_end(1)
 
 
@@ -288,8 +286,8 @@ def test_a_timeout_comes_also_when_nobody_takes_the_output(booting: dict[str, st
     ("redirections", "status", "output"),
     [
         ("<&-", 0, "over\n"),
-        ("</dev/null >&-", 0, ""),
-        ("<&- >&- 2>&-", 0, ""),
+        ("</dev/null >&-", 1, "penglai: cannot write the output: Bad file descriptor\n"),
+        ("<&- >&- 2>&-", 1, ""),
         ("</dev/null >/dev/full", 1, "penglai: cannot write the output: No space left on device\n"),
     ],
 )

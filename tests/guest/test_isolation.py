@@ -1,6 +1,5 @@
 """Linux as the host: it reaches no page of an enclave, by any mapping."""
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +9,12 @@ import numpy as np
 import pytest
 from tests.support import linux
 from tests.support.linux import Recorder, host_program, kernel_module
+from tests.support.waiting import SOAK
 
 from penglai.guest.linux import Guest
 from penglai.monitor.invariants import check
 
-pytestmark = [pytest.mark.linux, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.linux
 
 
 @contextmanager
@@ -25,9 +25,6 @@ def shell(files: dict[str, Path], harts: int = 2) -> Iterator[tuple[Guest, Recor
         guest.start()
         console.wait_for("/ # ")
         yield guest, console
-
-
-SOAK = bool(os.environ.get("PENGLAI_SOAK"))
 
 
 def secure_address(guest: Guest) -> int:

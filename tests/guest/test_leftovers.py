@@ -3,7 +3,7 @@
 import pytest
 from tests.support.linux import Ran, enclave_program, host_program, run
 
-pytestmark = [pytest.mark.linux, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.linux
 
 ENCLAVES = ("spin", "value", "spinner", "calls-spinner")
 
@@ -12,7 +12,7 @@ SETTLE = """
 echo 1000000 > /proc/sys/vm/percpu_pagelist_high_fraction
 free() { sync; echo 3 > /proc/sys/vm/drop_caches; awk '/^MemFree/ {print $2}' /proc/meminfo; }
 settle() { # waits until memory is back, up to less than one chunk
-    for i in $(seq 100); do
+    for i in $(seq 1000); do
         [ $(free) -gt $(($1 - 1900)) ] && return 0
         sleep 0.1
     done

@@ -15,7 +15,7 @@ from penglai.guest.linux import Guest
 from penglai.guest.sharing import Share
 from penglai.sdk.hostbuild import build_host
 
-pytestmark = [pytest.mark.linux, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.linux
 
 MEGABYTES = 9
 """Of a large file: far more than a message carries."""

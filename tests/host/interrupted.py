@@ -24,7 +24,7 @@ def work(machine: penglai.Machine, created: list[int]) -> None:
         enclave.stop()
         enclave.resume()
         enclave.destroy()
-        run.wait(60)
+        run.result()
 
 
 def interrupter(armed: threading.Semaphore) -> None:

@@ -22,7 +22,7 @@ def test_the_example_of_the_readme():
         enclave.stop()
         enclave.resume()
         enclave.destroy()
-        result = run.wait(timeout=PATIENCE)
+        result = run.result(timeout=PATIENCE)
     assert result == Result(reason=Reason.DESTROYED, value=None)
 
 
@@ -122,7 +122,7 @@ def test_reprs_can_be_read(machine: penglai.Machine):
     assert repr(run) == f"<Run of enclave {enclave.eid} 'loop': under way>"
     assert repr(machine) == "<Machine on 64 MiB 1 enclaves>"
     enclave.destroy()
-    run.wait(PATIENCE)
+    run.result(PATIENCE)
     assert repr(run) == f"<Run of enclave {enclave.eid} 'loop': DESTROYED>"
     assert "DESTROYED" in repr(enclave)
 
@@ -219,7 +219,7 @@ class TestMachine:
             run = first.start()
             assert second.run(PATIENCE).value == 78498
             one.close()
-            assert run.wait(PATIENCE).reason is Reason.DESTROYED
+            assert run.result(PATIENCE).reason is Reason.DESTROYED
 
     def test_closing_destroys_what_is_left(self):
         machine = penglai.Machine("16M", 1)
@@ -228,7 +228,7 @@ class TestMachine:
         enclaves[1].stop()
         machine.close()
         machine.close()
-        assert [run.wait(PATIENCE).reason for run in runs] == [Reason.DESTROYED] * 3
+        assert [run.result(PATIENCE).reason for run in runs] == [Reason.DESTROYED] * 3
         assert repr(machine) == "<Machine off 16 MiB 0 enclaves>"
         for call in (lambda: machine.create("loop"), enclaves[0].stop, enclaves[3].start):
             with pytest.raises(penglai.MachineError):
@@ -273,7 +273,7 @@ class TestProcesses:
         with machine.program() as other:
             run = other.create("loop").start()
             other.create("loop")
-        assert run.wait(PATIENCE).reason is Reason.DESTROYED
+        assert run.result(PATIENCE).reason is Reason.DESTROYED
         assert mine.state is State.FRESH
         with pytest.raises(penglai.MachineError, match="closed"):
             other.create("loop")
@@ -299,9 +299,9 @@ class TestOutput:
             run = waiting.start()
             until(lambda: waiting.state is State.OCALL)
             assert quiet.run(PATIENCE).value == 3
-            assert not run.done
+            assert not run.done()
             gate.set()
-            assert run.wait(PATIENCE).value == 0
+            assert run.result(PATIENCE).value == 0
 
     def test_a_callback_may_stop_resume_and_destroy(self):
         def on_output(eid: int, text: bytes) -> None:

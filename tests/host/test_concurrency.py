@@ -82,7 +82,7 @@ def test_turns_are_fair():
 def test_more_than_16_enclaves_live_at_once():
     with penglai.Machine("64M", 2) as machine:
         runs = [machine.create("prime").start() for _ in range(40)]
-        assert {run.wait(PATIENCE).value for run in runs} == {78498}
+        assert {run.result(PATIENCE).value for run in runs} == {78498}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -117,7 +117,7 @@ def test_stops_resumes_and_destroys_from_many_threads_at_once(seed: int):
             seen = count(machine, enclave)
             until(lambda enclave=enclave, seen=seen: count(machine, enclave) > seen)
             enclave.destroy()
-            assert run.wait(PATIENCE).reason is Reason.DESTROYED
+            assert run.result(PATIENCE).reason is Reason.DESTROYED
         check(machine._monitor)
         assert (machine._monitor.platform.ownership.snapshot() == before).all()
 
@@ -138,7 +138,7 @@ def test_exactly_one_of_many_destroys_succeeds(program: str):
                     pass
 
             together(*[destroy] * 4)
-            result = run.wait(PATIENCE)
+            result = run.result(PATIENCE)
             assert len(winners) == (result.reason is Reason.DESTROYED)
             assert result.value == (None if winners else 5)
             assert enclave.state is (State.DESTROYED if winners else State.EXITED)
@@ -155,7 +155,7 @@ def test_only_one_start_succeeds():
                     runs.append(enclave.start())
 
             together(*[start] * 4)
-            assert [run.wait(PATIENCE).value for run in runs] == [6]
+            assert [run.result(PATIENCE).value for run in runs] == [6]
 
 
 def test_creates_and_runs_from_many_threads():
@@ -185,7 +185,7 @@ def test_closing_the_machine_under_everything():
                     enclave.stop()
                     enclave.resume()
                     enclave.destroy()
-                    assert run.wait(PATIENCE).reason is Reason.DESTROYED
+                    assert run.result(PATIENCE).reason is Reason.DESTROYED
             except (penglai.MachineError, penglai.NoSuchEnclaveError):
                 pass
 
@@ -208,7 +208,7 @@ def test_a_thousand_lives_leave_no_trace():
                 assert enclave.run(PATIENCE).value == 0
             else:
                 run = enclave.start()
-                enclave.destroy() if enclave.eid % 2 else run.wait(PATIENCE)
+                enclave.destroy() if enclave.eid % 2 else run.result(PATIENCE)
             machine.console.clear()
 
         for _ in range(100):  # whatever grows once has grown

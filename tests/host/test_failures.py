@@ -34,8 +34,8 @@ class TestMemory:
         with penglai.Machine("32M", 2) as machine:
             greedy, other = machine.create(program), machine.create("prime")
             runs = [greedy.start(), other.start()]
-            assert 20 < runs[0].wait(PATIENCE).value < 32
-            assert runs[1].wait(PATIENCE).value == 78498
+            assert 20 < runs[0].result(PATIENCE).value < 32
+            assert runs[1].result(PATIENCE).value == 78498
             assert machine.create(program).run(PATIENCE).value > 20, "all of it came back"
             check(machine._monitor)
 
@@ -141,7 +141,7 @@ class TestBugs:
         machine, *runs = broken
         for run in runs:
             with pytest.raises(penglai.MonitorBug):
-                run.wait(PATIENCE)
+                run.result(PATIENCE)
         with pytest.raises(penglai.MachineError, match="out of use"):
             machine.create("loop")
 
@@ -156,7 +156,7 @@ def test_an_engine_that_gives_up_stops_the_machine(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(hart, "execute", give_up)
         run = machine.create("loop").start()
         with pytest.raises(penglai.MonitorBug, match="Unicorn gave up"):
-            run.wait(PATIENCE)
+            run.result(PATIENCE)
         assert "the machine is stopped" in caplog.text
 
 
@@ -171,7 +171,7 @@ def test_a_fork_cannot_use_the_machine(machine: penglai.Machine):
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert enclave.start().done is False
+    assert enclave.start().done() is False
     enclave.destroy()
 
 
@@ -181,7 +181,7 @@ def test_callbacks_outlive_their_machine_quietly(caplog):
     run = machine.create("hello-world").start()
     until(lambda: bool(machine.console.getvalue()))
     machine.close()
-    assert run.wait(PATIENCE).reason is Reason.DESTROYED
+    assert run.result(PATIENCE).reason is Reason.DESTROYED
     gate.set()
     for thread in threading.enumerate():
         if thread.name == "penglai-output":

@@ -34,7 +34,7 @@ class Scene:
             return enclave
         run = enclave.start()
         if state == "EXITED":
-            run.wait(PATIENCE)
+            run.result(PATIENCE)
         elif "OCALL" in state:
             until(lambda: enclave.state is State.OCALL)
         elif state == "RUNNING":
@@ -95,7 +95,7 @@ def test_every_call_in_every_state(scene: Scene, call: str, state: str):
             CALLS[call](enclave)
         assert enclave.state in (WORKING if before in WORKING else (before,)), "an error changes nothing"
     if call == "destroy" and allowed and run is not None:
-        assert run.wait(PATIENCE).reason is Reason.DESTROYED
+        assert run.result(PATIENCE).reason is Reason.DESTROYED
     elif enclave.state not in (State.EXITED, State.DESTROYED):
         enclave.destroy()
     assert scene.machine.create(eapp("EAPP_RETURN(1);")).run(PATIENCE).value == 1, "the machine goes on"
@@ -134,19 +134,19 @@ class TestMeaning:
         scene.gate.set()
         until(lambda: not enclave._task.in_callback)
         assert enclave.state is State.STOPPED
-        assert not run.done
+        assert not run.done()
         enclave.resume()
-        assert run.wait(PATIENCE).value == 105
+        assert run.result(PATIENCE).value == 105
 
     def test_5_the_run_lasts_over_stop_and_resume(self, scene: Scene):
         enclave = scene.machine.create(eapp("for (volatile int i = 0; i < 3000000; i++); EAPP_RETURN(9);"))
         run = enclave.start()
         enclave.stop()
-        assert not run.done
+        assert not run.done()
         with pytest.raises(penglai.WaitTimeoutError):
-            run.wait(0)
+            run.result(0)
         enclave.resume()
-        assert run.wait(PATIENCE) == penglai.Result(Reason.EXITED, 9)
+        assert run.result(PATIENCE) == penglai.Result(Reason.EXITED, 9)
 
     def test_4_destroy_gives_everything_back_in_every_state(self, scene: Scene):
         driver = scene.machine._driver
@@ -228,7 +228,7 @@ class TestFailuresOfTheOriginal:
         run = enclave._task.run
         enclave.destroy()
         assert run is not None
-        assert run.wait(PATIENCE).value is None
+        assert run.result(PATIENCE).value is None
 
     def test_the_441st_create_succeeds(self):
         """There each create took 2 MiB for ever; here 1000 in 16 MiB leave no trace."""

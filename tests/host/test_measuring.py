@@ -2,15 +2,18 @@
 
 import struct
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.elffile import R, Segment, X, elf_file
 from tests.support.programs import compiled, eapp
 
 import penglai
 from penglai.abi import layout
 from penglai.abi.errors import BadArgumentError, ImageError, NoMemoryError
 from penglai.abi.riscv import PAGE_SIZE
+from penglai.attestation import legacy
 from penglai.driver.image import make_template
 
 LARGE = compiled(
@@ -58,7 +61,10 @@ def test_a_demo_is_measured_as_the_monitor_does(machine: penglai.Machine, demo: 
 
 
 @given(image=images(), stack_size=st.sampled_from([4096, 65536]))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 def test_any_image_is_measured_as_the_monitor_does(machine: penglai.Machine, image: bytes, stack_size: int):
     enclave = machine.create(image, stack_size=stack_size)
     assert penglai.measure(image, stack_size=stack_size) == enclave.info().measurement
@@ -75,10 +81,15 @@ def test_it_is_the_image_that_counts_not_how_it_is_named(machine: penglai.Machin
     assert penglai.measure(path) != penglai.measure(eapp("EAPP_RETURN(1);"))
 
 
-def test_a_server_is_measured_like_a_normal_enclave_and_a_shadow_template_without_stack():
+def test_the_kind_is_measured_and_a_shadow_template_has_no_stack(machine: penglai.Machine):
     path = eapp("")
-    normal, server, shadow = (penglai.measure(path, kind=kind) for kind in ("normal", "server", "shadow"))
-    assert normal == server != shadow
+    kinds = ("normal", "server", "shadow")
+    normal, server, shadow = (penglai.measure(path, kind=kind) for kind in kinds)
+    assert len({normal, server, shadow}) == 3
+    for kind, expected in zip(kinds, (normal, server, shadow), strict=True):
+        enclave = machine.create(path, kind=kind, name=f"of kind {kind}")
+        assert enclave.measurement == expected
+        enclave.destroy()
     assert shadow == penglai.measure(path, kind="shadow", stack_size=1 << 20)
     template = make_template(path.read_bytes(), None, "template", 1000)
     assert int(template.addresses.max()) < layout.HEAP_BASE
@@ -103,7 +114,12 @@ def test_the_originals_scheme_is_there():
             BadArgumentError,
             "no kind 'ghost' of enclaves; there are normal, server",
         ),
-        ("loop", {"scheme": "md5"}, BadArgumentError, "no scheme 'md5'; there are sm3, tvm-legacy"),
+        (
+            "loop",
+            {"scheme": "md5"},
+            BadArgumentError,
+            "no scheme 'md5'; there are penglai-2, sm3, tvm-legacy",
+        ),
         ("loop", {"stack_size": 0}, BadArgumentError, "a stack of 0 bytes"),
         (elf([(0x1000, 5, 8 << 30, b"code")], 0x1000), {}, NoMemoryError, "larger than 4 GiB"),
     ],
@@ -111,3 +127,27 @@ def test_the_originals_scheme_is_there():
 def test_what_cannot_be_measured_is_refused(image, arguments, error, message):
     with pytest.raises(error, match=message):
         penglai.measure(image, **arguments)
+
+
+ATTRIBUTES = b"A\x29\0\0\0riscv\0\x01\x1f\0\0\0\x05rv64i2p0_m2p0\0"
+ATTRIBUTES_HEADER = 0x7000_0003
+
+
+@pytest.mark.parametrize("text", [0x1000, 0x3000])
+def test_the_original_measures_attributes_as_a_page_at_address_0(text: int):
+    code = Segment(text, 4, b"\x6f\0\0\0", R | X)
+    image = elf_file([code, Segment(0, 0, ATTRIBUTES, type=ATTRIBUTES_HEADER)], entry=text)
+    addresses = np.array([0, text, layout.STACK_TOP - PAGE_SIZE, layout.KERNEL_BUFFER], dtype=np.uint64)
+    pages = [ATTRIBUTES, code.data, b"", b""]
+
+    def read(which: slice) -> bytes:
+        return b"".join(page.ljust(PAGE_SIZE, b"\0") for page in pages[which])
+
+    expected = legacy.measure(text, addresses, np.zeros(4, dtype=np.uint8), read)
+    measured = penglai.measure(image, stack_size=PAGE_SIZE, scheme="tvm-legacy")
+    assert measured == expected
+    plain = elf_file([code], entry=text)
+    assert penglai.measure(plain, stack_size=PAGE_SIZE, scheme="tvm-legacy") != expected
+    for scheme in ("penglai-2", "sm3"):
+        one, other = (penglai.measure(each, scheme=scheme) for each in (image, plain))
+        assert one == other, "nobody else loads it"

@@ -40,9 +40,33 @@ def test_several_enclaves_share_one_memory(machine: penglai.Machine):
     runs = [enclave.start() for enclave in enclaves]
     shared[0:8] = (5).to_bytes(8, "little")
     for run in runs:
-        run.wait(PATIENCE)
+        run.result(PATIENCE)
     words = np.frombuffer(shared, dtype=np.uint64)
     assert [int(words[enclave.eid]) for enclave in enclaves] == [1, 1, 1]
+
+
+def test_a_server_whose_name_is_taken_keeps_no_hold_of_shared_memory(machine: penglai.Machine):
+    machine.create("server", kind="server", name="s")
+    free, shared = machine._driver.free_bytes, machine.shared_memory(5 * PAGE)
+    with pytest.raises(penglai.ExistsError):
+        machine.create("server", kind="server", name="s", shm=shared)
+    machine.free(shared)
+    assert machine._driver.free_bytes == free
+
+
+def test_an_instance_that_is_refused_keeps_no_hold_of_shared_memory(machine: penglai.Machine):
+    """Its relay pages are another enclave's by then."""
+    other = machine.create("loop")
+    free, shared, relay = machine._driver.free_bytes, machine.shared_memory(5 * PAGE), machine.relay_pages(1)
+    shadow = machine.create("loop", kind="shadow", shm=shared)
+    other.start(relay=relay)
+    with pytest.raises(penglai.SecurityError):
+        shadow.start(relay=relay)
+    for enclave in (shadow, other):
+        enclave.destroy()
+    for memory in (shared, relay):
+        machine.free(memory)
+    assert machine._driver.free_bytes >= free
 
 
 def test_memory_is_free_when_nobody_has_it(machine: penglai.Machine):
@@ -64,6 +88,81 @@ def test_memory_is_free_when_nobody_has_it(machine: penglai.Machine):
     assert machine._driver.free_bytes < free - 7 * PAGE, "the enclave has it still"
     enclave.destroy()
     until(lambda: machine._driver.free_bytes == free)
+
+
+class TestWhoseTheyAre:
+    """Memories belong to the program that made them; for others there are none."""
+
+    def test_another_program_cannot_find_them(self, machine: penglai.Machine):
+        shared, relay = machine.shared_memory(PAGE), machine.relay_pages(PAGE)
+        with machine.program() as other:
+            with pytest.raises(penglai.BadArgumentError, match="no shared memory"):
+                other.find_shared_memory(shared.id)
+            with pytest.raises(penglai.BadArgumentError, match="no relay pages"):
+                other.find_relay_pages(relay.id)
+        assert machine.find_shared_memory(shared.id) is shared
+        assert machine.find_relay_pages(relay.id) is relay
+
+    def test_another_program_cannot_give_them_to_an_enclave(self, machine: penglai.Machine):
+        shared, relay = machine.shared_memory(PAGE), machine.relay_pages(2 * PAGE)
+        with machine.program() as other:
+            with pytest.raises(penglai.BadArgumentError, match="made by another program"):
+                other.create("loop", shm=shared)
+            enclave = other.create("loop")
+            for pages in (relay, relay.part(PAGE, PAGE)):
+                with pytest.raises(penglai.BadArgumentError, match="made by another program"):
+                    enclave.start(relay=pages)
+        assert relay.with_host
+
+    def test_another_program_cannot_free_relay_pages(self, machine: penglai.Machine):
+        relay = machine.relay_pages(PAGE)
+        relay.write(b"kept")
+        with machine.program() as other:
+            other.free(relay)
+        assert machine.find_relay_pages(relay.id) is relay
+        assert machine.relay_pages(PAGE).pa != relay.pa
+
+    def test_they_end_with_their_program(self, machine: penglai.Machine):
+        machine.create("loop").destroy()
+        free = machine._driver.free_bytes
+        with machine.program() as other:
+            other.shared_memory(5 * PAGE)
+            other.relay_pages(3 * PAGE)
+            enclave = other.create("loop", shm=other.shared_memory(PAGE))
+            enclave.start(relay=other.relay_pages(PAGE))
+        until(lambda: machine._driver.free_bytes == free)
+        with pytest.raises(penglai.MachineError, match="closed"):
+            other.shared_memory(PAGE)
+        with pytest.raises(penglai.MachineError, match="closed"):
+            other.relay_pages(PAGE)
+
+    def test_pages_that_a_program_still_looks_at_are_not_given_to_another(self, machine: penglai.Machine):
+        with machine.program() as other:
+            view = np.frombuffer(other.shared_memory(PAGE), dtype=np.uint8)
+            view[:] = 7
+        for _ in range(4):
+            machine.shared_memory(PAGE)[0:1] = b"x"
+        assert (view == 7).all()
+        free = machine._driver.free_bytes
+        del view
+        machine.shared_memory(PAGE)
+        assert machine._driver.free_bytes == free, "one page was freed, and one was taken"
+
+    def test_memory_that_was_closed_is_free(self, machine: penglai.Machine):
+        free = machine._driver.free_bytes
+        shared = machine.shared_memory(PAGE)
+        shared.close()
+        shared.close()
+        machine.free(shared)
+        assert machine._driver.free_bytes == free
+        with pytest.raises(penglai.BadArgumentError, match="closed"):
+            machine.create("loop", shm=shared)
+
+    def test_freed_relay_pages_cannot_be_given(self, machine: penglai.Machine):
+        relay = machine.relay_pages(PAGE)
+        machine.free(relay)
+        with pytest.raises(penglai.BadArgumentError, match="freed"):
+            machine.create("loop").start(relay=relay)
 
 
 @pytest.mark.parametrize(
@@ -90,22 +189,22 @@ def test_relay_pages_go_there_and_back(machine: penglai.Machine):
     relay[0:8] = (41).to_bytes(8, "little")
     enclave = machine.create(eapp(RELAY))
     run = enclave.start(relay=relay)
-    assert run.wait(PATIENCE) == penglai.Result(Reason.RELAY)
+    assert run.result(PATIENCE) == penglai.Result(Reason.RELAY)
     assert relay.with_host
     assert relay.read(8, 8) == (42).to_bytes(8, "little")
     relay.write((9).to_bytes(8, "little"))
-    assert enclave.run(PATIENCE, relay=relay.part(0, PAGE), rerun=True).value == 9001
+    assert enclave.continue_with(relay.part(0, PAGE)).result(PATIENCE).value == 9001
     assert bytes(relay) == bytes(2 * PAGE - PAGE) + relay.read(offset=PAGE), "scrubbed at the end"
 
 
 def test_running_again_without_pages_and_without_reason(machine: penglai.Machine):
     enclave = machine.create(eapp(RELAY))
     with pytest.raises(penglai.StateError, match="no relay pages"):
-        enclave.run(rerun=True)
+        enclave.continue_with()
     assert enclave.run(PATIENCE, relay=machine.relay_pages(PAGE)).reason is Reason.RELAY
     with pytest.raises(penglai.StateError):
         enclave.run()
-    assert enclave.run(PATIENCE, rerun=True).value == 7
+    assert enclave.continue_with().result(PATIENCE).value == 7
 
 
 def test_while_an_enclave_has_them_the_host_gets_an_access_fault(machine: penglai.Machine):
@@ -127,8 +226,8 @@ def test_relay_pages_of_a_shadow_go_to_the_instance(machine: penglai.Machine):
     shadow = machine.create(eapp(RELAY), kind="shadow")
     relay = machine.relay_pages(PAGE)
     run = shadow.start(relay=relay)
-    assert run.wait(PATIENCE).reason is Reason.RELAY
-    assert run.enclave.run(PATIENCE, rerun=True).value == 7
+    assert run.result(PATIENCE).reason is Reason.RELAY
+    assert run.enclave.continue_with().result(PATIENCE).value == 7
 
 
 def test_asking_for_more_than_there_is(machine: penglai.Machine):
@@ -174,12 +273,32 @@ def test_sectors_outlive_the_machine(tmp_path):
         assert machine.create(eapp(SECTORS), shm=machine.shared_memory(PAGE)).run(PATIENCE).value == 3
 
 
-def test_a_disk_in_shared_memory(machine: penglai.Machine):
-    disk = machine.shared_memory(8 * PAGE)
-    machine.use_disk(disk)
-    body = "char b[512] = {5}; EAPP_RETURN(eapp_write_sector(2, b) * 10 + eapp_write_sector(64, b));"
-    assert machine.create(eapp(body)).run(PATIENCE).value == (1 << 64) - 1
-    assert disk[2 * 512] == 5
+THROUGH_SHARED = """
+char *shared = (char *)args[10];
+if (!shared || shared[0] == 'r') {
+    int result = eapp_persistency_read_sec(3);
+    EAPP_RETURN(shared && shared[4095] == 9 ? 42 : result);
+}
+shared[0] = 7;
+shared[4095] = 9;
+char small[512];
+if (eapp_persistency_write_sec(3) || eapp_persistency_write_sec(1UL << 40) != -1)
+    EAPP_RETURN(1);
+if (eapp_read_sector(3 * 8, small) || small[0] != 7)
+    EAPP_RETURN(2);
+EAPP_RETURN(41);
+"""
+
+
+def test_sectors_of_4096_bytes_pass_through_the_memory_that_the_host_names(tmp_path):
+    program = eapp(THROUGH_SHARED)
+    for first, value in ((b"w", 41), (b"r", 42)):
+        with penglai.Machine(state=tmp_path / "state") as machine:
+            shared = machine.shared_memory(2 * PAGE)
+            shared[:1] = first
+            assert machine.create(program).run(PATIENCE).value == (1 << 64) - 1, "before one is named"
+            machine.use_disk(shared)
+            assert machine.create(program, shm=shared).run(PATIENCE).value == value
 
 
 SEAL = """
@@ -238,7 +357,7 @@ def test_what_is_sealed_survives_a_restart_and_opens_for_nobody_else(tmp_path):
         assert machine.create(eapp(SAFE)).run(PATIENCE).value == 42
         assert machine.create(eapp('eapp_print("thief");' + SAFE)).run(PATIENCE).value == 3
     for key in state.iterdir():
-        if "secret" in key.name:
+        if key.name != "disk.img":
             key.unlink()
     with penglai.Machine(state=state) as machine:
         assert machine.create(eapp(SAFE)).run(PATIENCE).value == 3, "another device"
@@ -257,7 +376,7 @@ def test_keys_that_others_can_read_are_not_used_and_the_machine_goes_on(tmp_path
         assert machine.create(eapp(SEAL)).run(PATIENCE).value == 0
         with pytest.raises(penglai.StorageError):
             assert machine.device_key
-    assert "keys are not to be had" in caplog.text
+    assert "keys are not available" in caplog.text
 
 
 REPORTS = """

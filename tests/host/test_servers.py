@@ -1,17 +1,15 @@
 """Servers and shadows through the public door: many calls, many instances, stops at any moment."""
 
-import os
 import random
 
 import pytest
 from tests.support.programs import compiled, eapp
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import PATIENCE, SOAK, until
 
 import penglai
 from penglai import Reason, State
 from penglai.monitor.invariants import check
 
-SOAK = "PENGLAI_SOAK" in os.environ
 RINGS = 1250
 """Rounds through the ring: 10,000 calls of servers, 8 in each round."""
 INSTANCES = 200
@@ -66,7 +64,7 @@ def test_a_ring_that_is_stopped_resumed_and_destroyed_at_random(machine: penglai
             depths.add(sum(server.state is State.BUSY for server in servers))
             caller.resume()
         caller.destroy()
-        assert run.wait(PATIENCE).reason is Reason.DESTROYED
+        assert run.result(PATIENCE).reason is Reason.DESTROYED
         assert [server.state for server in servers] == [State.IDLE] * 8
         check(machine._monitor)
         assert relay.read() == bytes(3 * 4096)
@@ -80,7 +78,7 @@ def test_a_ring_that_is_stopped_resumed_and_destroyed_at_random(machine: penglai
 def test_two_callers_share_the_ring(machine: penglai.Machine):
     make_ring(machine)
     runs = [machine.create(ring_caller(30, pages)).start() for pages in (1, 5, 9)]
-    assert [run.wait(PATIENCE).value for run in runs] == [240, 240, 240]
+    assert [run.result(PATIENCE).value for run in runs] == [240, 240, 240]
     check(machine._monitor)
 
 
@@ -108,7 +106,7 @@ def test_two_hundred_instances_of_one_shadow(machine: penglai.Machine):
     shadow.destroy()
     with pytest.raises(penglai.NoSuchEnclaveError):
         shadow.start()
-    assert {run.wait(PATIENCE) for run in runs} == {penglai.Result(Reason.EXITED, 1000)}
+    assert {run.result(PATIENCE) for run in runs} == {penglai.Result(Reason.EXITED, 1000)}
     assert {run.enclave.measurement for run in runs} == {template}
     check(machine._monitor)
     after = machine._monitor.platform.ownership.snapshot()
@@ -126,7 +124,7 @@ def test_an_instance_is_stopped_resumed_and_destroyed_like_any_enclave(machine: 
     instance.attest(9).verify(measurement=shadow.measurement, nonce=9, device_key=machine.device_key)
     instance.resume()
     instance.destroy()
-    assert run.wait(PATIENCE).reason is Reason.DESTROYED
+    assert run.result(PATIENCE).reason is Reason.DESTROYED
     assert shadow.state is State.TEMPLATE
 
 
@@ -138,7 +136,7 @@ def test_a_server_whose_callers_process_ends(machine: penglai.Machine):
         until(lambda: server.state is State.BUSY)
         with pytest.raises(penglai.StateError, match="BUSY"):
             server.destroy()
-    assert run.wait(PATIENCE).reason is Reason.DESTROYED
+    assert run.result(PATIENCE).reason is Reason.DESTROYED
     assert server.state is State.IDLE
     server.destroy()
 
@@ -166,7 +164,7 @@ def test_a_server_that_others_call_goes_when_they_are_done(machine: penglai.Mach
         until(lambda: server.state is State.BUSY)
     assert server.state is State.BUSY
     caller.destroy()
-    assert run.wait(PATIENCE).reason is Reason.DESTROYED
+    assert run.result(PATIENCE).reason is Reason.DESTROYED
     until(lambda: server.state is State.DESTROYED)
     machine.create("hello-world", name="stuck", kind="server")
     check(machine._monitor)

@@ -3,18 +3,16 @@
 The default run does a part; `make soak` does the whole.
 """
 
-import os
 import random
 
 import pytest
 from tests.support.programs import compiled
-from tests.support.waiting import PATIENCE, until
+from tests.support.waiting import PATIENCE, SOAK, until
 
 import penglai
 from penglai import Reason
 
-WHOLE = bool(os.environ.get("PENGLAI_SOAK"))
-STOPS = 12_500 if WHOLE else 2_000
+STOPS = 12_500 if SOAK else 2_000
 
 PROGRAMS = {
     # name: rounds, chosen so that one run takes some tenths of a second
@@ -30,12 +28,12 @@ def pairs_of_stop_and_resume(
 ) -> int:
     """Stop and resume at random moments until the run ends; how many pairs hit a live enclave."""
     pairs = 0
-    while not run.done and pairs < most:
+    while not run.done() and pairs < most:
         for _ in range(pause.randrange(300)):
             pass
         if pause.random() < 0.3:  # surely in the guest: it runs on before the next stop
             seen = enclave.info()
-            until(lambda seen=seen: run.done or enclave.info().run_time > seen.run_time)
+            until(lambda seen=seen: run.done() or enclave.info().run_time > seen.run_time)
         try:
             enclave.stop()
             enclave.resume()
@@ -65,7 +63,7 @@ def test_results_do_not_depend_on_stops(name: str, harts: int):
             enclave = machine.create(image)
             run = enclave.start()
             pairs += pairs_of_stop_and_resume(enclave, run, pause, STOPS - pairs)
-            assert run.wait(PATIENCE) == undisturbed
+            assert run.result(PATIENCE) == undisturbed
             if harts == 2:
                 rival.destroy()
             lines = [line for line in machine.console.getvalue().splitlines(True) if b"loop" not in line]
@@ -77,8 +75,8 @@ def test_the_float_demo_survives_stops():
     with penglai.Machine("32M", 2) as machine:
         undisturbed = machine.create("float").run(PATIENCE)
         pause = random.Random(7)
-        for _ in range(10 if WHOLE else 2):
+        for _ in range(10 if SOAK else 2):
             enclave = machine.create("float")
             run = enclave.start()
             pairs_of_stop_and_resume(enclave, run, pause, STOPS)
-            assert run.wait(PATIENCE) == undisturbed
+            assert run.result(PATIENCE) == undisturbed

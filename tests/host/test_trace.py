@@ -56,7 +56,7 @@ def test_the_time_on_harts_is_the_run_time(machine: penglai.Machine, tmp_path: P
             until(lambda enclave=enclave, time=time: enclave.info().run_time > time)
             enclave.stop()
             enclave.resume()
-        runs[4].wait(PATIENCE)
+        runs[4].result(PATIENCE)
         for enclave in enclaves[:4]:
             enclave.destroy()
     trace = TraceFile(tmp_path / "trace.json")
@@ -176,7 +176,7 @@ def test_an_ocall_lasts_until_it_is_answered(tmp_path: Path):
         enclave.stop()
         enclave.resume()
         may_return.set()
-        run.wait(PATIENCE)
+        run.result(PATIENCE)
     trace = TraceFile(tmp_path / "trace.json")
     states = trace.states("1 hello")
     place = states.index("STOPPED")
@@ -191,7 +191,7 @@ def test_instances_of_a_shadow(machine: penglai.Machine, tmp_path: Path):
         shadow = machine.create("hello-world", name="hello", kind="shadow")
         runs = [shadow.start() for _ in range(20)]
         for run in runs:
-            run.wait(PATIENCE)
+            run.result(PATIENCE)
         until(lambda: not machine.enclaves[1:])
         kept = len(written._lives)
     assert kept == 1, "of ended enclaves it keeps nothing"
@@ -313,7 +313,7 @@ def test_a_trace_that_begins_inside_a_call_leaves_it_out(machine: penglai.Machin
     assert called.wait(PATIENCE)
     with machine.trace(tmp_path / "trace.json"):
         may_return.set()
-        run.wait(PATIENCE)
+        run.result(PATIENCE)
     trace = TraceFile(tmp_path / "trace.json")
     assert trace.states("1 test-server (server)") == ["BUSY", "IDLE"]
     names = [call.name for call in trace.track("enclave 3 caller", "calls")]
@@ -336,7 +336,7 @@ def test_a_destroy_ends_the_calls_under_way(machine: penglai.Machine, tmp_path: 
         assert called.wait(PATIENCE)
         until(lambda: enclave.state is State.OCALL)
         enclave.destroy()
-        run.wait(PATIENCE)
+        run.result(PATIENCE)
         may_return.set()
     trace = TraceFile(tmp_path / "trace.json")
     assert trace.states("1 hello")[-2:] == ["OCALL", "DESTROYED"]

@@ -69,10 +69,10 @@ def test_harts_are_threads_in_the_host(board: Board):
 
     def host_main(port: HostPort) -> None:
         names.append(threading.current_thread().name)
-        together.wait(20)
+        together.wait(PATIENCE)
 
     board.power_on(host_main)
-    together.wait(20)
+    together.wait(PATIENCE)
     board.power_off()
     assert sorted(names) == ["penglai-hart-0", "penglai-hart-1"]
 
@@ -136,3 +136,12 @@ def test_a_harts_thread_keeps_the_users_scheduling(policy: int):
     thread.start()
     thread.join()
     assert seen == [(policy, 7)] * 2
+
+
+def test_an_engine_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(BadArgumentError, match=r"there is no engine 'steam'; take one of: .*unicorn"):
+        Board(16 << 20, 1, engine="steam")
+    monkeypatch.setenv("PENGLAI_ENGINE", "steam")
+    with pytest.raises(BadArgumentError, match="steam"):
+        Board(16 << 20, 1)
+    Board(16 << 20, 1, engine="unicorn").power_off()

@@ -4,7 +4,7 @@ import random
 import struct
 
 import pytest
-from tests.support.bare import CODE, DATA, AddressSpace, R, U, W
+from tests.support.bare import CODE, DATA, AddressSpace, R, U, W, run
 
 from penglai.abi.riscv import PAGE_SIZE, Cause
 from penglai.machine import Board
@@ -52,7 +52,7 @@ def test_random_code_always_ends_in_a_trap(board: Board, seed: int):
                 [DATA, DATA + PAGE_SIZE - 4, CODE, 0, 1, chance.getrandbits(64)]
             )
         context.fcsr = chance.getrandbits(8)
-        trap = hart.run(context, blocks=1000)
+        trap = run(board, context, 1000, 300_000)
         assert context.pc == trap.epc
         causes.add(Cause(trap.cause))
     faults = {Cause.FETCH_PAGE_FAULT, Cause.LOAD_PAGE_FAULT, Cause.STORE_PAGE_FAULT}

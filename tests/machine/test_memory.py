@@ -1,7 +1,9 @@
 """Physical memory and the host's view of it."""
 
 import gc
+import mmap
 import os
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -24,11 +26,32 @@ HOST = HostMemory(MEMORY)
 )
 def test_sizes_are_powers_of_1024(number: int, unit: str, suffix: str):
     scale = {"": 0, "k": 10, "m": 20, "g": 30}[unit.lower()]
-    assert parse_size(f" {number} {unit}{suffix} ") == number << scale
+    assert parse_size(f"{number} {unit}{suffix}".rstrip()) == number << scale
     assert parse_size(number) == number
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1M", "1.5G", "1T", "256 megabytes", "0x10", None, True, 3.0])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "M",
+        "-1M",
+        "1.5G",
+        "1T",
+        "256 megabytes",
+        "0x10",
+        None,
+        True,
+        3.0,
+        " 1M",
+        "1M ",
+        "1_0M",
+        "\uff11\uff12M",
+        "1  M",
+        "9" * 5000,
+        "4\u212a",
+    ],
+)
 def test_what_is_no_size_is_refused(text: object):
     with pytest.raises(BadArgumentError, match="is not a size"):
         parse_size(text)  # type: ignore[arg-type]
@@ -129,13 +152,60 @@ def test_only_whole_pages_are_mapped(pa: int, size: int):
         HOST.map(RAM_BASE + pa, size, Mapping)
 
 
+class Phoenix(Mapping):
+    """A mapping that its finaliser brings back."""
+
+    kept: ClassVar[list["Phoenix"]] = []
+
+    def __del__(self) -> None:
+        Phoenix.kept.append(self)
+
+
+def test_a_mapping_that_comes_back_from_the_dead_is_still_one():
+    MEMORY.host_hidden[:] = False
+    mapping = HOST.map(RAM_BASE, PAGE_SIZE, Phoenix)
+    mapping.me = mapping
+    del mapping
+    gc.collect()
+    with MEMORY.lock:
+        assert MEMORY.mapped.any(np.array([0])), "it can still be written to"
+    Phoenix.kept.pop().close()
+    gc.collect()
+    with MEMORY.lock:
+        assert not MEMORY.mapped.any(np.array([0]))
+
+
+def test_a_mapping_that_was_closed_behind_our_back_counts_until_it_is_gone():
+    MEMORY.host_hidden[:] = False
+    mapping = HOST.map(RAM_BASE, PAGE_SIZE, Mapping)
+    mmap.mmap.close(mapping)
+    with MEMORY.lock:
+        assert MEMORY.mapped.any(np.array([0]))
+    mapping.close()
+    mapping.close()
+    with MEMORY.lock:
+        assert not MEMORY.mapped.any(np.array([0]))
+
+
+def test_views_keep_a_mapping():
+    MEMORY.host_hidden[:] = False
+    view = memoryview(HOST.map(RAM_BASE, PAGE_SIZE, Mapping))
+    gc.collect()
+    with MEMORY.lock:
+        assert MEMORY.mapped.any(np.array([0]))
+    view.release()
+    gc.collect()
+    with MEMORY.lock:
+        assert not MEMORY.mapped.any(np.array([0]))
+
+
 def test_the_garbage_collector_may_find_a_mapping_at_any_moment():
     """Also while its own thread holds the memory's lock."""
     MEMORY.host_hidden[:] = False
     cycle: list[object] = [HOST.map(RAM_BASE, PAGE_SIZE, Mapping)]
     cycle.append(cycle)
     with MEMORY.lock:
-        assert MEMORY.is_mapped(np.array([0]))
+        assert MEMORY.mapped.any(np.array([0]))
         del cycle
         gc.collect()
-        assert not MEMORY.is_mapped(np.array([0]))
+        assert not MEMORY.mapped.any(np.array([0]))

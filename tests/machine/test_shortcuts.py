@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.bare import AddressSpace, R, U, W, X, assemble
 
@@ -85,7 +85,6 @@ def result_of(program: list[Step]) -> int:
 
 
 @given(program=steps)
-@settings(deadline=None)
 def test_code_is_translated_anew_however_its_page_is_stored_to(program: list[Step]):
     first = [("write", STORED[0], slot, slot) for slot in range(SLOTS)]
     assert result_of([*first, *program]) == expected(program)
@@ -134,13 +133,13 @@ RUN = """
 from tests.support.bare import load
 from penglai.abi.riscv import Cause
 from penglai.machine import Board
-from penglai.machine.engine import engine
+from penglai.machine.library import library
 
 board = Board(4 << 20, 1)
 _, context = load(board, "sd a0, 0(a0)\\nld s0, 0(a0)\\necall")
 assert board.harts[0].run(context).cause == Cause.ECALL_U
 assert context.x[8] == context.x[10]
-print(engine().quick.shortcuts_in_effect())
+print(library().quick.shortcuts_in_effect())
 """
 
 OTHERS = """
@@ -166,6 +165,12 @@ def output_of(program: str) -> str:
 
 def test_harts_have_them():
     assert output_of(RUN) == "True"
+
+
+def test_who_asks_is_told_which_extensions_there_are():
+    program = "from penglai.machine.engine import choose; print(choose().extensions())"
+    assert "Zcb and rdtime by trap" in output_of(program)
+    assert "no Zcb" in output_of(f"import unicorn; {program}")
 
 
 def test_nobody_else_in_the_process_has_them():

@@ -1,5 +1,7 @@
 """The machine's storage: one secret for all, whole or not at all, for its owner alone."""
 
+import hashlib
+import itertools
 import os
 import signal
 import subprocess
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 from tests.support.waiting import PATIENCE
 
 from penglai.abi.errors import StorageError
-from penglai.machine.store import STATE_VARIABLE, Store, default_state_dir
+from penglai.machine.store import Store
+from penglai.toolchain.places import STATE_VARIABLE, state_dir
 
 RACER = """
 import os, sys
@@ -39,6 +42,25 @@ if sys.argv[2] == "make":
 else:
     setattr(os if sys.argv[2] == "fsync" else store.Path, sys.argv[2], die)
     store.Store(Path(sys.argv[1])).load_or_create("key", lambda: b"killed")
+"""
+
+KILLED_AT_LINE = """
+import os, signal, sys
+from pathlib import Path
+from penglai.machine import store
+
+left = int(sys.argv[2])
+
+def trace(frame, event, _argument):
+    global left
+    if event == "line" and frame.f_code.co_filename == store.__file__:
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return trace
+
+sys.settrace(trace)
+store.Store(Path(sys.argv[1])).load_or_create("key", lambda: b"killed")
 """
 
 
@@ -124,7 +146,7 @@ def test_a_process_that_is_killed_while_it_makes_one_leaves_the_store_usable(dir
     assert Store(directory).load_or_create("key", never) == b"second try"
 
 
-@given(cut=st.integers(0, 37), flip=st.integers(0, 8 * 38 - 1), longer=st.binary(min_size=1, max_size=4))
+@given(cut=st.integers(0, 53), flip=st.integers(0, 8 * 54 - 1), longer=st.binary(min_size=1, max_size=4))
 def test_a_damaged_file_is_refused(tmp_path_factory: pytest.TempPathFactory, cut, flip, longer):
     directory = tmp_path_factory.mktemp("store") / "state"
     Store(directory).load_or_create("key", lambda: b"secret")
@@ -136,6 +158,84 @@ def test_a_damaged_file_is_refused(tmp_path_factory: pytest.TempPathFactory, cut
         path.write_bytes(data)
         with pytest.raises(StorageError, match="key is damaged; bring it back from a copy, or remove"):
             Store(directory).load_or_create("key", never)
+
+
+NAMES = ("device-key", "monitor-key", "device-secret", "device")
+
+
+def device(directory: Path) -> Path:
+    """A directory with three secrets, each its own name."""
+    for name in NAMES[:3]:
+        Store(directory).load_or_create(name, name.encode)
+    return directory
+
+
+def load_all(directory: Path) -> None:
+    for name in NAMES[:3]:
+        assert Store(directory).load_or_create(name, never) == name.encode()
+
+
+@pytest.mark.parametrize("of", NAMES)
+@pytest.mark.parametrize("under", NAMES)
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["of this device", "of another device"])
+def test_a_file_is_good_in_its_own_place_and_no_other(directory: Path, of: str, under: str, elsewhere: bool):
+    device(directory)
+    source = device(directory.with_name("elsewhere")) if elsewhere else directory
+    content = (source / of).read_bytes()
+    (directory / under).write_bytes(content)
+    if of == under and not elsewhere:
+        load_all(directory)
+        return
+    with pytest.raises(StorageError, match=r"damaged|another device's"):
+        load_all(directory)
+
+
+@pytest.mark.parametrize("gone", NAMES)
+def test_a_file_that_is_missing_is_not_made_anew(directory: Path, gone: str):
+    device(directory)
+    (directory / gone).unlink()
+    with pytest.raises(StorageError, match=r"is missing|no file device"):
+        load_all(directory)
+    assert sorted(path.name for path in directory.iterdir() if path.name[0] != ".") == sorted(
+        {*NAMES} - {gone}
+    )
+
+
+def test_what_else_lies_there_does_not_matter(directory: Path):
+    directory.mkdir(mode=0o700, parents=True)
+    (directory / "disk.img").write_bytes(bytes(1 << 20))
+    (directory / "notes").write_text("of the user's")
+    load_all(device(directory))
+
+
+def test_files_of_the_first_release_are_refused_with_the_reason(directory: Path):
+    directory.mkdir(mode=0o700, parents=True)
+    old = directory / "device-key"
+    old.write_bytes(b"secret" + hashlib.sha256(b"secret").digest())
+    old.chmod(0o600)
+    for name in ("device-key", "device-secret"):
+        with pytest.raises(
+            StorageError, match=r"of release 0\.1\.0, which did not say whose .* move .* away"
+        ):
+            Store(directory).load_or_create(name, never)
+
+
+def test_killed_anywhere_it_is_finished_or_was_never_there(tmp_path: Path):
+    """The next process has the same secret if anybody can have seen it, and keeps what it has."""
+    killed = True
+    for line in itertools.count(1, 5):
+        directory = tmp_path / str(line)
+        child = subprocess.run(
+            [sys.executable, "-c", KILLED_AT_LINE, str(directory), str(line)], check=False, timeout=PATIENCE
+        )
+        killed = child.returncode == -signal.SIGKILL
+        assert killed or child.returncode == 0
+        found = Store(directory).load_or_create("key", lambda: b"of the next one")
+        assert found in ((b"killed", b"of the next one") if killed else (b"killed",))
+        assert Store(directory).load_or_create("key", never) == found
+        if not killed:
+            break
+    assert line > 50
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o777])
@@ -180,7 +280,7 @@ def test_a_place_that_cannot_be_is_said_so(tmp_path: Path):
 
 def test_the_default_place_can_be_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv(STATE_VARIABLE, str(tmp_path))
-    assert default_state_dir() == tmp_path
+    assert state_dir() == tmp_path
     monkeypatch.delenv(STATE_VARIABLE)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "x"))
-    assert default_state_dir() == tmp_path / "x" / "penglai"
+    assert state_dir() == tmp_path / "x" / "penglai"

@@ -1,7 +1,7 @@
 """A trap tells exactly what happened: cause, epc, tval, and registers as they were."""
 
 import pytest
-from tests.support.bare import CODE, DATA, READ_ONLY, UNMAPPED, AddressSpace, R, U, W, assemble, load
+from tests.support.bare import CODE, DATA, READ_ONLY, UNMAPPED, AddressSpace, R, U, W, assemble, load, run
 
 from penglai.abi.riscv import PAGE_SIZE, Cause
 from penglai.machine import NEVER, Board, Context
@@ -14,7 +14,7 @@ PATIENCE = 10_000
 def trap_of(board: Board, text: str | bytes, pc: int = CODE, **registers: int) -> tuple[object, Context]:
     _, context = load(board, text, **registers)
     context.pc = pc
-    trap = board.harts[0].run(context, blocks=PATIENCE)
+    trap = run(board, context, PATIENCE)
     assert trap.epc == context.pc
     return trap, context
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.bare import assemble
+from tests.support.examples import examples
 from tests.support.rawhost import EXIT, RW, RX, ImageSpec, RawHost, program
 
 from penglai.abi import layout
@@ -302,12 +303,19 @@ def test_a_create_that_fails_late_gives_everything_back(raw: RawHost, failures: 
         real(pa, data, align=align)
 
     raw.monitor.platform.ownership.write_host = vanish
-    assert raw.create(spec, eid_pa=words).error == SECURITY
+    shared = raw.page()
+    result = raw.create(spec, eid_pa=words, shm_paddr=shared, shm_size=PAGE_SIZE)
+    assert result.error == SECURITY
     _, free, live = raw.snapshot()
     assert (free, live) == (before[1] + CHUNK_SIZE // PAGE_SIZE, 0)
+    for page in (shared, raw.kernel_buffer):
+        assert raw.monitor.platform.ownership.adopt(page, PAGE_SIZE, 42) is not None, "the host's alone again"
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(150),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
 @given(seed=st.integers(0, 1 << 32), flips=st.integers(1, 6))
 def test_a_table_with_flipped_bits_never_breaks_isolation(fuzzed: RawHost, seed: int, flips: int):
     """Whatever the host's table says, create makes a sound enclave or none."""

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import cast
 
 import pytest
-from tests.support.rawhost import EXIT, FOREVER, RW, ImageSpec, RawHost, program
-from tests.support.waiting import until
+from tests.support.bare import assemble
+from tests.support.rawhost import EXIT, FOREVER, RW, RX, ImageSpec, RawHost, load_word, program
+from tests.support.waiting import PATIENCE, until
 
 from penglai.abi import layout
 from penglai.abi.ecall import Ocall
@@ -227,7 +228,7 @@ def test_stop_from_another_hart_takes_effect_before_it_returns(raw: RawHost, por
         until(lambda before=before: count() > before)
         assert raw.call(HostCall.STOP, eid, port=other).error == 0
         stopped = count()
-        thread.join(30)
+        thread.join(PATIENCE)
         assert answers == [(0, RunValue.TIMER)]
         assert count() == stopped
         assert raw.call(HostCall.RESUME, eid, 1).error == 0
@@ -242,7 +243,7 @@ def test_destroy_from_another_hart(raw: RawHost, port: HostPort):
     thread, answers = in_guest(raw, eid, port)
     assert raw.call(HostCall.DESTROY, eid).error == 0
     assert raw.snapshot() == before, "the memory is back when destroy returns"
-    thread.join(30)
+    thread.join(PATIENCE)
     assert answers == [(ErrorCode.NO_SUCH_ENCLAVE, 0)]
 
 
@@ -255,7 +256,7 @@ def test_an_enclave_in_a_tight_loop_of_calls_cannot_delay_a_stop(
     for _ in range(50):
         thread, _ = in_guest(raw, eid, port)
         assert raw.call(HostCall.STOP, eid).error == 0
-        thread.join(30)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
         assert raw.call(HostCall.RESUME, eid, 1).error == 0
 
@@ -273,18 +274,18 @@ def test_the_stopped_trap_happens_after_the_resume(raw: RawHost):
     def run_and_pause(context):  # the hart's thread is slow between the trap and the monitor
         cause = execute(context)
         reached.set()
-        assert gate.wait(30)
+        assert gate.wait(PATIENCE)
         return cause
 
     hart.execute = run_and_pause  # type: ignore[method-assign]
     thread, answers = threading.Thread(target=lambda: answers.append(raw.enter(eid, port)), daemon=True), []
     thread.start()
-    assert reached.wait(30)
+    assert reached.wait(PATIENCE)
     del hart.execute
     assert raw.call(HostCall.STOP, eid).error == 0
     assert raw.call(HostCall.RESUME, eid, 1).error == 0
     gate.set()
-    thread.join(30)
+    thread.join(PATIENCE)
     assert answers == [(0, RunValue.TIMER)]
     assert enclave.state is State.RUNNABLE
     assert raw.enter(eid, port) == (0, RunValue.ENDED)
@@ -349,3 +350,28 @@ def test_destroyed_between_its_entry_and_its_first_instruction(raw: RawHost, por
     assert raw.enter(eid, port) == (ErrorCode.NO_SUCH_ENCLAVE, 0)
     assert destroyed == [(0, 0)]
     assert value_of(raw, port, "li a0, 3\n") == 3, "the hart goes on"
+
+
+DATA = 0x2000
+READS_DATA = load_word("a0", DATA)
+
+
+@pytest.mark.parametrize("last", [EXIT, "unimp\n", call(89)], ids=["exit", "fault", "destroyed by the host"])
+def test_who_gets_an_ended_enclaves_root_table_has_none_of_its_mappings(
+    raw: RawHost, port: HostPort, last: str
+):
+    """The engine's TLB goes by the root: an address that only the first enclave had is nobody's now."""
+    first = raw.make(ImageSpec({0x1000: (RX, assemble(READS_DATA + last)), DATA: (RW, b"\7" * 8)}))
+    root = root_of(raw, first)
+    raw.start(first)
+    if raw.enter(first, port).value == RunValue.YIELD:
+        assert raw.call(HostCall.DESTROY, first).error == 0
+    second = raw.make(ImageSpec({0x1000: (RX, assemble(READS_DATA + EXIT)), 0x3000: (RW, b"\7" * 8)}))
+    assert root_of(raw, second) == root
+    raw.start(second)
+    assert raw.enter(second, port) == (0, RunValue.FAULTED)
+    assert raw.word(2) == DATA
+
+
+def root_of(raw: RawHost, eid: int) -> int:
+    return next(each.table.satp for each in raw.monitor.enclaves() if each.eid == eid)

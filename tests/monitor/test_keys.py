@@ -4,9 +4,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
 from hypothesis import given
 from hypothesis import strategies as st
 
+import penglai.monitor
 from penglai.abi.errors import StorageError
 from penglai.attestation.report import Report
 from penglai.machine.store import Store
@@ -76,3 +78,14 @@ def test_a_key_of_a_wrong_size_is_not_used(tmp_path: Path):
 def test_nothing_is_made_before_it_is_needed(tmp_path: Path):
     Keys(Store(tmp_path / "state"))
     assert not (tmp_path / "state").exists()
+
+
+def test_the_monitors_hash_is_of_every_byte_of_its_source():
+    """By the definition, computed here: SM3 over length and content of each name and file."""
+    root = Path(penglai.monitor.__file__).parents[1]
+    digest = hashes.Hash(hashes.SM3())
+    files = [path for room in ("attestation", "monitor") for path in (root / room).glob("*.py")]
+    for path in sorted(files, key=lambda path: path.relative_to(root).as_posix()):
+        for part in (path.relative_to(root).as_posix().encode(), path.read_bytes()):
+            digest.update(len(part).to_bytes(8, "little") + part)
+    assert monitor_hash() == digest.finalize()

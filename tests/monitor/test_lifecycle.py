@@ -4,15 +4,18 @@ import gc
 import itertools
 import threading
 import weakref
+from collections.abc import Iterator
 
 import pytest
+from tests.support.fake import FakeEngine
 from tests.support.rawhost import EXIT, FOREVER, RawHost, calling
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import ErrorCode
 from penglai.abi.sbi import HostCall, ResumeReason, RunValue
 from penglai.abi.state import State
+from penglai.machine import Board
 from penglai.monitor.lifecycle import LIVE, TABLE, Call, next_state
 from penglai.monitor.refusal import Refusal
 
@@ -31,6 +34,14 @@ CELLS = {
 }
 ENDED = ("EXITED", "DESTROYED", "UNKNOWN")
 STATES = ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "IDLE", "BUSY", "TEMPLATE", *ENDED)
+
+
+@pytest.fixture(params=[pytest.param("unicorn", marks=pytest.mark.slow), "fake"])
+def board(request: pytest.FixtureRequest) -> Iterator[Board]:
+    """The monitor cannot tell what executes its enclaves."""
+    board = Board(16 << 20, 2, engine=FakeEngine() if request.param == "fake" else request.param)
+    yield board
+    board.power_off()
 
 
 class Bench:
@@ -102,7 +113,7 @@ class Bench:
             for ending in (self.caller, eid, self.instance):
                 self.raw.call(function, ending)
         for thread in self.threads:
-            thread.join(30)
+            thread.join(PATIENCE)
             assert not thread.is_alive()
 
 

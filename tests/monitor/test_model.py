@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.support.examples import examples
+from tests.support.fake import FakeEngine
 from tests.support.rawhost import RawHost
 
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import ErrorCode
 from penglai.abi.sbi import HostCall, ResumeReason, RunValue
 from penglai.machine import Board
+from penglai.machine.engine import Engine, Unicorn
 
 EVENTS = {
     RunValue.YIELD: "li a7, 89\necall\n",
@@ -39,9 +43,11 @@ class Model:
 
 
 class LifeCycle(RuleBasedStateMachine):
+    engine: type[Engine] = Unicorn
+
     @initialize()
     def start(self) -> None:
-        self.raw = RawHost(Board(16 << 20, 1), chunks=1)
+        self.raw = RawHost(Board(16 << 20, 1, engine=self.engine()), chunks=1)
         self.port = self.raw.board.host_port(self.raw.board.harts[0])
         self.enclaves: dict[int, Model] = {}
         self.free = self.raw.monitor.platform.ownership.free_pages
@@ -149,5 +155,15 @@ class LifeCycle(RuleBasedStateMachine):
         self.raw.snapshot()
 
 
-LifeCycle.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
-TestLifeCycle = LifeCycle.TestCase
+LifeCycle.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=examples(40))
+TestLifeCycle = pytest.mark.slow(LifeCycle.TestCase)
+
+
+class OnTheFakeEngine(LifeCycle):
+    """The same where an enclave costs next to nothing."""
+
+    engine = FakeEngine
+
+
+OnTheFakeEngine.TestCase.settings = LifeCycle.TestCase.settings
+TestOnTheFakeEngine = OnTheFakeEngine.TestCase

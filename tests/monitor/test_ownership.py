@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.support.examples import examples
 from tests.support.waiting import PATIENCE
 
 from penglai.abi.errors import ErrorCode, MonitorBug
@@ -144,7 +145,7 @@ class OwnershipModel(RuleBasedStateMachine):
         assert not self.memory.pages[owners == FREE].any()
 
 
-OwnershipModel.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+OwnershipModel.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=examples(30))
 TestOwnership = OwnershipModel.TestCase
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.examples import examples
 
 from penglai.abi.errors import MonitorBug
 from penglai.abi.riscv import PAGE_SIZE, TABLE_ENTRIES, Pte
@@ -45,7 +46,7 @@ def add(table: PageTable, numbers: set[int], first_page: int) -> dict[int, int]:
     return added
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(first=PAGE_NUMBERS, second=PAGE_NUMBERS, gone=st.randoms(use_true_random=False))
 def test_mappings_are_what_was_mapped(first, second, gone):
     table, expected = make(gone.sample(sorted(first), len(first)), 1000)
@@ -66,7 +67,7 @@ def test_mappings_are_what_was_mapped(first, second, gone):
     assert {address: page for address, page, _ in table.mappings()} == left
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(start=ANYWHERE, count=st.integers(1, 1030), cut=st.tuples(st.integers(0, 1030), st.integers(0, 1030)))
 def test_ranges_are_what_was_mapped(start, count, cut):
     """A range over the borders of leaf tables, and a hole in it."""
@@ -85,7 +86,7 @@ def test_ranges_are_what_was_mapped(start, count, cut):
     assert all(pte & 0xFF == RW | Pte.V | Pte.A | Pte.D for *_, pte in found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     old=ANYWHERE,
     new=ANYWHERE,

@@ -1,10 +1,24 @@
 """Pages that change hands between host and enclave, and memory that they share."""
 
 import pytest
-from tests.support.rawhost import EXIT, RawHost, answering, call, lending
+from tests.support.bare import assemble
+from tests.support.rawhost import (
+    EXIT,
+    RW,
+    RX,
+    ImageSpec,
+    RawHost,
+    answering,
+    call,
+    calling,
+    lending,
+    load_word,
+    name_at,
+    store,
+)
 
 from penglai.abi import layout
-from penglai.abi.ecall import Ocall
+from penglai.abi.ecall import OURS, Ocall
 from penglai.abi.errors import AccessFault, ErrorCode
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, RAM_BASE
 from penglai.abi.sbi import HostCall, ResumeReason, RunParam, RunValue
@@ -14,7 +28,7 @@ from penglai.machine.memory import Mapping
 from penglai.monitor.invariants import check
 
 EXIT_WITH_A0 = call(99)
-RETURN_RELAY = call(98, Ocall.RETURN_RELAY)
+RETURN_RELAY = call(98, Ocall.RETURN_RELAY, OURS)
 REGION = RAM_BASE + (8 << 20)
 """Pages of the host that tests use for nothing else."""
 SIZE = 3 * PAGE_SIZE
@@ -85,6 +99,18 @@ def test_returned_they_carry_what_the_enclave_wrote(raw: RawHost, port: HostPort
     )
     assert again == (0, RunValue.ENDED)
     assert raw.word(4) == 7 + PAGE_SIZE
+
+
+def test_who_does_not_ask_for_their_place_keeps_every_register_but_a0(raw: RawHost, port: HostPort):
+    text = (
+        call(98, Ocall.RETURN_RELAY, 5, 6) + "slli a1, a1, 8\nor a0, a0, a1\nor a0, a0, a2\n" + EXIT_WITH_A0
+    )
+    eid = raw.make(text)
+    start(raw, eid)
+    assert raw.enter(eid, port) == (0, RunValue.OCALL)
+    answer = (ResumeReason.OCALL, Ocall.RETURN_RELAY, REGION, SIZE)
+    assert raw.call(HostCall.RESUME, eid, *answer, port=port) == (0, RunValue.ENDED)
+    assert raw.word(4) == 5 << 8 | 6
 
 
 def test_running_again_with_none(raw: RawHost, port: HostPort):
@@ -160,6 +186,53 @@ def test_a_page_that_a_program_of_the_host_has_mapped_cannot_be_given(raw: RawHo
     assert start(raw, eid) == 0
     with pytest.raises(AccessFault):
         raw.memory.map(REGION, SIZE, Mapping)
+
+
+def test_pages_that_others_planted_do_not_go_back_with_the_enclaves_own(raw: RawHost, port: HostPort):
+    """An attacker's relay pages come through an honest server to a victim, which keeps a secret on them."""
+    page, where = 0x2000, layout.STACK_TOP - 256
+    post = (
+        "beqz a1, 1f\n"
+        + store(page, "a1", "a2")
+        + answering("x0")
+        + "1:\n"
+        + load_word("s2", page)
+        + load_word("s3", page + 8)
+        + answering("x0", "s2", "s3")
+    )
+    raw.make_server("post", ImageSpec({0x1000: (RX, assemble(post)), page: (RW, bytes(7) + b"\1")}))
+    plant = "mv s5, a3\nmv s6, a4\n" + name_at(where, "post") + store(where + 64, 0, 0, "s5", "s6", 0, 0)
+    keep = calling("post", 0) + load_word("s4", where + 64 + 32) + "li t0, 0x5ec2e7\nsd t0, 0(s4)\n"
+    attacker = raw.make(plant + call(93, where, where + 64) + EXIT)
+    victim = raw.make(keep + RETURN_RELAY + "ld a0, 0(s4)\n" + EXIT_WITH_A0)
+    planted, own = REGION + SIZE, REGION + 2 * SIZE
+    assert start(raw, attacker, planted, PAGE_SIZE) == 0
+    assert raw.enter(attacker, port) == (0, RunValue.ENDED)
+    assert start(raw, victim, own, PAGE_SIZE) == 0
+    assert raw.enter(victim, port) == (0, RunValue.OCALL)
+    assert raw.memory.owns(own, PAGE_SIZE)
+    assert not raw.memory.owns(planted, PAGE_SIZE)
+    check(raw.monitor)
+    assert raw.answer(victim, Ocall.RETURN_RELAY, port=port) == (0, RunValue.ENDED)
+    assert raw.word(4) == 0x5EC2E7, "it still has its secret"
+    assert raw.memory.read(planted, PAGE_SIZE) == bytes(PAGE_SIZE), "and at its end it is scrubbed"
+
+
+def test_pages_that_come_home_from_a_server_go_back(raw: RawHost, port: HostPort):
+    raw.make_server("helper", answering("x0"))
+    eid = raw.make("mv s6, a3\nmv s7, a4\n" + lending("helper", "s6", "s7") + RETURN_RELAY + EXIT)
+    assert start(raw, eid) == 0
+    assert raw.enter(eid, port) == (0, RunValue.OCALL)
+    assert raw.memory.owns(REGION, SIZE)
+
+
+def test_pages_in_many_pieces_all_go_back(raw: RawHost, port: HostPort):
+    cut = call(92, "mv a0, s6", SIZE, "li t0, 4096\nadd a2, s6, t0")
+    eid = raw.make("mv s6, a3\n" + cut + RETURN_RELAY + EXIT)
+    assert start(raw, eid) == 0
+    assert raw.enter(eid, port) == (0, RunValue.OCALL)
+    assert raw.memory.owns(REGION, SIZE)
+    check(raw.monitor)
 
 
 def test_they_can_be_lent_to_a_server(raw: RawHost, port: HostPort):

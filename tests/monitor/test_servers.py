@@ -20,6 +20,7 @@ from tests.support.rawhost import (
 from penglai.abi import layout
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import ErrorCode
+from penglai.abi.limits import Limit
 from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunValue
 from penglai.abi.state import State
@@ -161,6 +162,84 @@ def test_acquiring_nobody(raw: RawHost, port: HostPort, name: str):
     assert run(raw, port, name_at(ARGUMENT, name) + call(97, ARGUMENT) + EXIT_WITH_A0) == MINUS_ONE
 
 
+NAME, REPORT, MEASURED = layout.STACK_TOP - 1024, layout.STACK_TOP - 8192, layout.STACK_TOP - 8192 + 512
+ONE, OTHER = "li s0, 1\n" + answering("s0"), "li s0, 1001\n" + answering("s0")
+
+
+def measured(raw: RawHost, eid: int) -> str:
+    """Stores the measurement of a server at MEASURED."""
+    digest = bytes(raw.info(eid).measurement)
+    return store(MEASURED, *(int.from_bytes(digest[n : n + 8], "little") for n in range(0, 32, 8)))
+
+
+def swapped(raw: RawHost, port: HostPort, text: str) -> tuple[int, int]:
+    """Run a client that yields once; meanwhile the server "vault" becomes another.  (its end, its value)"""
+    server = raw.make_server("vault", ONE)
+    eid = raw.make(ImageSpec(program(text.replace("@measured", measured(raw, server))).pages, stack_pages=4))
+    raw.start(eid)
+    assert raw.enter(eid, port) == (0, RunValue.YIELD)
+    assert raw.call(HostCall.DESTROY_SERVER, server).error == 0
+    raw.make_server("vault", OTHER)
+    result = raw.enter(eid, port)
+    assert result == (0, RunValue.ENDED), result
+    check(raw.monitor)
+    return result.value, raw.word(4)
+
+
+ACQUIRE_MEASURED = "@measured" + name_at(NAME, "vault") + call(4, NAME, MEASURED) + "mv s1, a0\n"
+CALL_HANDLE = store(ANSWER, 7, 0, 0, 0, 0, 0) + call(96, "mv a0, s1", ANSWER)
+
+
+def test_a_server_is_acquired_by_its_measurement(raw: RawHost, port: HostPort):
+    server = raw.make_server("vault", ONE)
+    text = (
+        ACQUIRE_MEASURED.replace("@measured", measured(raw, server)) + CALL_HANDLE + load_word("a0", RESP_VAL)
+    )
+    assert run(raw, port, ImageSpec(program(text + EXIT_WITH_A0).pages, stack_pages=4)) == 1
+
+
+@pytest.mark.parametrize("byte", [0, 31])
+def test_a_server_of_another_measurement_is_not_acquired(raw: RawHost, port: HostPort, byte: int):
+    server = raw.make_server("vault", ONE)
+    flip = f"li t1, {MEASURED + byte}\nlbu t0, 0(t1)\nxori t0, t0, 1\nsb t0, 0(t1)\n"
+    text = measured(raw, server) + flip + name_at(NAME, "vault") + call(4, NAME, MEASURED) + EXIT_WITH_A0
+    assert run(raw, port, ImageSpec(program(text).pages, stack_pages=4)) == MINUS_ONE
+    assert run(raw, port, name_at(NAME, "vault") + call(4, NAME, 0) + EXIT_WITH_A0) == MINUS_ONE
+
+
+def test_a_handle_means_its_server_for_ever(raw: RawHost, port: HostPort):
+    _, value = swapped(raw, port, ACQUIRE_MEASURED + call(89) + CALL_HANDLE + EXIT_WITH_A0)
+    assert value == MINUS_ONE, "the call of the one that was measured fails; the other one is not called"
+
+
+def test_after_a_report_the_name_means_the_server_that_was_reported_on(raw: RawHost, port: HostPort):
+    report = name_at(NAME, "vault") + call(94, NAME, REPORT, 99)
+    assert swapped(raw, port, report + call(89) + call(97, NAME) + EXIT_WITH_A0)[1] == MINUS_ONE
+    again = report + call(89) + call(94, NAME, REPORT, 99) + call(97, NAME) + "mv s1, a0\n" + CALL_HANDLE
+    raw.call(HostCall.DESTROY_SERVER, next(e.eid for e in raw.monitor.enclaves()))
+    assert swapped(raw, port, again + load_word("a0", RESP_VAL) + EXIT_WITH_A0)[1] == 1001, "a new report"
+
+
+def test_after_a_report_an_asynchronous_call_goes_to_that_server_or_nowhere(raw: RawHost, port: HostPort):
+    report = name_at(NAME, "vault") + call(94, NAME, REPORT, 99)
+    send = store(ANSWER, 7, 0, 0, 0, 0, 0) + call(93, NAME, ANSWER)
+    assert swapped(raw, port, report + call(89) + send + EXIT_WITH_A0)[1] == MINUS_ONE
+    assert not raw.monitor.platform.registry.parcels
+
+
+def test_handles_of_dead_servers_do_not_count(raw: RawHost, port: HostPort):
+    assert raw.call(HostCall.LIMIT, 0, Limit.HANDLES, 2).error == 0
+    made = [raw.make_server(f"server{number}", DOUBLE) for number in range(3)]
+    acquire = [name_at(NAME, f"server{number}") + call(97, NAME) for number in range(3)]
+    text = "".join(acquire[:2]) + acquire[2] + "mv s2, a0\n" + call(89) + acquire[2] + "slt s2, s2, x0\n"
+    eid = raw.make(text + "sub a0, a0, s2\n" + EXIT_WITH_A0)
+    raw.start(eid)
+    assert raw.enter(eid, port) == (0, RunValue.YIELD)
+    assert raw.call(HostCall.DESTROY_SERVER, made[0]).error == 0
+    assert raw.enter(eid, port) == (0, RunValue.ENDED)
+    assert raw.word(4) == made[2] - 1, "refused first, then acquired"
+
+
 def test_a_handle_has_to_be_acquired(raw: RawHost, port: HostPort):
     server = raw.make_server("server", DOUBLE)
     argument = store(ARGUMENT, 1, 0, 0, 0, 0, 0)
@@ -181,6 +260,8 @@ BAD_POINTERS = [
     MINUS_ONE,
     MINUS_ONE - 7,
     0x8000_0000,
+    *(ARGUMENT | 1 << bit for bit in (39, 40, 63)),  # good, but for bits that are not bit 38's
+    ARGUMENT | ((1 << 25) - 1) << 39,
 ]
 
 
@@ -205,9 +286,25 @@ def test_bad_pointers_are_refused_and_nothing_changes(raw: RawHost, port: HostPo
 
 def test_a_bad_answer_leaves_the_server_running(raw: RawHost, port: HostPort):
     tries = "".join(call(95, pointer) + "and s0, s0, a0\n" for pointer in BAD_POINTERS if pointer != 0x1000)
-    stack = store(ARGUMENT, 0, 1, 0, 0, layout.STACK_TOP - PAGE_SIZE, PAGE_SIZE) + call(95, ARGUMENT)
-    raw.make_server("server", "li s0, -1\n" + tries + stack + "and s0, s0, a0\nmv a3, s0\n" + answering("a3"))
+    raw.make_server("server", "li s0, -1\n" + tries + "mv a3, s0\n" + answering("a3"))
     assert run(raw, port, calling("server") + load_word("a0", RESP_VAL) + EXIT_WITH_A0) == MINUS_ONE
+
+
+@pytest.mark.parametrize("address", [layout.STACK_TOP - PAGE_SIZE, 8, (1 << 64) - 1])
+def test_an_answer_with_pages_that_are_none_is_one_without(raw: RawHost, port: HostPort, address: int):
+    """Programs leave in resp_vaddr and resp_size what their stack had."""
+    raw.make_server("server", store(ARGUMENT, 0, 5, 0, 0, address, PAGE_SIZE) + call(95, ARGUMENT))
+    words = "".join(load_word(f"s{2 + n}", RESP_VAL + offset) for n, offset in enumerate((0, 24, 32)))
+    text = calling("server") + words + "or a0, a0, s2\nor a0, a0, s3\nor a0, a0, s4\n" + EXIT_WITH_A0
+    assert run(raw, port, text) == 5
+
+
+def test_a_server_finds_its_own_shared_memory_at_each_call(raw: RawHost, port: HostPort):
+    shm, _ = raw.page(), raw.page()
+    raw.make_server("server", "sub a3, a3, a4\n" + answering("a3"), shm_paddr=shm, shm_size=2 * PAGE_SIZE)
+    text = calling("server") + load_word("a0", RESP_VAL) + EXIT_WITH_A0
+    for _ in range(2):
+        assert run(raw, port, text) == layout.SHARED_BASE - 2 * PAGE_SIZE
 
 
 class TestPages:
@@ -222,7 +319,7 @@ class TestPages:
         (region,) = records[server].regions
         assert (region.start, region.lent) == (layout.RELAY_BASE, True)
         owner = raw.monitor.platform.ownership.snapshot()
-        assert owner[region.pages].tolist() == [server]
+        assert owner[records[server].table.pages_at(region.start, 1)].tolist() == [server]
 
     def test_what_the_server_wrote_is_there_when_they_come_back(self, raw: RawHost, port: HostPort):
         raw.make_server("server", self.ADD_ONE)

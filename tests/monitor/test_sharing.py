@@ -1,5 +1,8 @@
 """Secure memory that enclaves share: by key, seen by nobody else, gone with its last user."""
 
+import threading
+from typing import Any
+
 import pytest
 from tests.support.rawhost import EXIT, RawHost, call
 
@@ -8,6 +11,7 @@ from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import HostCall, RunValue
 from penglai.machine import HostPort
 from penglai.monitor.invariants import check
+from penglai.monitor.registry import SecureShm
 
 EXIT_WITH_A0 = call(99)
 MINUS_ONE = (1 << 64) - 1
@@ -109,3 +113,65 @@ def test_it_can_be_neither_unmapped_nor_passed_nor_split(raw: RawHost, port: Hos
         "li t0, 4096\nadd a2, s0, t0\n" + call(92, "mv a0, s0", 2 * PAGE_SIZE),
     ):
         assert run(raw, port, shared + text) == MINUS_ONE
+
+
+class Guarded:
+    """Part of a dictionary or set that nobody may touch without the lock."""
+
+    lock: threading.Lock
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("add", "discard", "get", "pop"):
+            assert object.__getattribute__(self, "lock").locked(), name
+        return object.__getattribute__(self, name)
+
+    def __bool__(self) -> bool:
+        assert self.lock.locked()
+        return len(self) > 0  # type: ignore[arg-type]
+
+
+class GuardedSet(Guarded, set[int]):
+    pass
+
+
+class GuardedTable(Guarded, dict[int, SecureShm]):
+    def __getitem__(self, key: int) -> SecureShm:
+        assert self.lock.locked()
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        assert self.lock.locked()
+        return super().__contains__(key)
+
+    def __setitem__(self, key: int, shared: SecureShm) -> None:
+        assert self.lock.locked()
+        shared.attached = GuardedSet(shared.attached)
+        shared.attached.lock = self.lock
+        super().__setitem__(key, shared)
+
+
+def test_who_is_attached_is_looked_at_and_changed_under_the_registrys_lock(raw: RawHost, port: HostPort):
+    """On every way: two enclaves that let go at once would both be the last one, or neither."""
+    registry = raw.monitor.platform.registry
+    before = raw.snapshot()
+    plain, guarded = registry.shared, GuardedTable()
+    guarded.lock = registry.lock
+    registry.shared = guarded
+    programs = [
+        GET + EXTEND + STAT + ATTACH + ATTACH + DETACH + ATTACH + YIELD + EXIT,
+        GET + ATTACH + YIELD + DETACH + EXIT,
+        ATTACH + DESTROY + YIELD + EXIT,
+    ]
+    eids = [raw.make(text) for text in programs]
+    for eid in eids:
+        raw.start(eid)
+        assert raw.enter(eid, port) == (0, RunValue.YIELD)
+    assert raw.call(HostCall.DESTROY, eids[0]).error == 0
+    for eid in eids[1:]:
+        assert raw.enter(eid, port) == (0, RunValue.ENDED)
+    last = raw.make(GET + ATTACH + DESTROY + DETACH + EXIT)
+    raw.start(last)
+    assert raw.enter(last, port) == (0, RunValue.ENDED)
+    assert not len(guarded)
+    registry.shared = plain
+    assert raw.snapshot() == before

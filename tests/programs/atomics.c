@@ -9,7 +9,9 @@ static void add_reserved(unsigned long *to, unsigned long amount)
     unsigned long old, failed;
     do {
         __asm__ volatile("lr.d %0, (%2)\n\tadd %0, %0, %3\n\tsc.d %1, %0, (%2)"
-                         : "=&r"(old), "=&r"(failed) : "r"(to), "r"(amount) : "memory");
+                         : "=&r"(old), "=&r"(failed)
+                         : "r"(to), "r"(amount)
+                         : "memory");
     } while (failed);
 }
 

@@ -17,7 +17,10 @@ int EAPP_ENTRY main(void)
         hash = (hash ^ flags) * 0x100000001b3UL;
     }
     for (int i = 0; i < 32; i++) {
-        union { double number; unsigned long bits; } value = {lane[i]};
+        union {
+            double number;
+            unsigned long bits;
+        } value = {lane[i]};
         hash = (hash ^ value.bits) * 0x100000001b3UL;
     }
     EAPP_RETURN(hash);

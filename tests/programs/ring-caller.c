@@ -10,7 +10,8 @@ int EAPP_ENTRY main(void)
     volatile unsigned long *pages = args[14] ? (void *)args[13] : eapp_mmap(0, size);
     unsigned long handle = acquire_enclave(name), total = 0;
     for (unsigned long round = 0; round < ROUNDS; round++) {
-        struct call_enclave_arg_t call = {.req_arg = 7 << 8, .req_vaddr = (unsigned long)pages, .req_size = size};
+        struct call_enclave_arg_t call = {
+            .req_arg = 7 << 8, .req_vaddr = (unsigned long)pages, .req_size = size};
         unsigned long result;
         while ((result = call_enclave(handle, &call)) == -2UL)
             EAPP_YIELD();

@@ -96,12 +96,14 @@ SCRIPTS = {
 }
 
 
+@pytest.mark.source("lua5.4")
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_lua_runs_scripts(name: str):
     script, expected = SCRIPTS[name]
     assert run(lua(script)) == (0, expected)
 
 
+@pytest.mark.source("lua5.4")
 def test_lua_tells_of_errors_and_ends_with_one():
     value, text = run(lua("error('on purpose')"))
     assert value == 1
@@ -109,10 +111,12 @@ def test_lua_tells_of_errors_and_ends_with_one():
     assert "stack traceback" in text
 
 
+@pytest.mark.source("lua5.4")
 def test_the_value_that_a_script_exits_with_is_the_hosts():
     assert run(lua("io.write('no newline') os.exit(42)")) == (42, "no newline")
 
 
+@pytest.mark.source("zlib")
 def test_zlibs_own_test_of_every_path_of_inflate():
     tree = debian_source("zlib")
     parts = [path for path in sorted(tree.glob("*.c")) if not path.name.startswith("gz")]
@@ -122,6 +126,7 @@ def test_zlibs_own_test_of_every_path_of_inflate():
     assert "contiguous and wrap around window" in text
 
 
+@pytest.mark.source("zlib")
 def test_zlib_packs_and_unpacks_as_python_does():
     tree = debian_source("zlib")
     parts = [path for path in sorted(tree.glob("*.c")) if not path.name.startswith("gz")]

@@ -237,7 +237,7 @@ class TestMemory:
         map = mremap(map, 5 * 4096, 40 * 4096, MREMAP_MAYMOVE);
         if (map == MAP_FAILED || map[8192] != 3 || map[39 * 4096]) return 5;
         if (mremap(map, 40 * 4096, 4096, 0) != map || munmap(map, 4096)) return 6;
-        if (!munmap(map, 4096) || errno != EINVAL) return 7;
+        if (munmap(map, 4096) || !munmap(map + 1, 4096) || errno != EINVAL) return 7;
         if (mmap(NULL, 0, both, flags, -1, 0) != MAP_FAILED || errno != EINVAL) return 8;
         if (mmap(NULL, 4096, both | PROT_EXEC, flags, -1, 0) != MAP_FAILED || errno != EACCES) return 9;
         if (mmap(NULL, 4096, both, MAP_PRIVATE, 0, 0) != MAP_FAILED || errno != ENODEV) return 10;

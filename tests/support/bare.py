@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 from elftools.elf.elffile import ELFFile
 
 from penglai.abi.riscv import PAGE_SIZE, PTE_PPN_SHIFT, Pte
-from penglai.machine import Board, Context, make_satp
+from penglai.machine import NEVER, Board, Context, Trap, make_satp
+from penglai.machine.engine import Native
 from penglai.toolchain.compiler import compile_c
 
 R, W, X, U = Pte.R, Pte.W, Pte.X, Pte.U
@@ -21,6 +22,21 @@ DATA = 0x10000
 READ_ONLY = 0x11000
 """The page behind it."""
 UNMAPPED = 0x7777000
+
+
+ENGINES = ["unicorn", *([] if Native.obstacle() else ["native"])]
+LONG_NS = 2_000_000_000
+
+
+def run(board: Board, context: Context, blocks: int, ns: int = LONG_NS) -> Trap:
+    """Run on the first hart for about so many blocks at most; so many ns on an engine that counts none."""
+    hart = board.harts[0]
+    if board.engine.name == "unicorn":
+        return hart.run(context, blocks=blocks)
+    hart.deadline = board.clock.now() + ns
+    trap = hart.run(context)
+    hart.deadline = NEVER
+    return trap
 
 
 @functools.cache
@@ -78,6 +94,11 @@ class AddressSpace:
         for name, value in registers.items():
             context.x[int(name[1:])] = value % (1 << 64)
         return context
+
+
+def registers(context: Context) -> bytes:
+    """All that a program sees of a context."""
+    return bytes(context)[: Context.satp.offset]
 
 
 def load(board: Board, text: str | bytes, **registers: int) -> tuple[AddressSpace, Context]:

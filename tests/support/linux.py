@@ -2,26 +2,25 @@
 
 import functools
 import hashlib
-import os
 import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 import penglai
-from penglai.abi.errors import ToolchainError
 from penglai.guest.boot import Boot
 from penglai.guest.image.build import build_kernel, make_image
 from penglai.guest.image.current import Image
 from penglai.guest.image.module import build_module
+from penglai.guest.image.work import Tell
 from penglai.guest.linux import Guest
 from penglai.guest.sharing import Share
-from penglai.machine.system import End, Outcome
-from penglai.sdk.hostbuild import build_host
-from penglai.toolchain.cache import cache_dir
+from penglai.sdk.build import ENCLAVE
+from penglai.sdk.cross import kit_key
+from penglai.sdk.hostbuild import HOST, build_host
+from penglai.toolchain.places import cache_dir
+from penglai.virt.system import End, Outcome
 from tests.support.waiting import PATIENCE
 
 PROGRAMS = Path(__file__).parents[1] / "guest" / "programs"
@@ -83,8 +82,16 @@ class Ran:
 
 @functools.cache
 def image(variant: str = "") -> Image:
-    """The image of all that is shipped, built once."""
+    """The image of all that is shipped."""
     return make_image(variant=variant)
+
+
+def prepare(variant: str, tell: Tell) -> None:
+    """Build the image, and for the kernel of every day the tests' own modules.  Raises ToolchainError."""
+    make_image(variant=variant, tell=tell)
+    if not variant:
+        for kbuild in PROGRAMS.glob("*/Kbuild"):
+            kernel_module(kbuild.parent.name)
 
 
 @functools.cache
@@ -92,6 +99,7 @@ def host_program(*names: str) -> Path:
     """A C program of tests/guest/programs for Linux; the first name is the program's."""
     sources = [PROGRAMS / f"{name}.c" for name in names]
     inputs = b"".join(path.read_bytes() for path in [*sources, PROGRAMS / "device.h"])
+    inputs += kit_key(HOST).encode()
     target = cache_dir() / "tests" / f"{names[0]}-{hashlib.sha256(inputs).hexdigest()[:24]}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -103,16 +111,17 @@ def host_program(*names: str) -> Path:
 def enclave_program(name: str) -> Path:
     """An enclave of tests/guest/programs."""
     source = PROGRAMS / f"{name}.c"
-    target = cache_dir() / "tests" / f"{name}-{hashlib.sha256(source.read_bytes()).hexdigest()[:24]}"
+    inputs = source.read_bytes() + kit_key(ENCLAVE).encode()
+    target = cache_dir() / "tests" / f"{name}-{hashlib.sha256(inputs).hexdigest()[:24]}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         penglai.build(source, target)
     return target
 
 
-def kernel_module(directory: str, variant: str = "") -> Path:
+def kernel_module(directory: str) -> Path:
     """A kernel module of tests/guest/programs."""
-    return build_module(build_kernel(variant), PROGRAMS / directory, directory)
+    return build_module(build_kernel(), PROGRAMS / directory, directory)
 
 
 def boot(
@@ -137,31 +146,21 @@ def run(
     memory: str = "256M",
     variant: str = "",
     append: str = "",
-    patience: float = PATIENCE * 2,
     shares: Sequence[Share] = (),
+    profile: str = "native",
 ) -> Ran:
-    """Boot, run shell commands behind install.sh, and switch off; give up after so many seconds."""
+    """Boot, run shell commands behind install.sh, and switch off."""
     script = f"sh install.sh || exit 99\n{commands}"
     console = Recorder()
     software = boot(script, files, variant=variant, append=append).software()
-    with Guest(software, console, memory, harts, shares=shares) as guest:
+    with Guest(software, console, memory, harts, shares=shares, profile=profile) as guest:
         guest.start()
         try:
-            outcome = guest.wait(patience)
+            outcome = guest.wait(PATIENCE)
         except TimeoutError:
             raise AssertionError(f"it hangs:\n{console.text}") from None
     assert outcome.end is End.STATUS, (outcome, console.text)
     return Ran(outcome.status, console.text)
-
-
-@functools.cache
-def obstacle() -> str:
-    """Why Linux cannot be built here; empty if it can.  The first time, builds it."""
-    try:
-        image()
-    except ToolchainError as error:
-        return str(error)
-    return ""
 
 
 def check_kernel(ran: Ran, *, leaks: bool = False) -> str:
@@ -176,16 +175,6 @@ def check_kernel(ran: Ran, *, leaks: bool = False) -> str:
     return output
 
 
-def require() -> None:
-    """For a test that boots Linux: skips it where Linux cannot be built, which in CI is a failure."""
-    reason = obstacle()
-    if not reason:
-        return
-    if os.environ.get("CI"):
-        pytest.fail(f"Linux has to be built in CI: {reason}", pytrace=False)
-    pytest.skip(f"Linux cannot be built here: {reason}")
-
-
 __all__ = [
     "LEAKS",
     "LOG",
@@ -197,6 +186,5 @@ __all__ = [
     "enclave_program",
     "host_program",
     "image",
-    "require",
     "run",
 ]

@@ -36,7 +36,7 @@ class Person:
             start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - one call
         )
-        self.screen = pexpect.fdpexpect.fdspawn(self.keyboard, timeout=PATIENCE / 2, encoding="utf-8")
+        self.screen = pexpect.fdpexpect.fdspawn(self.keyboard, timeout=PATIENCE, encoding="utf-8")
 
     def reads(self, *texts: str) -> str:
         """Wait for texts, one after the other; what was there before the last."""

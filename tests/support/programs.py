@@ -5,14 +5,12 @@ import hashlib
 from pathlib import Path
 
 import penglai
-from penglai.toolchain.cache import cache_dir
+from penglai.guest.image.work import locked
+from penglai.sdk.build import ENCLAVE
+from penglai.sdk.cross import kit_key
+from penglai.toolchain.places import cache_dir
 
 PROGRAMS = Path(__file__).parents[1] / "programs"
-
-
-def _parts(sdk: Path) -> list[Path]:
-    """Whatever decides what a program is compiled to."""
-    return [sdk / "build.py", *sorted(sdk.glob("include/*")), *sorted(sdk.glob("lib/*"))]
 
 
 def compiled(source: str, *flags: str) -> Path:
@@ -28,17 +26,17 @@ def compiled_sources(texts: dict[str, str], files: list[Path], *flags: str) -> P
 
 @functools.cache
 def _compiled(texts: tuple[tuple[str, str], ...], files: tuple[Path, ...], flags: tuple[str, ...]) -> Path:
-    sdk = Path(penglai.__file__).parent / "sdk"
-    inputs = b"".join(path.read_bytes() for path in (*_parts(sdk), *files))
-    key = hashlib.sha256(repr((texts, flags)).encode() + inputs).hexdigest()[:24]
+    inputs = b"".join(path.read_bytes() for path in files)
+    key = hashlib.sha256(repr((texts, flags, kit_key(ENCLAVE))).encode() + inputs).hexdigest()[:24]
     directory = cache_dir() / "tests" / key
     target = directory / "program"
-    if not target.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in texts:
-            (directory / name).write_text(text)
-        own = [directory / name for name, _ in texts if name.endswith(".c")]
-        penglai.build([*own, *files], target, flags)
+    with locked(directory.with_suffix(".lock")):  # several processes may want it first
+        if not target.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            for name, text in texts:
+                (directory / name).write_text(text)
+            own = [directory / name for name, _ in texts if name.endswith(".c")]
+            penglai.build([*own, *files], target, flags)
     return target
 
 

@@ -1,6 +1,7 @@
 """A host without a driver: it makes SBI calls with whatever parameters it likes."""
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -20,7 +21,9 @@ from penglai.abi.sbi import (
 from penglai.abi.state import State
 from penglai.machine import Board, HostPort
 from penglai.monitor import Monitor
+from penglai.monitor.calls import NATIVE
 from penglai.monitor.invariants import check
+from penglai.monitor.platform import Profile
 from tests.support.bare import assemble
 
 RX, RW = Pte.R | Pte.X, Pte.R | Pte.W
@@ -78,7 +81,7 @@ class ImageSpec:
     """Overrides: virtual address -> bits of a leaf PTE that maps a good page."""
 
 
-def program(text: str, **extra: object) -> ImageSpec:
+def program(text: str, assemble: Callable[[str], bytes] = assemble, **extra: object) -> ImageSpec:
     """An image of one page of code."""
     return ImageSpec({layout.TEXT_BASE: (RX, assemble(text))}, **extra)  # type: ignore[arg-type]
 
@@ -86,9 +89,10 @@ def program(text: str, **extra: object) -> ImageSpec:
 class RawHost:
     """A board, its monitor, and one host thread.  Memory below 4 MiB is for parameters and images."""
 
-    def __init__(self, board: Board, chunks: int = 2) -> None:
+    def __init__(self, board: Board, chunks: int = 2, profile: Profile = NATIVE) -> None:
         self.board = board
-        self.monitor = Monitor(board)
+        self.assemble: Callable[[str], bytes] = getattr(board.engine, "assemble", assemble)
+        self.monitor = Monitor(board, profile)
         self.memory = board.host_memory()
         self.port = board.host_port()
         self._page = count(RAM_BASE + PAGE_SIZE, PAGE_SIZE)
@@ -176,7 +180,7 @@ class RawHost:
 
     def create(self, spec: ImageSpec | str, **fields: object) -> SbiResult:
         """CREATE; the value is the eid."""
-        image = program(spec) if isinstance(spec, str) else spec
+        image = program(spec, self.assemble) if isinstance(spec, str) else spec
         paddr, size = self.stage(image)
         return self.call(HostCall.CREATE, self.param(paddr, size, **{"entry": image.entry, **fields}))
 
@@ -186,18 +190,19 @@ class RawHost:
         assert result.error == 0, result
         return result.value
 
-    def make_server(self, name: str, spec: ImageSpec | str) -> int:
-        """The eid of a new server, which must not be refused."""
-        image = program(spec) if isinstance(spec, str) else spec
+    def make_server(self, name: str, spec: ImageSpec | str, **fields: object) -> int:
+        """The eid of a new server, which must not be refused; fields of its create_param override."""
+        image = program(spec, self.assemble) if isinstance(spec, str) else spec
         paddr, size = self.stage(image)
-        param = self.param(paddr, size, name=name.encode(), type=EnclaveType.SERVER, entry=image.entry)
+        given = {"name": name.encode(), "type": EnclaveType.SERVER, "entry": image.entry, **fields}
+        param = self.param(paddr, size, **given)
         result = self.call(HostCall.CREATE_SERVER, param)
         assert result.error == 0, result
         return result.value
 
     def make_shadow(self, spec: ImageSpec | str, name: str = "shadow") -> int:
         """The eid of a new shadow, which must not be refused."""
-        image = replace(program(spec) if isinstance(spec, str) else spec, stack_pages=0)
+        image = replace(program(spec, self.assemble) if isinstance(spec, str) else spec, stack_pages=0)
         paddr, size = self.stage(image)
         param = self.param(paddr, size, name=name.encode(), type=EnclaveType.SHADOW, entry=image.entry)
         result = self.call(HostCall.CREATE_SHADOW, param)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
 from penglai.machine import HostMemory, PhysicalMemory
-from penglai.machine.devices.virtio import Dma, Function, VirtioDevice
+from penglai.virt.devices.virtio import Dma, Function, VirtioDevice
 
 QUEUE_SIZE = 8
 NEXT, WRITE = 1, 2

@@ -1,10 +1,18 @@
 """Enclave to monitor: U-mode ecall, a6 = EXTENSION, a7 = function, a0.. = arguments; result in a0."""
 
 import ctypes
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 EXTENSION = 0x100101
 """Value of a6 in every Penglai call of an enclave."""
+
+IOCTL = 29
+"""a7 of the one ecall with another a6 that Penglai-TVM answers, with 0: its C library asks so for a
+terminal."""
+
+OURS = 0x69_616C_676E_6570
+"""In an argument that Penglai-TVM ignores: the enclave knows this monitor, and means more by the call than
+there. "penglai" in ASCII: nothing that a program of Penglai-TVM's leaves in a register by chance."""
 
 
 class EnclaveCall(IntEnum):
@@ -30,6 +38,36 @@ class EnclaveCall(IntEnum):
     """Not of Penglai-TVM: the handler has served the ecall; a0 = its result."""
     CLOCK = 3
     """Not of Penglai-TVM: the time of day in ns since 1970, as the machine's own clock has it."""
+    ACQUIRE_MEASURED = 4
+    """Not of Penglai-TVM: as ACQUIRE_SERVER, if a1 points at the server's measurement, 32 bytes."""
+    HANDLER_WHERE = 5
+    """Not of Penglai-TVM: in a handler, a0 to a4 = pc, a6, a7 where the enclave was; cause and tval."""
+    HANDLER_GO = 6
+    """Not of Penglai-TVM: the enclave goes on with the registers at a0: pc, x1 to x31.  Ends a handler."""
+    SET_EVENTS = 7
+    """Not of Penglai-TVM: a0 = address of the handler of events, a1 = which (Event), 0 for none."""
+
+
+class Event(IntFlag):
+    """a1 of SET_EVENTS: what goes to the handler."""
+
+    FAULTS = 1
+    TURNS = 2
+    """The enclave's turn on its hart is over: when it gets the next one, the handler has it."""
+
+
+PRIVATE = frozenset(
+    (
+        EnclaveCall.SET_HANDLER,
+        EnclaveCall.HANDLER_RETURN,
+        EnclaveCall.CLOCK,
+        EnclaveCall.ACQUIRE_MEASURED,
+        EnclaveCall.HANDLER_WHERE,
+        EnclaveCall.HANDLER_GO,
+        EnclaveCall.SET_EVENTS,
+    )
+)
+"""Calls that are ours alone."""
 
 
 class Ocall(IntEnum):
@@ -69,8 +107,16 @@ class CallArg(ctypes.LittleEndianStructure):
     )
 
 
+TVM_SECTOR_SIZE = 4096
+"""Bytes of a sector of READ_SECTOR and WRITE_SECTOR: one is at the start of the shared memory that the host
+has named for them."""
+
 SECTOR_SIZE = 512
-"""Bytes of a sector, which READ_SECTOR and WRITE_SECTOR carry at the start of the kernel buffer."""
+"""The same with OURS in a2: then it is at the start of the kernel buffer.  Both count from the same
+beginning."""
+
+IN_BUFFER = 1
+"""Second argument, as the host gets it, of an ocall for a sector at the start of the kernel buffer."""
 
 RESULT_ERROR = 0xFFFF_FFFF_FFFF_FFFF
 """-1: the call was refused."""

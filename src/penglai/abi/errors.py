@@ -25,7 +25,11 @@ class ErrorCode(IntEnum):
 class PenglaiError(Exception):
     """Base of every error of the package."""
 
+    __module__ = "penglai"  # where its users find it
     code: ErrorCode = ErrorCode.GENERIC
+
+    def __init_subclass__(cls) -> None:
+        cls.__module__ = PenglaiError.__module__
 
 
 class StateError(PenglaiError, RuntimeError):

@@ -42,6 +42,8 @@ class HostCall(IntEnum):
     """Not of Penglai-TVM, and not the monitor's: what came of an enclave that runs elsewhere.
 
     value: eid << EVENT_SHIFT | RunValue, or 0 if nothing has come."""
+    LIMIT = 3
+    """Not of Penglai-TVM: eid, or 0 for all that are made from now on; kind, as abi.limits.Limit; value."""
 
 
 EVENT_SHIFT = 8
@@ -87,6 +89,18 @@ class SbiResult(NamedTuple):
     value: int
 
 
+class Mailbox(ctypes.LittleEndianStructure):
+    """40 bytes of CreateParam and ShadowRunParam: where the monitor writes what has happened."""
+
+    _fields_ = (
+        ("ocall_id_pa", ctypes.c_uint64),
+        ("ocall_arg0_pa", ctypes.c_uint64),
+        ("ocall_arg1_pa", ctypes.c_uint64),
+        ("syscall_pa", ctypes.c_uint64),
+        ("retval_pa", ctypes.c_uint64),
+    )
+
+
 class CreateParam(ctypes.LittleEndianStructure):
     """Argument of CREATE, 136 bytes.  Fields that end in _pa name u64 words of the host's memory that
     the monitor writes (eid_pa: a u32)."""
@@ -103,11 +117,7 @@ class CreateParam(ctypes.LittleEndianStructure):
         ("kbuffer_size", ctypes.c_uint64),
         ("shm_paddr", ctypes.c_uint64),
         ("shm_size", ctypes.c_uint64),
-        ("ocall_id_pa", ctypes.c_uint64),
-        ("ocall_arg0_pa", ctypes.c_uint64),
-        ("ocall_arg1_pa", ctypes.c_uint64),
-        ("syscall_pa", ctypes.c_uint64),
-        ("retval_pa", ctypes.c_uint64),
+        *Mailbox._fields_,
     )
 
 
@@ -132,11 +142,7 @@ class ShadowRunParam(ctypes.LittleEndianStructure):
         ("shm_size", ctypes.c_uint64),
         ("relay_pa", ctypes.c_uint64),
         ("relay_size", ctypes.c_uint64),
-        ("ocall_id_pa", ctypes.c_uint64),
-        ("ocall_arg0_pa", ctypes.c_uint64),
-        ("ocall_arg1_pa", ctypes.c_uint64),
-        ("syscall_pa", ctypes.c_uint64),
-        ("retval_pa", ctypes.c_uint64),
+        *Mailbox._fields_,
         ("name", ctypes.c_char * NAME_BYTES),
     )
 

@@ -8,7 +8,8 @@ Plain integers: about 6 ms for a page of 4096 bytes, so 0.2 s for a small enclav
 import numpy as np
 from numpy.typing import NDArray
 
-from penglai.attestation.measure import Addresses, ReadPages, feed
+from penglai.attestation.first import feed
+from penglai.attestation.measure import Addresses, ReadPages
 
 BLOCK = 64
 LOW = 0xFFFF_FFFF

@@ -1,18 +1,19 @@
 """Attestation reports: what they say, and whether to believe it (docs/abi.md, section 5)."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Self
 
 from penglai.abi.errors import AttestationError, BadArgumentError
 from penglai.abi.report import HASH_BYTES, PUBLIC_KEY_BYTES, REPORT_BYTES, EnclavePart, ReportLayout
-from penglai.attestation import sm2
+from penglai.attestation import first, sm2
 from penglai.attestation.scheme import Scheme
 
 MAX_NONCE = (1 << 64) - 1
 
 
-def report_hash(measurement: bytes, nonce: int, scheme: str = Scheme.SM3) -> bytes:
-    """The hash in a report: of the measurement and the nonce (u64, little endian); 32 bytes.
+def report_hash(measurement: bytes, nonce: int, scheme: str = Scheme.PENGLAI_2) -> bytes:
+    """The hash in a report: of the scheme, the measurement and the nonce (u64, little endian); 32 bytes.
 
     Raises BadArgumentError for a nonce outside 64 bits or a measurement that has not 32 bytes.
     """
@@ -20,7 +21,7 @@ def report_hash(measurement: bytes, nonce: int, scheme: str = Scheme.SM3) -> byt
         raise BadArgumentError(
             f"a measurement has {HASH_BYTES} bytes ({2 * HASH_BYTES} hex digits), not {len(measurement)}"
         )
-    return Scheme.named(scheme).digest(measurement + nonce_bytes(nonce))
+    return Scheme.named(scheme).report_hash(measurement, nonce_bytes(nonce))
 
 
 def nonce_bytes(nonce: int) -> bytes:
@@ -96,7 +97,7 @@ class Report:
         nonce: int,
         device_key: bytes | None = None,
         monitor_hash: bytes | None = None,
-        scheme: str = Scheme.SM3,
+        scheme: str = Scheme.PENGLAI_2,
     ) -> Self:
         """The report itself if it proves that this enclave runs there.
 
@@ -105,7 +106,8 @@ class Report:
         measurement: the one expected, 32 bytes or their hex digits.  nonce: the one that was sent.
         device_key: the key of the device that is trusted; without it any device is, also one that somebody
         made up.  monitor_hash: the monitor that is trusted; without it any that the device signed.
-        scheme: how the report's firmware hashes, "sm3" or "tvm-legacy".
+        scheme: how the report's firmware hashes: "penglai-2"; "sm3" for the first release, under which two
+        different enclaves can have one measurement; "tvm-legacy".
 
         The message names the first thing that is wrong.  Raises BadArgumentError for an argument that can
         be no measurement, nonce, key or hash.
@@ -128,10 +130,7 @@ class Report:
                 f"wrong nonce: the report has {self.nonce:#x}, not {nonce:#x}; it may be an old one"
             )
         if self.hash != expected:
-            raise AttestationError(
-                f"wrong measurement: the report is not of {_measurement(measurement).hex()} "
-                f"(scheme {scheme}); it is another enclave, or another scheme"
-            )
+            raise AttestationError(_wrong_hash(self, _measurement(measurement), nonce, scheme))
         return self
 
     def __repr__(self) -> str:
@@ -155,13 +154,27 @@ def enclave_statement(monitor_key: bytes, measurement: bytes, nonce: int) -> byt
     return bytes(part)
 
 
+def _wrong_hash(report: Report, measurement: bytes, nonce: int, scheme: str) -> str:
+    """Why a report's hash is not what it should be."""
+    if scheme == Scheme.PENGLAI_2 and report.hash == report_hash(measurement, nonce, Scheme.SM3):
+        return (
+            "old scheme: the report is the first release's (sm3), whose measurement two different enclaves "
+            "can have; let a newer monitor make it, or accept that with the scheme sm3"
+        )
+    if scheme == Scheme.PENGLAI_2 and report.monitor_hash == first.MONITOR:
+        return "old scheme: the first release's monitor made the report; let a newer one make it"
+    return (
+        f"wrong measurement: the report is not of {measurement.hex()} (scheme {scheme}); "
+        "it is another enclave, or another scheme"
+    )
+
+
 def _measurement(value: bytes | str) -> bytes:
     if isinstance(value, bytes):
         return value
-    try:
-        return bytes.fromhex(value)
-    except ValueError:
-        raise BadArgumentError(f"{value!r} is no measurement: it has 64 hex digits") from None
+    if not re.fullmatch("(?:[0-9a-fA-F]{2})*", value):  # bytes.fromhex takes blanks too
+        raise BadArgumentError(f"{value!r} is no measurement: it has 64 hex digits")
+    return bytes.fromhex(value)
 
 
 def _check_length(what: str, value: bytes | None, length: int) -> None:

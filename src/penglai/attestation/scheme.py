@@ -1,4 +1,4 @@
-"""The two ways to hash: the ABI's, and the original firmware's."""
+"""The ways to hash: this monitor's, the first release's, and the original firmware's."""
 
 from enum import StrEnum
 
@@ -7,15 +7,19 @@ from cryptography.hazmat.primitives import hashes
 from numpy.typing import NDArray
 
 from penglai.abi.errors import BadArgumentError
-from penglai.attestation import legacy, measure
+from penglai.abi.measured import REPORT_DOMAIN
+from penglai.abi.sbi import EnclaveType
+from penglai.attestation import first, legacy, measure
 from penglai.attestation.measure import Addresses, ReadPages
 
 
 class Scheme(StrEnum):
     """How measurements and report hashes are made."""
 
-    SM3 = "sm3"
+    PENGLAI_2 = "penglai-2"
     """That of this package's monitor."""
+    SM3 = "sm3"
+    """That of its first release; two different enclaves can have one measurement under it."""
     TVM_LEGACY = "tvm-legacy"
     """That of existing Penglai-TVM firmware."""
 
@@ -27,17 +31,24 @@ class Scheme(StrEnum):
         except ValueError:
             raise BadArgumentError(f"no scheme {name!r}; there are {', '.join(cls)}") from None
 
-    def digest(self, data: bytes) -> bytes:
-        """The hash of data, 32 bytes."""
+    def report_hash(self, measurement: bytes, nonce: bytes) -> bytes:
+        """The hash in a report, 32 bytes."""
         if self is Scheme.TVM_LEGACY:
-            return legacy.digest(data)
+            return legacy.digest(measurement + nonce)
         digest = hashes.Hash(hashes.SM3())
-        digest.update(data)
+        digest.update((REPORT_DOMAIN if self is Scheme.PENGLAI_2 else b"") + measurement + nonce)
         return digest.finalize()
 
     def measure(
-        self, entry: int, addresses: Addresses, permissions: NDArray[np.uint8], read: ReadPages
+        self,
+        kind: EnclaveType,
+        entry: int,
+        addresses: Addresses,
+        permissions: NDArray[np.uint8],
+        read: ReadPages,
     ) -> bytes:
         """The measurement, 32 bytes; arguments as for `penglai.attestation.measure.measure`."""
-        method = legacy.measure if self is Scheme.TVM_LEGACY else measure.measure
+        if self is Scheme.PENGLAI_2:
+            return measure.measure(kind, entry, addresses, permissions, read)
+        method = legacy.measure if self is Scheme.TVM_LEGACY else first.measure
         return method(entry, addresses, permissions, read)

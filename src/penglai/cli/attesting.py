@@ -1,6 +1,8 @@
 """penglai measure, attest, verify."""
 
+import re
 import secrets
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +14,9 @@ from penglai.abi.layout import DEFAULT_STACK_SIZE
 from penglai.abi.report import HASH_BYTES, PUBLIC_KEY_BYTES, REPORT_BYTES
 from penglai.attestation.report import MAX_NONCE, Report
 from penglai.attestation.scheme import Scheme
-from penglai.cli.options import Eapp, Harts, Json, Memory, command, err, fail, out, write_json
+from penglai.cli.numbers import hex_bytes, whole
+from penglai.cli.options import Eapp, Harts, Json, Memory, command, err, fail, out, show, write_json
+from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
 from penglai.embedded import Machine
 from penglai.host.image import Kind
 from penglai.machine.memory import parse_size
@@ -21,23 +25,17 @@ from penglai.offline import measure
 
 def parse_nonce(text: str) -> int:
     """A nonce: decimal, or hexadecimal with 0x."""
-    try:
-        nonce = int(text, 0)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no number; write it like 42 or 0x2a") from None
+    nonce = whole(text)
     if not 0 <= nonce <= MAX_NONCE:
         raise typer.BadParameter(f"{text} does not fit in 64 bits")
     return nonce
 
 
 def hex_digits(size: int) -> Callable[[str], bytes]:
-    """A parser of so many bytes in hexadecimal."""
+    """A parser of this many bytes in hexadecimal."""
 
     def parse(text: str) -> bytes:
-        try:
-            data = bytes.fromhex(text)
-        except ValueError:
-            raise typer.BadParameter(f"{text!r} is not hexadecimal") from None
+        data = hex_bytes(text)
         if len(data) != size:
             raise typer.BadParameter(f"it has {2 * size} hex digits, and this has {2 * len(data)}")
         return data
@@ -45,12 +43,38 @@ def hex_digits(size: int) -> Callable[[str], bytes]:
     return parse
 
 
+def c_name(text: str) -> str:
+    """A name that C takes."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        raise typer.BadParameter(f"{text!r} is no name in C")
+    return text
+
+
+def as_c_array(name: str, data: bytes) -> str:
+    """The definition of an array of bytes."""
+    rows = [data[start : start + 8] for start in range(0, len(data), 8)]
+    lines = ["    " + " ".join(f"{byte:#04x}," for byte in row) for row in rows]
+    return "\n".join([f"static const unsigned char {name}[{len(data)}] = {{", *lines, "};"])
+
+
+STANDARD_INPUT = Path("-")
+
 StackSize = Annotated[str, typer.Option(help="Stack of the enclave.")]
 SchemeOption = Annotated[
-    Scheme, typer.Option(help="How to hash: sm3, or tvm-legacy for reports of existing firmware.")
+    Scheme,
+    typer.Option(
+        help="How to hash: sm3 for reports of the first release, tvm-legacy for those of existing firmware."
+    ),
 ]
 ReportFile = Annotated[
-    Path, typer.Argument(help="A report, 328 bytes.", metavar="REPORT", exists=True, dir_okay=False)
+    Path,
+    typer.Argument(
+        help="A report, 328 bytes; - for standard input.",
+        metavar="REPORT",
+        exists=True,
+        dir_okay=False,
+        allow_dash=True,
+    ),
 ]
 DeviceKey = Annotated[
     bytes | None,
@@ -71,18 +95,30 @@ MonitorHash = Annotated[
 @command
 def measure_image(
     eapp: Eapp,
-    scheme: SchemeOption = Scheme.SM3,
+    arguments: Arguments = None,
+    linux: LinuxProgram = False,
+    root: Root = None,
+    files: Files = None,
+    environment: Environment = None,
+    scheme: SchemeOption = Scheme.PENGLAI_2,
     kind: Annotated[Kind, typer.Option(help="What the enclave will be.")] = Kind.NORMAL,
     stack_size: StackSize = str(DEFAULT_STACK_SIZE),
+    header: Annotated[
+        str | None,
+        typer.Option(help="Print it as a C array of this name instead.", parser=c_name, metavar="NAME"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure an enclave program without running it: what a report of it must say."""
     size = parse_size(stack_size)
-    measurement = measure(eapp, stack_size=size, kind=kind, scheme=scheme).hex()
+    image = Packed(arguments, root, files, environment).image_or(eapp, linux=linux)
+    measurement = measure(image, stack_size=size, kind=kind, scheme=scheme)
     if as_json:
-        write_json({"measurement": measurement, "scheme": scheme, "kind": kind, "stack_size": size})
+        write_json({"measurement": measurement.hex(), "scheme": scheme, "kind": kind, "stack_size": size})
+    elif header is not None:
+        out.out(as_c_array(header, measurement), highlight=False)
     else:
-        out.print(measurement)
+        out.print(measurement.hex())
 
 
 @command
@@ -113,9 +149,9 @@ def attest(
     if as_json:
         write_json({"measurement": measurement.hex(), **_as_dict(report), "report": bytes(report).hex()})
         return
-    _show("measurement", measurement.hex())
+    show(f"{'measurement':13}", measurement.hex())
     for name, value in _as_dict(report).items():
-        _show(name.replace("_", " "), value)
+        show(f"{name.replace('_', ' '):13}", value)
     if output is not None:
         err.print(f"wrote {output}", style="dim")
 
@@ -130,7 +166,7 @@ def verify(
     nonce: Annotated[int, typer.Option(help="The number that was sent.", parser=parse_nonce, metavar="N")],
     device_key: DeviceKey = None,
     monitor_hash: MonitorHash = None,
-    scheme: SchemeOption = Scheme.SM3,
+    scheme: SchemeOption = Scheme.PENGLAI_2,
     as_json: Json = False,
 ) -> None:
     """Check that a report proves what it should.
@@ -150,13 +186,14 @@ def verify(
         if as_json:
             write_json({"valid": False, "reason": str(error)})
         else:
-            out.print("[bold red]invalid[/]: ", end="")
-            out.print(str(error), markup=False)
+            out.print("invalid", style="bold red", end=": ")
+            out.print(str(error))
         raise typer.Exit(1) from None
     if as_json:
         write_json({"valid": True, "reason": None, **_as_dict(report)})
         return
-    out.print(f"[bold green]valid[/]: enclave {measurement.hex()} answered nonce {nonce:#x}")
+    out.print("valid", style="bold green", end=": ")
+    out.print(f"enclave {measurement.hex()} answered nonce {nonce:#x}")
     if device_key is None:
         err.print("any device was accepted; name the one that you trust with --device-key", style="yellow")
 
@@ -164,6 +201,8 @@ def verify(
 def _read(file: Path) -> bytes:
     """The file, or as much of it as shows that it is no report."""
     try:
+        if file == STANDARD_INPUT:
+            return sys.stdin.buffer.read(REPORT_BYTES + 1)
         with file.open("rb") as stream:
             return stream.read(REPORT_BYTES + 1)
     except OSError as error:
@@ -177,10 +216,6 @@ def _as_dict(report: Report) -> dict[str, Any]:
         "monitor_hash": report.monitor_hash.hex(),
         "device_key": report.device_key.hex(),
     }
-
-
-def _show(name: str, value: str) -> None:
-    out.print(f"[bold]{name:13}[/]{value}")
 
 
 def register(app: typer.Typer) -> None:

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
+from penglai.abi.profile import ProfileName
 from penglai.cli.hosting import host
-from penglai.cli.options import Memory, command
+from penglai.cli.numbers import count, seconds
+from penglai.cli.options import Memory, Profile, command
 
 
 @command
@@ -16,11 +18,13 @@ def boot(
         typer.Option(metavar="COMMANDS", help="Run shell commands, and end with their status."),
     ] = None,
     memory: Memory = "256M",
-    harts: Annotated[int, typer.Option(help="One for Linux, the others for enclaves.")] = 2,
+    harts: Annotated[
+        int, typer.Option(help="One for Linux, the others for enclaves.", parser=count(0), metavar="N")
+    ] = 2,
     append: Annotated[str, typer.Option(help="More for the kernel's command line.")] = "",
     add: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Put a file into / as well.  More than one may be."),
+        typer.Option(metavar="FILE", help="Put a file into / as well.  Repeatable."),
     ] = None,
     share: Annotated[
         str | None,
@@ -30,7 +34,11 @@ def boot(
     ] = None,
     kernel: Annotated[Path | None, typer.Option(help="Another Linux Image.")] = None,
     initrd: Annotated[Path | None, typer.Option(help="Another initial ramfs.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Switch off after so many seconds.")] = None,
+    profile: Profile = ProfileName.NATIVE,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Switch off after this many seconds.", parser=seconds, metavar="SECONDS"),
+    ] = None,
 ) -> None:
     """Start the machine with Linux as its host, and give a shell in it; Ctrl-A x leaves.
 
@@ -46,6 +54,7 @@ def boot(
         share=share,
         kernel=kernel,
         initrd=initrd,
+        profile=profile,
         timeout=timeout,
     )
     raise typer.Exit(status)

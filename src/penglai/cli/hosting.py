@@ -3,20 +3,20 @@
 Apart from its command line, so that without options nothing has to be imported to read one.
 """
 
-import importlib
 import os
 import threading
 from pathlib import Path
 
 from penglai.abi.errors import MachineError
+from penglai.abi.timeout import checked_timeout
 from penglai.cli.ending import end_on_signals, err
 from penglai.guest.boot import Boot
 from penglai.guest.image.current import Image
 from penglai.guest.linux import Guest, check_sizes
 from penglai.guest.sharing import Share
 from penglai.guest.terminal import Terminal, is_terminal
-from penglai.machine.store import default_state_dir
-from penglai.machine.system import End, Outcome
+from penglai.toolchain.places import state_dir
+from penglai.virt.system import End, Outcome
 
 SCRIPT = "exec sh /dev/tty"
 """Runs what is typed as a shell script: without prompts, and with the status of its end."""
@@ -32,10 +32,12 @@ def host(
     share: str | None = None,
     kernel: Path | None = None,
     initrd: Path | None = None,
+    profile: str = "native",
     timeout: float | None = None,
 ) -> int:
     """Boot, until Linux ends; the command's status.  Arguments as the options of penglai boot."""
     check_sizes(memory, harts)
+    checked_timeout(timeout)
     shares = [] if share is None else [Share.parse(share)]
     for each in shares:
         each.check()
@@ -51,12 +53,12 @@ def host(
     )
     end_on_signals()
     software = plan.software(_build)
-    state = default_state_dir()
+    state = state_dir()
     while True:
         terminal = Terminal(
             interactive=interactive, take_input=run is None or not os.isatty(0), our_init=plan.ours
         )
-        guest = Guest(software, terminal, memory, harts, state=state, shares=shares)
+        guest = Guest(software, terminal, memory, harts, state=state, shares=shares, profile=profile)
         outcome = _session(guest, terminal, timeout)
         if terminal.failure is not None:
             raise MachineError(f"cannot write the output: {terminal.failure.strerror}")
@@ -74,11 +76,13 @@ def host(
 
 
 def _build() -> Image:
-    """The first image, as penglai image build makes it; what builds it is not imported for nothing."""
+    """The first image, as penglai image build makes it."""
+    from penglai.cli.progress import progress  # noqa: PLC0415 - only if there is no image
+    from penglai.guest.image.build import build_image  # noqa: PLC0415
+
     err.print("there is no image yet; building it takes some minutes, once", style="dim")
-    with importlib.import_module("penglai.cli.progress").progress() as tell:
-        image: Image = importlib.import_module("penglai.guest.image.build").build_image(tell=tell)
-    return image
+    with progress() as tell:
+        return build_image(tell=tell)
 
 
 def _session(guest: Guest, terminal: Terminal, timeout: float | None) -> Outcome:

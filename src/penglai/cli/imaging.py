@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from penglai.abi.errors import ImageError
-from penglai.cli.options import Json, command, end_on_signals, err, fail, out, write_json
+from penglai.cli.options import Json, command, end_on_signals, err, fail, show, write_json
 from penglai.cli.progress import progress
 from penglai.guest.image.build import build_image
 from penglai.guest.image.current import Image, current_image, root
@@ -38,7 +38,7 @@ def build(
 ) -> None:
     """Build the image; what is in the cache is not built again.
 
-    Takes some four minutes the first time, on Debian, and needs no root if the tools are installed.
+    Takes some eight minutes the first time, on Debian, and needs no root if the tools are installed.
     """
     entries = files or _listed() or None
     end_on_signals()
@@ -49,7 +49,7 @@ def build(
 
 @app.command("show")
 @command
-def show(as_json: Json = False) -> None:
+def show_current(as_json: Json = False) -> None:
     """Show the image that was built last, which penglai boot boots."""
     image = current_image()
     if image is None:
@@ -77,11 +77,11 @@ def _show(image: Image, as_json: bool) -> None:
     if as_json:
         write_json({**image._asdict(), "kernel": str(image.kernel), "initrd": str(image.initrd)})
         return
-    out.print(f"[bold]kernel  [/]{image.kernel} ({image.kernel.stat().st_size >> 10} KiB)")
-    out.print(f"[bold]ramfs   [/]{image.initrd} ({image.initrd.stat().st_size >> 10} KiB)")
+    show("kernel  ", f"{image.kernel} ({image.kernel.stat().st_size >> 10} KiB)")
+    show("ramfs   ", f"{image.initrd} ({image.initrd.stat().st_size >> 10} KiB)")
     variant = f", {image.variant}" if image.variant else ""
-    out.print(f"[bold]from    [/]Linux {image.linux}{variant}; BusyBox {image.busybox}")
-    out.print(f"[bold]in /    [/]{' '.join(image.files)}")
+    show("from    ", f"Linux {image.linux}{variant}; BusyBox {image.busybox}")
+    show("in /    ", " ".join(image.files))
 
 
 def register(main: typer.Typer) -> None:

@@ -1,32 +1,47 @@
 """Entry point of the `penglai` command: whatever can wait is imported later."""
 
 import gc
-import importlib
 import logging
 import os
 import sys
 
+from penglai.cli.ending import ended, guarded
+from penglai.cli.streams import Streams
+
 PLAIN_BOOT = ["boot"]
 """A command line that needs no reading: what reads command lines takes some 20 ms to import."""
+
+TOOLS = ("cc", "c++", "ar", "ranlib")
+"""Commands that configure scripts run hundreds of times, and that read their command lines themselves."""
 
 
 def main() -> None:
     """Run the command line."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's others would spin on the harts' cores
     gc.disable()  # importing wakes the collector often, and leaves no garbage; `guarded` enables it
-    _open_streams()
+    streams = Streams()
     logging.basicConfig(format="penglai: %(message)s", level=logging.WARNING)
+    logging.raiseExceptions = False  # the streams keep it
     logging.getLogger("penglai.toolchain").setLevel(logging.INFO)
+    sys.exit(ended(_run, streams))
+
+
+def _run() -> int:
     if sys.argv[1:] == PLAIN_BOOT:
-        host = importlib.import_module("penglai.cli.hosting").host
-        sys.exit(importlib.import_module("penglai.cli.ending").guarded(host))
-    importlib.import_module("penglai.cli.app").app()
+        from penglai.cli.hosting import host
+
+        return guarded(host)
+    if sys.argv[1:2] and sys.argv[1] in TOOLS:
+        return guarded(_become_tool)
+    from penglai.cli.app import app
+
+    app()
+    raise AssertionError("it ends by SystemExit")
 
 
-def _open_streams() -> None:
-    """Standard input and output that were closed lead nowhere, and not to what is opened next."""
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
+def _become_tool() -> int:
+    logging.getLogger("penglai.toolchain").setLevel(logging.WARNING)  # they write what tools write
+    from penglai.sdk.cc import become
+
+    become(sys.argv[1], sys.argv[2:])
+    raise AssertionError("it is another program now")

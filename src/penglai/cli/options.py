@@ -7,15 +7,37 @@ from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
+from penglai.abi.profile import ProfileName
 from penglai.cli.ending import complain, end_on_signals, err, guarded, out
+from penglai.cli.numbers import count
 
-__all__ = ["Eapp", "Harts", "Json", "Memory", "command", "end_on_signals", "err", "fail", "out", "write_json"]
+__all__ = [
+    "Eapp",
+    "Harts",
+    "Json",
+    "Memory",
+    "Profile",
+    "command",
+    "end_on_signals",
+    "err",
+    "fail",
+    "mark",
+    "out",
+    "show",
+    "write_json",
+]
 
 P = ParamSpec("P")
 
 Eapp = Annotated[str, typer.Argument(help="An enclave ELF, or the name of a shipped demo.", metavar="EAPP")]
 Memory = Annotated[str, typer.Option(help="Memory of the machine, such as 256M or 1G.")]
-Harts = Annotated[int, typer.Option(help="Harts of the machine: how many enclaves run at once.")]
+Harts = Annotated[
+    int,
+    typer.Option(help="Harts of the machine: how many enclaves run at once.", parser=count(0), metavar="N"),
+]
+Profile = Annotated[
+    ProfileName, typer.Option(help="How the machine behaves: native, or tvm, as Penglai-TVM's own does.")
+]
 Stats = Annotated[
     bool, typer.Option("--stats", help="Say afterwards what each enclave has used, on standard error.")
 ]
@@ -35,6 +57,17 @@ def command(body: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(status)
 
     return wrapped
+
+
+def mark(well: bool) -> None:
+    """Begin a line that says whether something is as it should be."""
+    out.print("✓" if well else "✗", style="green" if well else "red", end=" ")
+
+
+def show(label: str, value: str) -> None:
+    """One line of what is found out, with its label."""
+    out.print(label, style="bold", end="")
+    out.print(value)
 
 
 def write_json(value: object) -> None:

@@ -1,54 +1,90 @@
 """penglai run: one enclave, its output as it comes, its end."""
 
-import os
+import contextlib
+import itertools
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from penglai.abi.errors import WaitTimeoutError
-from penglai.abi.layout import DEFAULT_STACK_SIZE
-from penglai.cli.options import Eapp, Harts, Json, Memory, Stats, command, err, fail, write_json
+from penglai.abi.errors import PenglaiError, WaitTimeoutError
+from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
+from penglai.abi.profile import ProfileName
+from penglai.cli.numbers import count, seconds
+from penglai.cli.options import Eapp, Harts, Json, Memory, Profile, Stats, command, err, fail, write_json
+from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
+from penglai.cli.supplying import Supplies, supply
+from penglai.driver.shared import SharedMemory
 from penglai.driver.task import Info, Reason, Result
 from penglai.embedded import Machine
 from penglai.host.enclave import Enclave, Run
 from penglai.machine.memory import parse_size
 
+MAX_NAME = NAME_BYTES - 1
+
 
 class Stdout:
-    """Writes an enclave's output to standard output as it comes; nobody reads it any more: destroys it."""
+    """Writes an enclave's output to standard output as it comes; destroys it when that cannot be done."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
     def __call__(self, eid: int, text: bytes) -> None:
-        """Write the text of an enclave."""
+        """Write the text of an enclave.  How the command ends says why it was not written."""
         try:
             sys.stdout.buffer.write(text)
             sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self._machine.enclave(eid).destroy()
+        except OSError:
+            with contextlib.suppress(PenglaiError):  # it has ended meanwhile
+                self._machine.enclave(eid).destroy()
 
 
 @command
 def run(
     eapp: Eapp,
+    arguments: Arguments = None,
+    linux: LinuxProgram = False,
+    root: Root = None,
+    files: Files = None,
+    environment: Environment = None,
     memory: Memory = "256M",
     harts: Harts = 2,
     stack_size: Annotated[str, typer.Option(help="Stack of the enclave.")] = str(DEFAULT_STACK_SIZE),
     server: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=EAPP", help="Create a server that it can call by this name.  More than one may be."
-        ),
+        typer.Option(metavar="NAME=EAPP", help="Create a server that it can call by this name.  Repeatable."),
     ] = None,
     instances: Annotated[
-        int | None, typer.Option(min=1, help="Make a shadow of it, and run so many instances at once.")
+        int | None,
+        typer.Option(
+            help="Make it a shadow, and run this many instances at once.", parser=count(1), metavar="N"
+        ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Destroy it after so many seconds.")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(help="Destroy it after this many seconds.", parser=seconds, metavar="SECONDS"),
+    ] = None,
+    shm: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Shared memory for it and its servers, such as 64K.")
+    ] = None,
+    relay: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Relay pages with what is in the file.  Named again: those for when it has returned them.",
+        ),
+    ] = None,
+    disk: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep sectors in this file.  Servers see them in their shared memory (without --shm: 128K).",
+        ),
+    ] = None,
+    profile: Profile = ProfileName.NATIVE,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
@@ -57,19 +93,24 @@ def run(
 ) -> None:
     """Run an enclave to its end, with its output on standard output.
 
-    The exit status is 0 if it ended by itself, 1 if it faulted or the time was over.
+    The exit status is 0 if it ended by itself, 1 if it faulted or the time was over; that of a Linux
+    program is the program's own.
     """
+    image = Packed(arguments, root, files, environment).image_or(eapp, linux=linux)
     servers = [split_server(text) for text in server or []]
-    with Machine(memory, harts) as machine:
+    with Machine(memory, harts, profile=profile) as machine:
         written: dict[int, bytes] = {}
         machine.on_output = Stdout(machine)
         if as_json:
             machine.on_output = lambda eid, text: written.update({eid: written.get(eid, b"") + text})
-        made = make_servers(machine, servers, stack_size)
+        supplies = supply(machine, shm, relay or [], disk)
+        made = make_servers(machine, servers, stack_size, supplies.servers)
         kind = "normal" if instances is None else "shadow"
-        enclave = machine.create(eapp, kind=kind, stack_size=parse_size(stack_size))
-        runs = [enclave.start() for _ in range(instances or 1)]
-        outcomes = [wait_for_end(run, eapp, timeout) for run in runs]
+        name = Path(eapp).name[:MAX_NAME] if linux else ""
+        size = parse_size(stack_size)
+        enclave = machine.create(image, name=name, kind=kind, stack_size=size, shm=supplies.client)
+        runs = [enclave.start(relay=supplies.pages(0)) for _ in range(instances or 1)]
+        outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
         if as_json:
             rows = [
                 _as_dict(run.eid, *outcome, written.get(run.eid, b""))
@@ -77,10 +118,10 @@ def run(
             ]
             write_json(rows if instances else rows[0])
         if stats:
-            show_stats([*(run.enclave for run in runs), *made])
+            show_stats(machine, [*(run.enclave for run in runs), *made])
     for run, (result, _) in zip(runs, outcomes, strict=True):
-        _tell(run.eid, eapp, result, quiet=as_json)
-    if exit_value:
+        _tell(run.eid, eapp, result, quiet=as_json or linux)
+    if exit_value or linux:
         raise typer.Exit((outcomes[-1][0].value or 0) & 0xFF)
 
 
@@ -92,18 +133,24 @@ def split_server(text: str) -> tuple[str, str]:
     return name, image
 
 
-def make_servers(machine: Machine, servers: list[tuple[str, str]], stack_size: str) -> list[Enclave]:
+def make_servers(
+    machine: Machine, servers: list[tuple[str, str]], stack_size: str, shm: SharedMemory | None = None
+) -> list[Enclave]:
     """A server of each name and image."""
     size = parse_size(stack_size)
-    return [machine.create(image, name=name, kind="server", stack_size=size) for name, image in servers]
+    return [
+        machine.create(image, name=name, kind="server", stack_size=size, shm=shm) for name, image in servers
+    ]
 
 
-def wait_for_end(run: Run, eapp: str, timeout: float | None) -> tuple[Result, Info]:
-    """The end of a run, or of the enclave's time; relay pages are never supplied."""
+def wait_for_end(run: Run, eapp: str, timeout: float | None, supplies: Supplies) -> tuple[Result, Info]:
+    """The end of a run, or of the enclave's time."""
     try:
-        result = run.wait(timeout)
-        while result.reason is Reason.RELAY:
-            result = run.enclave.run(timeout, rerun=True)
+        result = run.result(timeout)
+        for number in itertools.count(1):
+            if result.reason is not Reason.RELAY:
+                break
+            result = run.enclave.continue_with(supplies.pages(number)).result(timeout)
     except WaitTimeoutError:
         run.enclave.destroy()
         fail(f"{eapp} was destroyed: it was still alive after {timeout} seconds")
@@ -137,8 +184,8 @@ def _as_dict(eid: int, result: Result, info: Info, output: bytes) -> dict[str, A
     }
 
 
-def show_stats(enclaves: Iterable[Enclave]) -> None:
-    """A table on standard error of what enclaves have used; servers run in their callers' time."""
+def show_stats(machine: Machine, enclaves: Iterable[Enclave]) -> None:
+    """On standard error: what enclaves have used (servers use their callers' time), and the engine."""
     from rich.table import Table  # noqa: PLC0415 - late, for a quick start
 
     table = Table("enclave", box=None, pad_edge=False)
@@ -150,6 +197,8 @@ def show_stats(enclaves: Iterable[Enclave]) -> None:
         time = "" if enclave.kind == "server" else f"{info.run_time / 1e6:.1f} ms"
         table.add_row(f"{enclave.eid} {enclave.name}", time, *map(str, counts))
     err.print(table)
+    if counted := machine.engine_counts:
+        err.print(", ".join(f"{name} {count}" for name, count in counted.items()))
 
 
 def register(app: typer.Typer) -> None:

@@ -8,7 +8,8 @@ import typer
 
 from penglai.abi.errors import NoSuchEnclaveError
 from penglai.abi.state import State
-from penglai.cli.options import Eapp, Harts, Json, Memory, command, fail, out, write_json
+from penglai.cli.numbers import watched_seconds
+from penglai.cli.options import Eapp, Harts, Json, Memory, command, fail, mark, out, write_json
 from penglai.driver.task import Reason
 from penglai.embedded import Machine
 from penglai.host.enclave import Enclave
@@ -47,8 +48,8 @@ class Tutorial:
         run = enclave.start()
         took = time.perf_counter_ns() - started
         ran = self.watch()
-        if run.done:
-            result = run.wait()
+        if run.done():
+            result = run.result()
             fail(f"the enclave ended by itself ({result.reason}) before it could be stopped; try: loop")
         self.note("run", took, f"ran {_ms(ran)} ms of {self._wait_ms()} ms; {self.lines()}", None, ok=ran > 0)
 
@@ -73,7 +74,7 @@ class Tutorial:
         )
 
         took = self.timed(enclave.destroy)
-        reason = run.wait(RUN_TIMEOUT).reason
+        reason = run.result(RUN_TIMEOUT).reason
         evidence = f"run() returned {reason}; {self._refusal()}"
         self.note("destroy", took, evidence, State.DESTROYED, ok=reason is Reason.DESTROYED)
         return all(step.ok for step in self.steps)
@@ -105,10 +106,12 @@ class Tutorial:
         self.steps.append(step)
         if self.quiet:
             return
-        mark = "[green]✓[/]" if step.ok else "[red]✗[/]"
         timing = f"{step.took_us:6.0f} µs" if took else " " * 9
-        out.print(f"{mark} [bold]{call:8}[/]{timing}  [cyan]{step.state:10}[/]", end="")
-        out.print(f"run time {_ms(info.run_time):>6} ms   {evidence}", markup=False)
+        mark(step.ok)
+        out.print(f"{call:8}", style="bold", end="")
+        out.print(f"{timing}  ", end="")
+        out.print(f"{step.state:10}", style="cyan", end="")
+        out.print(f"run time {_ms(info.run_time):>6} ms   {evidence}")
 
     def _wait_ms(self) -> str:
         return f"{self.seconds * 1000:.0f}"
@@ -126,7 +129,10 @@ def stop_tutorial(
     eapp: Eapp,
     memory: Memory = "256M",
     harts: Harts = 2,
-    seconds: Annotated[float, typer.Option(min=0.01, help="How long to watch after each step.")] = 0.5,
+    seconds: Annotated[
+        float,
+        typer.Option(help="How long to watch after each step.", parser=watched_seconds, metavar="SECONDS"),
+    ] = 0.5,
     as_json: Json = False,
 ) -> None:
     """Stop, resume and destroy a running enclave from another host thread, and show that each happened.

@@ -1,51 +1,28 @@
-"""penglai build, demos, doctor, version."""
+"""penglai demos, doctor, version."""
 
 import functools
 import platform
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from typer.core import TyperCommand
+from rich.text import Text
 
 from penglai.abi.errors import PenglaiError, ToolchainError
-from penglai.cli.options import Json, command, err, fail, out, write_json
+from penglai.cli.options import Json, command, fail, mark, out, show, write_json
 from penglai.driver.task import Reason
 from penglai.embedded import Machine
-from penglai.machine.engine import build as build_engine
-from penglai.machine.engine import engine
-from penglai.sdk.build import DEMOS, build, build_demo, demo_source, demos
-from penglai.sdk.hostbuild import build_host
-from penglai.toolchain.cache import CACHE_VARIABLE, cache_dir, package_version
+from penglai.machine.engine import choose, chosen_by
+from penglai.machine.library import build as build_library
+from penglai.sdk.build import DEMOS, build_demo, demo_source, demos
+from penglai.toolchain.places import CACHE_VARIABLE, cache_dir, package_version
 
 PACKAGES = (
     *("unicorn", "ziglang", "numpy", "cryptography", "gmalg"),
     *("pyelftools", "typer", "rich"),
 )
-
-
-@command
-def build_program(
-    sources: Annotated[
-        list[str], typer.Argument(help="C, C++, Zig or assembler files.", metavar="SOURCE...")
-    ],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="The ELF to make.")] = None,
-    host: Annotated[bool, typer.Option("--host", help="A host program for Linux instead.")] = False,
-) -> None:
-    """Compile C, C++ or Zig sources to an enclave ELF.
-
-    With --host: to a static Linux program with Penglai's host library, for penglai boot.
-
-    Options that penglai does not know, such as -O1, -g or -DNAME=1, go to the compiler.
-    """
-    files = [source for source in sources if not source.startswith("-")]
-    flags = [source for source in sources if source.startswith("-")]
-    made = build_host(files, output, flags) if host else build(files, output, flags)
-    err.print(f"built {made}", style="dim")
 
 
 @command
@@ -57,7 +34,7 @@ def list_demos(as_json: Json = False) -> None:
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     for row in rows:
-        table.add_row(f"[bold]{row['name']}[/]", row["about"])
+        table.add_row(Text(row["name"], "bold"), row["about"])
     out.print(table)
     out.print(f"Sources: {DEMOS}", style="dim")
 
@@ -91,7 +68,7 @@ def doctor(as_json: Json = False) -> None:
         _look("system", _system, "run on Linux: the machine's memory is a memfd"),
         *(_look(name, functools.partial(package_version, name), f"pip install {name}") for name in PACKAGES),
         _look("cache", _cache, f"make it writable, or set {CACHE_VARIABLE} to another directory"),
-        _look("engine", lambda: str(build_engine()), "pip install --force-reinstall ziglang unicorn"),
+        _look("engine", lambda: str(build_library()), "pip install --force-reinstall ziglang unicorn"),
         _look("compiler", lambda: str(build_demo("hello-world")), "pip install --force-reinstall ziglang"),
         _look("machine", _machine, "please report it, with the output of: penglai doctor --json"),
     ]
@@ -100,11 +77,10 @@ def doctor(as_json: Json = False) -> None:
         write_json({"ok": well, "findings": [asdict(finding) for finding in findings]})
     else:
         for finding in findings:
-            mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-            out.print(f"{mark} [bold]{finding.what:13}[/]", end="")
-            out.print(finding.found, markup=False)
+            mark(finding.ok)
+            show(f"{finding.what:13}", finding.found)
             if finding.remedy:
-                out.print(f"  to mend it: {finding.remedy}", markup=False)
+                out.print(f"  remedy: {finding.remedy}")
     if not well:
         fail("something is missing")
 
@@ -137,8 +113,9 @@ def _machine() -> str:
         result = enclave.run(timeout=60)
     if result.reason is not Reason.EXITED:
         raise ToolchainError(f"hello-world ended with {result}")
-    shortcuts = "with" if engine().quick.shortcuts_in_effect() else "without"
-    return f"hello-world ran in {enclave.info().run_time / 1e3:.0f} µs, {shortcuts} the engine's shortcuts"
+    engine = choose()
+    on = f"on {engine.describe()} ({chosen_by()}; {engine.extensions()})"
+    return f"hello-world ran in {enclave.info().run_time / 1e3:.0f} µs, {on}"
 
 
 def _about(name: str) -> str:
@@ -147,31 +124,8 @@ def _about(name: str) -> str:
     return text.lstrip("/* \n").splitlines()[0].removesuffix("*/").rstrip(" .")
 
 
-class CompilerLike(TyperCommand):
-    """A command whose unknown options are the compiler's.
-
-    They go behind `--`: the parser would look for its own short options inside them, and find the -o of
-    -Wno-error.
-    """
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Tell the command's own options from all else, then parse."""
-        own, rest, waiting = [], [], list(args)
-        while waiting:
-            argument = waiting.pop(0)
-            if argument in ("-o", "--output"):
-                own += [argument, *waiting[:1]]
-                del waiting[:1]
-            elif argument in ("--help", "--host") or argument.startswith(("-o", "--output=")):
-                own.append(argument)
-            elif argument != "--":
-                rest.append(argument)
-        return super().parse_args(ctx, [*own, "--", *rest])
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    app.command("build", cls=CompilerLike)(build_program)
     app.command("demos")(list_demos)
     app.command("doctor")(doctor)
     app.command("version")(version)

@@ -8,6 +8,7 @@ import typer
 
 from penglai.abi.errors import WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE
+from penglai.cli.numbers import seconds as parse_seconds
 from penglai.cli.options import Harts, Memory, Stats, command, err, fail
 from penglai.cli.running import Stdout, make_servers, show_stats, split_server
 from penglai.driver.task import Reason, Result
@@ -31,11 +32,16 @@ def trace(
         list[str] | None,
         typer.Option(
             metavar="NAME=EAPP",
-            help="Create a server that they can call by this name.  More than one may be.",
+            help="Create a server that they can call by this name.  Repeatable.",
         ),
     ] = None,
     seconds: Annotated[
-        float | None, typer.Option(min=0.0, help="Destroy after so many seconds those that still run.")
+        float | None,
+        typer.Option(
+            help="Destroy those that still run after this many seconds.",
+            parser=parse_seconds,
+            metavar="SECONDS",
+        ),
     ] = None,
     stats: Stats = False,
 ) -> None:
@@ -52,7 +58,7 @@ def trace(
             until = None if seconds is None else time.monotonic() + seconds
             results = [_end(run, until) for run in [enclave.start() for enclave in enclaves]]
             if stats:
-                show_stats([*enclaves, *made])
+                show_stats(machine, [*enclaves, *made])
         err.print(f"wrote {output}: {written.events} events, for ui.perfetto.dev", style="dim")
     for eapp, result in zip(eapps, results, strict=True):
         if result.reason is Reason.FAULTED:
@@ -60,11 +66,11 @@ def trace(
 
 
 def _end(run: Run, until: float | None) -> Result:
-    """The end of a run, which is brought about at a moment of the monotonic clock; relay pages are none."""
+    """The end of a run, at the latest at this time of the monotonic clock.  It gets no relay pages."""
     try:
-        result = run.wait(_left(until))
+        result = run.result(_left(until))
         while result.reason is Reason.RELAY:
-            result = run.enclave.run(_left(until), rerun=True)
+            result = run.enclave.continue_with().result(_left(until))
     except WaitTimeoutError:
         run.enclave.destroy()
         return run.enclave.wait()

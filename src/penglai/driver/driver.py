@@ -14,32 +14,29 @@ from typing import NoReturn
 from penglai.abi import sbi
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import ErrorCode, ExistsError, MachineError, PenglaiError, error_class
-from penglai.abi.firmware import Extension
 from penglai.abi.report import REPORT_BYTES
-from penglai.abi.riscv import NS_PER_TICK, PAGE_SIZE
+from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveInfo, EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
 from penglai.driver.disk import Disk
 from penglai.driver.image import Template
+from penglai.driver.limits import Limits
 from penglai.driver.ocalls import OcallServer, Output, code_name
 from penglai.driver.pages import PageAllocator
 from penglai.driver.params import create_param, shadow_run_param
 from penglai.driver.shared import RelayPages, SharedMemories, SharedMemory
 from penglai.driver.shield import Shield
-from penglai.driver.task import Fault, Info, Reason, Result, Run, Task
+from penglai.driver.task import Fault, Info, Reason, Result, Task, TaskRun
 from penglai.machine.board import HostPort
 from penglai.machine.memory import HostMemory
-from penglai.machine.scheduler import Scheduler
+from penglai.scheduler import TURN_IS_OVER, Scheduler, enter
 
 log = logging.getLogger(__name__)
-
-TICK_NS = 10_000_000
-"""A runnable enclave has a hart for at most this long, ns, before the next one gets it."""
 
 ASKS = RunValue.OCALL
 
 REMEDIES = {
     "run": "an enclave runs once; create another one",
-    "rerun": "it waits for no relay pages",
+    "continue": "it waits for no relay pages",
     "stop": "start it first",
     "resume": "only a stopped enclave can be resumed",
     "attest": "attest it before it starts, or stop it first",
@@ -71,6 +68,7 @@ class Order:
     kind: EnclaveType
     stack_size: int
     on_end: Callable[[Task], None]
+    make_run: Callable[[Task], TaskRun] = TaskRun
     shm: SharedMemory | None = None
     shm_place: tuple[int, int] = (0, 0)
 
@@ -81,6 +79,7 @@ class Driver:
     def __init__(self, memory: HostMemory, port: HostPort, output: Output, disk: Disk) -> None:
         self._memory = memory
         self._port = port
+        self._output = output
         self._pages = PageAllocator(memory.base, memory.size, self._reclaim)
         self.memories = SharedMemories(memory, self._pages)
         self._tasks_lock = threading.Lock()
@@ -101,6 +100,11 @@ class Driver:
         """Bytes of the host's memory that are not in use."""
         return self._pages.free_bytes
 
+    def set_limits(self, limits: Limits) -> None:
+        """Limit what the enclaves that are made from now on can make grow in the monitor."""
+        for kind, value in limits.of_the_monitor().items():
+            self._ecall(HostCall.LIMIT, 0, kind, value)
+
     def close(self, harts: int) -> None:
         """Destroy every enclave and send the harts home."""
         self._failure = MachineError("it is switched off")
@@ -109,6 +113,7 @@ class Driver:
         for task in tasks:
             self.destroy_if_alive(task)
         self._scheduler.stop(harts)
+        self.ocalls.close()
 
     # ---- system calls --------------------------------------------------------------------------
 
@@ -132,7 +137,7 @@ class Driver:
         """Make an instance of a shadow; `launch` lets it run.  Raises StateError, NoMemoryError."""
         with Shield():
             self._check_failure()
-            order = Order(shadow.name, EnclaveType.NORMAL, shadow.stack_size, shadow.on_end)
+            order = Order(shadow.name, EnclaveType.NORMAL, shadow.stack_size, shadow.on_end, shadow.make_run)
             order = replace(order, shm=shadow.shm, shm_place=shadow.shm_place)
             task = self._new_task(order)
             try:
@@ -141,7 +146,7 @@ class Driver:
             except BaseException:
                 self._free(task)
                 raise
-            task.run = Run(task)
+            task.run = task.make_run(task)
             self._begin(task)
             return task
 
@@ -149,15 +154,15 @@ class Driver:
         """Give a new instance its first turn."""
         self._scheduler.wake(task)
 
-    def run(self, task: Task, relay: RelayPages | None = None) -> Run:
+    def run(self, task: Task, relay: RelayPages | None = None) -> TaskRun:
         """Start an enclave.  Raises StateError, NoSuchEnclaveError, SecurityError for the relay pages."""
         return self._start("run", task, lambda: self._enter_first(task, relay))
 
-    def rerun(self, task: Task, relay: RelayPages | None = None) -> Run:
+    def go_on(self, task: Task, relay: RelayPages | None = None) -> TaskRun:
         """Let an enclave go on that waits for relay pages.  Raises as `run` does."""
         pa, size = (relay.pa, len(relay)) if relay is not None else (0, 0)
         arguments = (ResumeReason.OCALL, Ocall.RETURN_RELAY, pa, size)
-        return self._start("rerun", task, lambda: self._ecall(HostCall.RESUME, task.eid, *arguments))
+        return self._start("continue", task, lambda: self._ecall(HostCall.RESUME, task.eid, *arguments))
 
     def attest(self, task: Task, nonce: int) -> bytes:
         """The report of an enclave, 328 bytes.  Raises StateError, NoSuchEnclaveError."""
@@ -252,11 +257,11 @@ class Driver:
             why = f"the monitor refuses ({code_name(result.error)})"
         raise error_class(result.error)(f"cannot {verb} {task.label}: {why}")
 
-    def _start(self, verb: str, task: Task, call: Callable[[], SbiResult]) -> Run:
-        """Make the call after which an enclave runs, with a Run for its end."""
+    def _start(self, verb: str, task: Task, call: Callable[[], SbiResult]) -> TaskRun:
+        """Make the call after which an enclave runs, with a TaskRun for its end."""
         with Shield():
             self._check_failure()
-            run = Run(task)
+            run = task.make_run(task)
             while True:
                 with task.lock:  # an end that comes right behind finds the run
                     result = SbiResult(ErrorCode.NO_SUCH_ENCLAVE, 0) if task.released else call()
@@ -330,8 +335,7 @@ class Driver:
 
     def _step(self, port: HostPort, task: Task) -> bool:
         """Enter an enclave until its time is up or it cannot go on; True if it could."""
-        port.ecall(Extension.TIME, 0, port.time() + TICK_NS // NS_PER_TICK)
-        result = port.ecall(sbi.EXTENSION, HostCall.RESUME, task.eid, ResumeReason.TIMER)
+        result = enter(port, task.eid)
         while True:
             if result.error:
                 if result.error == ErrorCode.NO_SUCH_ENCLAVE:
@@ -343,7 +347,7 @@ class Driver:
                     return False
                 result = served
                 continue
-            if result.value in (RunValue.TIMER, RunValue.YIELD):
+            if result.value in TURN_IS_OVER:
                 return True
             if result.value == RunValue.FAULTED:
                 fault = Fault(self._read_word(task, 1), self._read_word(task, 2))
@@ -365,6 +369,7 @@ class Driver:
         with self._tasks_lock:
             self._tasks.discard(task)
         task.on_end(task)
+        self._output.ended()
         if run is not None:
             run.finish(result)
         self._bury_orphans()

@@ -6,7 +6,7 @@ then             the pages with content
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,26 @@ class Stretch:
     content: bytes
 
 
+@dataclass
+class Span:
+    """Consecutive pages from start on, and what lies there, by address: the next piece begins behind them."""
+
+    start: int
+    end: int = 0
+    segments: list[Segment] = field(default_factory=list)
+    zeros: list[Segment] = field(default_factory=list)
+
+    @property
+    def pages(self) -> int:
+        """How many pages it has."""
+        return -(-(self.end - self.start) // PAGE_SIZE)
+
+    def add(self, piece: Segment, is_zeros: bool) -> None:
+        """Take in the next piece by address."""
+        (self.zeros if is_zeros else self.segments).append(piece)
+        self.end = max(self.end, piece.end)
+
+
 def make_template(data: bytes, stack_size: int | None, what: str, memory_pages: int) -> Template:
     """Parse and lay out an ELF.
 
@@ -96,8 +116,9 @@ def make_template(data: bytes, stack_size: int | None, what: str, memory_pages: 
 
 def _build(data: bytes, stack_size: int | None, what: str, memory_pages: int) -> Template:
     program = parse(data, what)
+    spans = _spans(program)
     stack_pages = -(-(stack_size or 0) // PAGE_SIZE)
-    count = stack_pages + sum(-(-segment.size // PAGE_SIZE) for segment in program.segments)
+    count = stack_pages + sum(span.pages for span in spans)
     if count > memory_pages:
         raise NoMemoryError(
             f"{what} needs {count * PAGE_SIZE >> 20} MiB with its stack, and the machine has "
@@ -105,7 +126,7 @@ def _build(data: bytes, stack_size: int | None, what: str, memory_pages: int) ->
         )
     stack = np.full(stack_pages, Pte.R | Pte.W, dtype=np.uint8)
     stretches = [
-        *_stretches(program, what),
+        *(_stretch(span, what) for span in spans),
         Stretch(layout.STACK_TOP - stack_pages * PAGE_SIZE, stack, b""),
     ]
     addresses = np.concatenate(
@@ -127,33 +148,39 @@ _build_small = functools.lru_cache(maxsize=SMALL_TEMPLATES_KEPT)(_build)
 _build_large = functools.lru_cache(maxsize=1)(_build)
 
 
-def _stretches(program: Program, what: str) -> list[Stretch]:
-    """The program's segments as stretches of pages; those that share pages become one."""
-    groups: list[list[Segment]] = []
-    for segment in sorted(program.segments, key=lambda segment: segment.address):
-        if groups and segment.address & -PAGE_SIZE < max(other.end for other in groups[-1]):
-            groups[-1].append(segment)
-        else:
-            groups.append([segment])
-    return [_stretch(group, what) for group in groups]
+def _spans(program: Program) -> list[Span]:
+    """The program's memory as spans: pieces that share pages are in one."""
+    pieces = [(piece, False) for piece in program.segments] + [(piece, True) for piece in program.zeros]
+    spans: list[Span] = []
+    for piece, is_zeros in sorted(pieces, key=lambda pair: pair[0].address):
+        if not spans or piece.address & -PAGE_SIZE >= spans[-1].end:
+            spans.append(Span(piece.address & -PAGE_SIZE))
+        spans[-1].add(piece, is_zeros)
+    return spans
 
 
-def _stretch(segments: list[Segment], what: str) -> Stretch:
-    start = segments[0].address & -PAGE_SIZE
-    page_count = -(-(max(segment.end for segment in segments) - start) // PAGE_SIZE)
-    ends = [segment.address + len(segment.data) - start for segment in segments if len(segment.data)]
-    permissions = np.zeros(page_count, dtype=np.uint8)
-    content = bytearray(-(-max(ends, default=0) // PAGE_SIZE) * PAGE_SIZE)
-    for segment in segments:
-        offset = segment.address - start
-        last = -(-(segment.end - start) // PAGE_SIZE)
-        permissions[offset // PAGE_SIZE : last] |= np.uint8(segment.permissions)
-        content[offset : offset + len(segment.data)] = segment.data
+def _stretch(span: Span, what: str) -> Stretch:
+    permissions = _permissions(span, span.segments)
+    permissions = np.where(permissions == 0, _permissions(span, span.zeros), permissions)
     both = np.flatnonzero((permissions & (Pte.W | Pte.X)) == (Pte.W | Pte.X))
     if len(both):
-        page = start + int(both[0]) * PAGE_SIZE
+        page = span.start + int(both[0]) * PAGE_SIZE
         raise ImageError(f"{what}: code and data share the page {page:#x}; align segments to 4096")
-    return Stretch(start, permissions, bytes(content))
+    ends = [piece.address + len(piece.data) - span.start for piece in span.segments if len(piece.data)]
+    content = bytearray(-(-max(ends, default=0) // PAGE_SIZE) * PAGE_SIZE)
+    for piece in span.segments:
+        offset = piece.address - span.start
+        content[offset : offset + len(piece.data)] = piece.data
+    return Stretch(span.start, permissions, bytes(content))
+
+
+def _permissions(span: Span, pieces: list[Segment]) -> NDArray[np.uint8]:
+    """For each page of a span, all that these pieces allow there."""
+    found = np.zeros(span.pages, dtype=np.uint8)
+    for piece in pieces:
+        first, last = (piece.address - span.start) // PAGE_SIZE, -(-(piece.end - span.start) // PAGE_SIZE)
+        found[first:last] |= np.uint8(piece.permissions)
+    return found
 
 
 def _sources(stretches: list[Stretch]) -> NDArray[np.int64]:

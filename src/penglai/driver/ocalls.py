@@ -1,13 +1,13 @@
 """The host's side of ocalls: what an enclave asks for, and the answer."""
 
-import logging
+import queue
 import struct
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from penglai.abi import sbi
-from penglai.abi.ecall import SECTOR_SIZE, Ocall
+from penglai.abi.ecall import IN_BUFFER, SECTOR_SIZE, TVM_SECTOR_SIZE, Ocall
 from penglai.abi.errors import ErrorCode, NoMemoryError, PenglaiError
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE
 from penglai.abi.sbi import HostCall, ResumeReason, SbiResult
@@ -16,8 +16,9 @@ from penglai.driver.pages import PageAllocator
 from penglai.driver.task import Reason, Result, Task
 from penglai.machine.board import HostPort
 from penglai.machine.memory import HostMemory
+from penglai.machine.ratelimit import limited_logger
 
-log = logging.getLogger(__name__)
+log = limited_logger(__name__)
 
 RESUME, ANSWERED, WRITE = HostCall.RESUME, ResumeReason.OCALL, Ocall.WRITE
 
@@ -29,10 +30,21 @@ class Output(Protocol):
     """Where the text goes that enclaves write."""
 
     listener: Callable[[int, bytes], None] | None
-    """If not None, called with eid and text, on a thread of its own; the enclave waits for its return."""
+    """If not None, called with eid and text, on one thread for all; the enclave waits for its return."""
 
     def write(self, eid: int, text: bytes) -> None:
         """Take text of an enclave, quickly: a hart waits."""
+
+    def ended(self) -> None:
+        """An enclave has ended: nothing more of it comes."""
+
+
+class Text(NamedTuple):
+    """What a task has written, for a listener."""
+
+    task: Task
+    listener: Callable[[int, bytes], None]
+    text: bytes
 
 
 class OcallServer:
@@ -48,11 +60,18 @@ class OcallServer:
         wake: Callable[[Task], None],
     ) -> None:
         self.disk = disk
+        self.shown: Callable[[bytes], bytes] = bytes
+        """Makes of a text what is shown of it."""
+        self.sector_memory: memoryview | None = None
+        """Shared memory at whose start sectors pass, for enclaves that count on Penglai-TVM's way; or
+        None."""
         self._memory = memory
         self._port = port
         self._pages = pages
         self._output = output
         self._wake = wake
+        self._writer_lock = threading.Lock()
+        self._written: queue.SimpleQueue[Text | None] | None = None
 
     def give_memory(self, pages: int) -> None:
         """Give the monitor at least that many pages.  Raises NoMemoryError, having given nothing."""
@@ -88,42 +107,90 @@ class OcallServer:
         return size
 
     def _move_sector(self, task: Task, ocall: Ocall, sector: int) -> bool:
+        in_buffer = int.from_bytes(self._memory.read(task.word(2), 8), "little") == IN_BUFFER
+        if not in_buffer and self.sector_memory is None:
+            return False
         try:
             if ocall is Ocall.WRITE_SECTOR:
-                return self.disk.write(sector, self._memory.read(task.kernel_buffer, SECTOR_SIZE))
-            data = self.disk.read(sector)
+                return self.disk.write(sector, self._take_sector(task, in_buffer=in_buffer))
+            data = self.disk.read(sector, SECTOR_SIZE if in_buffer else TVM_SECTOR_SIZE)
         except PenglaiError as error:
             log.warning("%s: sector %d: %s", task.label, sector, error)
             return False
         if data is not None:
-            self._memory.write(task.kernel_buffer, data)
+            self._put_sector(task, data, in_buffer=in_buffer)
         return data is not None
+
+    def _take_sector(self, task: Task, *, in_buffer: bool) -> bytes:
+        if in_buffer:
+            return self._memory.read(task.kernel_buffer, SECTOR_SIZE)
+        assert self.sector_memory is not None
+        return bytes(self.sector_memory[:TVM_SECTOR_SIZE])
+
+    def _put_sector(self, task: Task, data: bytes, *, in_buffer: bool) -> None:
+        if in_buffer:
+            self._memory.write(task.kernel_buffer, data)
+        else:
+            assert self.sector_memory is not None
+            self.sector_memory[:TVM_SECTOR_SIZE] = data
 
     def _write(self, task: Task) -> bool:
         """Hand the text on; True if a listener has it now, which answers when it is done."""
-        text = self._memory.read(task.kernel_buffer, PAGE_SIZE).partition(b"\0")[0]
+        text = self.shown(self._memory.read(task.kernel_buffer, PAGE_SIZE).partition(b"\0")[0])
         self._output.write(task.eid, text)
         listener = self._output.listener
         if listener is None:
             return False
         task.in_callback = True
-        threading.Thread(
-            target=self._call_back, args=(task, listener, text), name="penglai-output", daemon=True
-        ).start()
+        if self._to_writer(Text(task, listener, text)):
+            return True
+        _tell(listener, task, text)
+        task.in_callback = False
+        return False
+
+    def _to_writer(self, text: Text) -> bool:
+        """Hand a text to the thread that calls the user's function; False if the system gives no thread."""
+        with self._writer_lock:
+            if self._written is None:
+                written: queue.SimpleQueue[Text | None] = queue.SimpleQueue()
+                writer = threading.Thread(
+                    target=self._hand_on, args=(written,), name="penglai-output", daemon=True
+                )
+                try:
+                    writer.start()
+                except RuntimeError:
+                    return False
+                self._written = written
+            self._written.put(text)
         return True
 
+    def close(self) -> None:
+        """Nothing more is handed on."""
+        with self._writer_lock:
+            if self._written is not None:
+                self._written.put(None)
+
+    def _hand_on(self, written: "queue.SimpleQueue[Text | None]") -> None:
+        """Call the user's function with one text after the other.  On a thread of its own."""
+        while (text := written.get()) is not None:
+            self._call_back(*text)
+
     def _call_back(self, task: Task, listener: Callable[[int, bytes], None], text: bytes) -> None:
-        """Hand text to the user's function, then answer the ocall.  On a thread of its own."""
-        try:
-            listener(task.eid, text)
-        except Exception:
-            log.exception("on_output raised for %s", task.label)
+        """Hand text to the user's function, then answer the ocall."""
+        _tell(listener, task, text)
         try:
             self._answer(self._port, task, Ocall.WRITE, 0)
         except PenglaiError:
             return  # the machine was switched off meanwhile, or has failed
         task.in_callback = False
         self._wake(task)
+
+
+def _tell(listener: Callable[[int, bytes], None], task: Task, text: bytes) -> None:
+    try:
+        listener(task.eid, text)
+    except Exception:
+        log.exception("on_output raised for %s", task.label)
 
 
 def code_name(code: int) -> str:

@@ -28,7 +28,7 @@ def _host_side(task: Task) -> dict[str, Any]:
     offset, size = task.shm_place
     return {
         "eid_pa": task.eid_word,
-        "name": task.name.encode()[: NAME_BYTES - 1],
+        "name": task.name.encode(errors="surrogateescape")[: NAME_BYTES - 1],
         "kbuffer": task.kernel_buffer,
         "kbuffer_size": PAGE_SIZE,
         "shm_paddr": task.shm.pa + offset if task.shm is not None else 0,

@@ -7,20 +7,21 @@ from penglai.abi.layout import NAME_BYTES
 from penglai.abi.sbi import EnclaveType
 from penglai.driver.driver import Driver, Order
 from penglai.driver.image import make_template
-from penglai.driver.shared import RelayPages
+from penglai.driver.shared import ProcessMemories, RelayPages
 from penglai.driver.shield import Shield
-from penglai.driver.task import Run, Task
+from penglai.driver.task import Task, TaskRun
 
 
 class Process:
     """An address space of the host: the file that a host program holds open on the driver.
 
-    Enclaves belong to the process that created them; for every other one they do not exist.  Closing it
-    destroys them all.
+    Enclaves and memories belong to the process that created them; for every other one they do not exist.
+    Closing it destroys them all.
     """
 
     def __init__(self, driver: Driver) -> None:
         self.driver = driver
+        self.memories = ProcessMemories(driver.memories, self._check_open)
         self._tasks: dict[int, Task] = {}
         self._open = True
 
@@ -30,9 +31,9 @@ class Process:
         Raises ImageError, BadArgumentError, ExistsError, NoMemoryError, SecurityError.
         """
         self._check_open()
+        self.memories.check(order.shm)
         name = order.name
-        if len(name.encode()) >= NAME_BYTES or "\0" in name:
-            raise BadArgumentError(f"the name {name!r} is too long: at most {NAME_BYTES - 1} bytes")
+        _check_name(name)
         if order.kind is EnclaveType.SERVER and not name:
             raise BadArgumentError("a server needs a name, by which enclaves acquire it")
         stack = None if order.kind is EnclaveType.SHADOW else order.stack_size
@@ -40,13 +41,15 @@ class Process:
         with Shield():  # an enclave that exists is in the table, also when Ctrl-C loses its handle
             return self._keep(self.driver.create(template, replace(order, on_end=self._forget)))
 
-    def start(self, task: Task, relay: RelayPages | None = None, *, again: bool = False) -> Run:
+    def start(self, task: Task, relay: RelayPages | None = None, *, again: bool = False) -> TaskRun:
         """Run an enclave, or an instance of a shadow; again: go on after it returned its relay pages.
 
-        Raises StateError, NoSuchEnclaveError, NoMemoryError, SecurityError.
+        Raises StateError, NoSuchEnclaveError, NoMemoryError, SecurityError; BadArgumentError for relay pages
+        that are not the process's.
         """
+        self.memories.check(relay)
         if again:
-            return self.driver.rerun(task, relay)
+            return self.driver.go_on(task, relay)
         if task.kind is not EnclaveType.SHADOW:
             return self.driver.run(task, relay)
         with Shield():
@@ -74,11 +77,21 @@ class Process:
         self._tasks.pop(task.eid, None)
 
     def close(self) -> None:
-        """The process ends: its enclaves are destroyed, those first that call others."""
+        """The process ends: its enclaves are destroyed, those first that call others, and its memories go."""
         self._open = False
         for task in sorted(self.tasks(), key=lambda task: task.kind is EnclaveType.SERVER):
             self.driver.destroy_if_alive(task)
+        self.memories.close()
 
     def _check_open(self) -> None:
         if not self._open:
             raise MachineError("the host process is closed; open another one, or start another machine")
+
+
+def _check_name(name: str) -> None:
+    try:
+        raw = name.encode(errors="surrogateescape")  # it may come from a file's name, which is any bytes
+    except UnicodeEncodeError as error:
+        raise BadArgumentError(f"the name {name!r} is no text: {error.reason}") from error
+    if len(raw) >= NAME_BYTES or b"\0" in raw:
+        raise BadArgumentError(f"the name {name!r} is too long: at most {NAME_BYTES - 1} bytes")

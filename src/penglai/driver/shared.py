@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from collections.abc import Callable
 from typing import TypeVar
 
 from penglai.abi.errors import BadArgumentError
@@ -21,6 +22,17 @@ class SharedMemory(Mapping):
     """
 
     id: int = 0
+    page_bytes: int = 0
+    """Its size, also after it was closed."""
+    _when_closed: Callable[["SharedMemory"], None]
+
+    def close(self) -> None:
+        """End the host's use; more than once does nothing.
+
+        Raises BufferError while arrays or views of it are in use.
+        """
+        super().close()
+        self._when_closed(self)
 
     def __repr__(self) -> str:
         return f"<SharedMemory {self.id} {'closed' if self.closed else f'{len(self)} bytes'}>"
@@ -64,6 +76,9 @@ class RelayPages:
     def __len__(self) -> int:
         return self._size
 
+    def __contains__(self, part: "RelayPages") -> bool:
+        return self.pa <= part.pa and part.pa + len(part) <= self.pa + self._size
+
     def __bytes__(self) -> bytes:
         return self.read()
 
@@ -83,10 +98,10 @@ class RelayPages:
 
 
 class SharedMemories:
-    """The memories that a machine's host has made, and what was promised to be freed.
+    """The memories of a machine's host: who uses which, and what was promised to be freed.
 
-    A page goes back to the allocator when its last user is gone: an enclave for shared memory, whoever
-    has it for relay pages.
+    A page goes back to the allocator when its last user is gone: an enclave, or a program that still has a
+    view, for shared memory; whoever has it for relay pages.
     """
 
     def __init__(self, memory: HostMemory, pages: PageAllocator) -> None:
@@ -94,54 +109,21 @@ class SharedMemories:
         self._pages = pages
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
-        self._shared: dict[int, SharedMemory] = {}
-        self._relay: dict[int, RelayPages] = {}
         self._users: dict[int, int] = {}
-        self._away: list[tuple[int, int]] = []
+        self._unwanted: list[SharedMemory | RelayPages] = []
 
-    def make_shared(self, size: int) -> SharedMemory:
+    def make_shared(self, size: int, when_closed: Callable[[SharedMemory], None]) -> SharedMemory:
         """Zeroed memory of size bytes, rounded up to pages.  Raises BadArgumentError, NoMemoryError."""
         pa, size = self._allocate(size)
-        with self._lock:
-            shared = self._memory.map(pa, size, SharedMemory)
-            shared.id = next(self._ids)
-            self._shared[shared.id] = shared
+        shared = self._memory.map(pa, size, SharedMemory)
+        shared._when_closed = when_closed
+        shared.id, shared.page_bytes = next(self._ids), size
         return shared
 
     def make_relay(self, size: int) -> RelayPages:
         """Zeroed relay pages of size bytes, rounded up.  Raises BadArgumentError, NoMemoryError."""
         pa, size = self._allocate(size)
-        with self._lock:
-            relay = RelayPages(next(self._ids), self._memory, pa, size)
-            self._relay[relay.id] = relay
-        return relay
-
-    def shared(self, number: int) -> SharedMemory:
-        """The shared memory with this id.  Raises BadArgumentError."""
-        return _known(self._shared, number, "shared memory")
-
-    def relay(self, number: int) -> RelayPages:
-        """The relay pages with this id.  Raises BadArgumentError."""
-        return _known(self._relay, number, "relay pages")
-
-    def remove(self, item: SharedMemory | RelayPages) -> None:
-        """Nobody can name it any more; its pages are free once nobody uses them.
-
-        Raises BufferError while arrays or views of a shared memory are in use.
-        """
-        if isinstance(item, SharedMemory):
-            size = 0 if item.closed else len(item)
-            item.close()
-            with self._lock:
-                known = self._shared.pop(item.id, None) is not None
-        else:
-            size = len(item)
-            with self._lock:
-                known = self._relay.pop(item.id, None) is not None
-        if known and size:
-            with self._lock:
-                self._away.append((item.pa, size))
-            self.collect()
+        return RelayPages(next(self._ids), self._memory, pa, size)
 
     def attach(self, item: SharedMemory) -> None:
         """An enclave is about to map it."""
@@ -154,16 +136,32 @@ class SharedMemories:
             self._users[item.pa] -= 1
         self.collect()
 
-    def collect(self) -> None:
-        """Free what was removed and is in nobody's hands any more."""
+    def drop(self, *items: SharedMemory | RelayPages) -> None:
+        """Their program wants these no more: each is freed once nobody uses it."""
         with self._lock:
-            kept = []
-            for pa, size in self._away:
-                if self._users.get(pa) or not self._memory.owns(pa, size):
-                    kept.append((pa, size))
-                else:
-                    self._pages.free(pa, size)
-            self._away = kept
+            self._unwanted += items
+        self.collect()
+
+    def collect(self) -> None:
+        """Free what nobody wants and nobody uses any more."""
+        with self._lock:
+            self._unwanted = [item for item in self._unwanted if not self._free(item)]
+
+    def _free(self, item: SharedMemory | RelayPages) -> bool:
+        """Under the lock; False while somebody uses it."""
+        if isinstance(item, RelayPages):
+            size = len(item)
+        else:
+            size = item.page_bytes
+            try:
+                item.close()
+            except BufferError:
+                return False
+        if self._users.get(item.pa) or not self._memory.owns(item.pa, size):
+            return False
+        self._users.pop(item.pa, None)
+        self._pages.free(item.pa, size)
+        return True
 
     def _allocate(self, size: int) -> tuple[int, int]:
         size = -(-size // PAGE_SIZE) * PAGE_SIZE
@@ -173,6 +171,77 @@ class SharedMemories:
         pa = self._pages.allocate(size)
         self._memory.write(pa, bytes(size))
         return pa, size
+
+
+class ProcessMemories:
+    """The memories of one process, by id: those that it has made.  Others do not exist for it.
+
+    check_open: raises MachineError if the process is closed.
+    """
+
+    def __init__(self, memories: SharedMemories, check_open: Callable[[], None]) -> None:
+        self._memories = memories
+        self._check_open = check_open
+        self._shared: dict[int, SharedMemory] = {}
+        self._relay: dict[int, RelayPages] = {}
+
+    def make_shared(self, size: int) -> SharedMemory:
+        """See SharedMemories.  Raises MachineError if the process is closed."""
+        self._check_open()
+        shared = self._memories.make_shared(size, self._forget)
+        self._shared[shared.id] = shared
+        return shared
+
+    def make_relay(self, size: int) -> RelayPages:
+        """See SharedMemories.  Raises MachineError if the process is closed."""
+        self._check_open()
+        relay = self._memories.make_relay(size)
+        self._relay[relay.id] = relay
+        return relay
+
+    def shared(self, number: int) -> SharedMemory:
+        """The shared memory with this id.  Raises BadArgumentError."""
+        return _known(self._shared, number, "shared memory")
+
+    def relay(self, number: int) -> RelayPages:
+        """The relay pages with this id.  Raises BadArgumentError."""
+        return _known(self._relay, number, "relay pages")
+
+    def check(self, item: SharedMemory | RelayPages | None) -> None:
+        """Raise BadArgumentError for memory that the process has not made, or has freed."""
+        if item is None:
+            return
+        if isinstance(item, SharedMemory):
+            known = self._shared.get(item.id) is item
+        else:
+            whole = self._relay.get(item.id)
+            known = whole is not None and item in whole
+        if not known:
+            raise BadArgumentError(f"{item!r} was made by another program, or has been freed")
+
+    def remove(self, item: SharedMemory | RelayPages) -> None:
+        """The process wants it no more; more than once does nothing.
+
+        Raises BufferError while arrays or views of a shared memory are in use.
+        """
+        if isinstance(item, SharedMemory):
+            item.close()
+            return
+        found = self._relay.pop(item.id, None)
+        if found is not None:
+            self._memories.drop(found)
+
+    def _forget(self, shared: SharedMemory) -> None:
+        """It has been closed."""
+        if self._shared.pop(shared.id, None) is not None:
+            self._memories.drop(shared)
+
+    def close(self) -> None:
+        """The process ends: it wants none of them any more."""
+        items: list[SharedMemory | RelayPages] = [*self._shared.values(), *self._relay.values()]
+        self._shared.clear()
+        self._relay.clear()
+        self._memories.drop(*items)
 
 
 def _known(table: dict[int, T], number: int, what: str) -> T:

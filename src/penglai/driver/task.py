@@ -2,17 +2,21 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self
 
 from penglai.abi import layout
 from penglai.abi.errors import WaitTimeoutError
+from penglai.abi.hang import TEXT as HANGS
 from penglai.abi.sbi import EnclaveInfo, EnclaveType
 from penglai.abi.state import State
+from penglai.abi.timeout import checked_timeout
 from penglai.driver.shared import SharedMemory
 from penglai.machine.context import cause_name
-from penglai.machine.scheduler import Turn
+from penglai.scheduler import Turn
 
 
 class Reason(Enum):
@@ -41,7 +45,8 @@ class Fault:
     def __str__(self) -> str:
         overflow = layout.MMAP_TOP <= self.address < layout.STACK_TOP
         hint = " (it lies below the stack, which is too small)" if overflow else ""
-        return f"{cause_name(self.cause)} at {self.address:#x}{hint}"
+        what = HANGS.get(self.cause) or cause_name(self.cause)
+        return f"{what} at {self.address:#x}{hint}"
 
 
 @dataclass(frozen=True)
@@ -92,51 +97,64 @@ class Info:
         )
 
 
-class Run:
-    """A run under way of a task: `wait` for its result from any thread."""
+class TaskRun(Future[Result]):
+    """A run of a task under way: a future that the driver completes.
+
+    Cancelling does nothing: an enclave is stopped or destroyed.
+    """
 
     def __init__(self, task: "Task") -> None:
+        super().__init__()
         self.task = task
-        self._done = threading.Event()
-        self._outcome: Result | Exception | None = None
+        self.set_running_or_notify_cancel()
 
-    @property
-    def done(self) -> bool:
-        """True once there is a result."""
-        return self._done.is_set()
-
-    def wait(self, timeout: float | None = None) -> Result:
+    def result(self, timeout: float | None = None) -> Result:
         """Wait for the end, at most timeout seconds.  Raises WaitTimeoutError; the run then goes on."""
-        if not self._done.wait(timeout):
-            raise WaitTimeoutError(f"{self.task.label} is still alive after {timeout} seconds; it goes on")
-        if isinstance(self._outcome, Exception):
-            raise self._outcome
-        assert self._outcome is not None
-        return self._outcome
+        seconds = checked_timeout(timeout)
+        try:
+            return super().result(seconds)
+        except TimeoutError:
+            raise self._too_late(timeout) from None
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Why the machine cannot go on, None if it can; waits and raises as `result` does."""
+        seconds = checked_timeout(timeout)
+        try:
+            return super().exception(seconds)
+        except TimeoutError:
+            raise self._too_late(timeout) from None
+
+    def _too_late(self, timeout: float | None) -> WaitTimeoutError:
+        return WaitTimeoutError(f"{self.task.label} is still alive after {timeout} seconds; it goes on")
 
     def finish(self, outcome: Result | Exception) -> None:
         """For the driver: the run is over, or, with an exception, the machine cannot go on.
 
         Only the first outcome counts.
         """
-        if not self._done.is_set():
-            self._outcome = outcome
-            self._done.set()
+        with suppress(InvalidStateError):
+            if isinstance(outcome, Exception):
+                self.set_exception(outcome)
+            else:
+                self.set_result(outcome)
 
     def __repr__(self) -> str:
-        reason = self._outcome.reason if isinstance(self._outcome, Result) else self._outcome
-        return f"<Run of {self.task.label}: {reason or 'under way'}>"
+        outcome: object = "under way"
+        if self.done():
+            outcome = self.exception() or self.result().reason
+        return f"<Run of {self.task.label}: {outcome}>"
 
 
 @dataclass(eq=False)
 class Task:
     """The driver's record of an enclave.
 
-    page: physical address of a page of the host's, for parameters and messages.  kernel_buffer: of the
-    page that the enclave shares.  shm, shm_place: the shared memory that it has, and offset and size of the
-    part, bytes.  stack_size: bytes; of a shadow, what its instances get.  `turn` and `woken` belong to the
-    scheduler; the rest is guarded by `lock`.  ended: the monitor knows the enclave no more.  released: the
-    two pages are given back.  last_info: an EnclaveInfo, read by whoever asks for it.
+    page: physical address of a page of the host's, for parameters and messages.  kernel_buffer: of the page
+    that the enclave shares.  shm, shm_place: the shared memory that it has, and offset and size of the
+    part, bytes.  stack_size: bytes; of a shadow, what its instances get.  make_run: what makes the object
+    of a run.  `turn` and `woken` belong to the scheduler; the rest is guarded by `lock`.  ended: the
+    monitor knows the enclave no more.  released: the two pages are given back.  last_info: an EnclaveInfo,
+    read by whoever asks for it.
     """
 
     name: str
@@ -145,10 +163,11 @@ class Task:
     page: int
     kernel_buffer: int
     on_end: Callable[["Task"], None] = field(repr=False)
+    make_run: Callable[["Task"], TaskRun] = field(default=TaskRun, repr=False)
     shm: SharedMemory | None = None
     shm_place: tuple[int, int] = (0, 0)
     eid: int = 0
-    run: Run | None = field(default=None, repr=False)
+    run: TaskRun | None = field(default=None, repr=False)
     in_callback: bool = False
     ended: bool = False
     released: bool = False

@@ -1,6 +1,5 @@
 """What is booted: kernel, ramfs, command line."""
 
-import importlib
 import mmap
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from penglai.abi.errors import ImageError
 from penglai.guest.image.cpio import CONTENT_ALIGNMENT, Archive
 from penglai.guest.image.current import Image, current_image
-from penglai.machine.system import Software
+from penglai.virt.system import Software
 
 if TYPE_CHECKING:
     from penglai.guest.image.files import File
@@ -90,7 +89,7 @@ class Boot(NamedTuple):
         """One more archive, for what is of this boot alone: Linux unpacks one after the other."""
         archive = Archive()
         if self.commands is not None:
-            archive.add_file(RUN_FILE, self.commands.encode() + b"\n")
+            archive.add_file(RUN_FILE, self.commands.encode(errors="surrogateescape") + b"\n")
         if self.plain:
             archive.add_file(PLAIN_FILE, b"")
         for file in _resolve(self.files):
@@ -99,16 +98,18 @@ class Boot(NamedTuple):
 
 
 def _build() -> Image:
-    image: Image = importlib.import_module("penglai.guest.image.build").build_image()
-    return image
+    from penglai.guest.image.build import build_image  # noqa: PLC0415 - only if there is no image
+
+    return build_image()
 
 
 def _resolve(entries: tuple[str, ...]) -> "list[File]":
-    """Files by their entries; what builds them is not imported for nothing."""
+    """Files by their entries, which may first have to be built."""
     if not entries:
         return []
-    found: list[File] = importlib.import_module("penglai.guest.image.files").resolve(entries)
-    return found
+    from penglai.guest.image.files import resolve  # noqa: PLC0415 - only if there are files
+
+    return resolve(entries)
 
 
 def _read(path: Path) -> bytes:

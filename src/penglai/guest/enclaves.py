@@ -12,18 +12,13 @@ from typing import Protocol
 
 from penglai.abi import sbi
 from penglai.abi.errors import ErrorCode
-from penglai.abi.firmware import Extension
-from penglai.abi.riscv import NS_PER_TICK
 from penglai.abi.sbi import EVENT_SHIFT, HostCall, ResumeReason, RunValue, SbiResult
 from penglai.machine.board import Board, HostPort
 from penglai.machine.hart import Hart
-from penglai.machine.scheduler import Scheduler, Turn
 from penglai.machine.supervisor import Supervisor
+from penglai.scheduler import TICK_NS, TURN_IS_OVER, Scheduler, Turn, enter
 
 log = logging.getLogger(__name__)
-
-TICK_NS = 10_000_000
-"""An enclave has a hart for at most this long, ns, before the next one gets it."""
 
 ELSEWHERE = SbiResult(ErrorCode.OK, RunValue.ELSEWHERE)
 ENDS = (HostCall.DESTROY, HostCall.DESTROY_SHADOW, HostCall.DESTROY_SERVER)
@@ -125,11 +120,10 @@ class Elsewhere:
 
     def _step(self, port: HostPort, job: EnclaveJob) -> bool:
         """Enter an enclave until its time is up or Linux has to do something; True if it could go on."""
-        port.ecall(Extension.TIME, 0, port.time() + TICK_NS // NS_PER_TICK)
-        result = port.ecall(sbi.EXTENSION, HostCall.RESUME, job.eid, ResumeReason.TIMER)
+        result = enter(port, job.eid)
         if result.error:
             return False  # stopped or destroyed: Linux knows, it was Linux
-        if result.value in (RunValue.TIMER, RunValue.YIELD):
+        if result.value in TURN_IS_OVER:
             return True
         if result.value != RunValue.OCALL:
             self._forget(job.eid)

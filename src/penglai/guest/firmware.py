@@ -7,20 +7,22 @@ takes to import it.
 from collections.abc import Callable
 from pathlib import Path
 
+from penglai.abi.profile import ProfileName
 from penglai.guest.enclaves import Calls, Elsewhere, InTurns
 from penglai.machine.board import Board
 from penglai.machine.clock import Clock
 from penglai.machine.memory import PhysicalMemory
 from penglai.machine.store import Store
-from penglai.machine.system import System
 from penglai.monitor.monitor import Monitor
+from penglai.monitor.profiles import make
+from penglai.virt.system import System
 
 
 class Firmware:
     """Board, monitor, and where enclaves run.
 
     memory, clock, system: the machine's, which runs already.  harts: all of them, Linux's own included.
-    state: as for Guest.  failed: called when a hart of enclaves has failed.
+    state, profile: as for Guest.  failed: called when a hart of enclaves has failed.
     """
 
     def __init__(
@@ -31,9 +33,11 @@ class Firmware:
         harts: int,
         state: Path | None,
         failed: Callable[[Exception], None],
+        profile: ProfileName,
     ) -> None:
-        self._board = Board(memory, max(1, harts - 1), clock, Store(state))
-        self.monitor = Monitor(self._board)
+        floats = profile is not ProfileName.TVM
+        self._board = Board(memory, max(1, harts - 1), clock, Store(state), floats=floats)
+        self.monitor = Monitor(self._board, make(profile))
         self._calls: Calls = (
             InTurns(self._board, system.supervisor)
             if harts == 1

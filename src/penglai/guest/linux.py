@@ -1,6 +1,5 @@
 """A machine whose host is Linux: a hart in S-mode, and beside it board and monitor."""
 
-import importlib
 import logging
 import math
 import threading
@@ -13,14 +12,16 @@ from typing import TYPE_CHECKING, Self
 
 from penglai.abi import sbi
 from penglai.abi.errors import BadArgumentError, MachineError
+from penglai.abi.profile import ProfileName
 from penglai.abi.sbi import SbiResult
+from penglai.abi.timeout import checked_timeout
 from penglai.guest.sharing import Share
-from penglai.machine.board import MAX_HARTS
+from penglai.machine.board import MAX_HARTS, start_thread
 from penglai.machine.clock import Clock
-from penglai.machine.devices.virtio import Function
 from penglai.machine.memory import PhysicalMemory, check_size, parse_size
-from penglai.machine.services import ConsolePort
-from penglai.machine.system import Outcome, Software, System, Vendor
+from penglai.virt.devices.virtio import Function
+from penglai.virt.services import ConsolePort
+from penglai.virt.system import Outcome, Software, System, Vendor
 
 if TYPE_CHECKING:
     from penglai.guest.firmware import Firmware
@@ -42,7 +43,7 @@ class Guest:
     software: what is started.  console: its terminal.  memory: bytes, or text like "256M"; a multiple of
     2 MiB.  harts: 1 for Linux, the others for enclaves; with one, enclaves take turns with Linux.  state: the
     directory of what outlives a restart; None: nothing does.  shares: directories of the real machine that it
-    may use.
+    may use.  profile: how the monitor behaves, as for Machine.
 
     A context manager; leaving it switches the machine off.
 
@@ -60,7 +61,9 @@ class Guest:
         clock: Clock | None = None,
         state: Path | None = None,
         shares: Sequence[Share] = (),
+        profile: str = ProfileName.NATIVE,
     ) -> None:
+        self._profile = ProfileName.named(profile)
         self.memory = PhysicalMemory(check_sizes(memory, harts))
         self._clock = clock or Clock()
         self._harts = harts
@@ -88,11 +91,12 @@ class Guest:
 
     def start(self) -> None:
         """Let it begin; returns at once."""
-        self._thread.start()
+        start_thread(self._thread)
 
     def wait(self, timeout: float | None = None) -> Outcome:
         """Wait until the guest has ended.  Raises TimeoutError, or MachineError if it could not go on."""
-        end = math.inf if timeout is None else time.monotonic() + timeout
+        seconds = checked_timeout(timeout)
+        end = math.inf if seconds is None else time.monotonic() + seconds
         while not self._done.wait(max(0.0, min(LOOKS_UP, end - time.monotonic()))):
             if time.monotonic() >= end:
                 raise TimeoutError(f"the guest still runs after {timeout} seconds")
@@ -135,9 +139,10 @@ class Guest:
     def _have_firmware(self) -> "Firmware":
         with self._firmware_lock:
             if self._firmware is None:
-                module = importlib.import_module("penglai.guest.firmware")
-                self._firmware = module.Firmware(
-                    self.memory, self._clock, self.system, self._harts, self._state, self._fail
+                from penglai.guest.firmware import Firmware  # noqa: PLC0415 - booting waits for no monitor
+
+                self._firmware = Firmware(
+                    self.memory, self._clock, self.system, self._harts, self._state, self._fail, self._profile
                 )
             return self._firmware
 
@@ -181,9 +186,9 @@ def check_sizes(memory: int | str, harts: int) -> int:
 
 
 def _share_function(share: Share, shared: ExitStack) -> Function:
-    """The device of a share.  What serves files is imported when some are shared."""
-    module = importlib.import_module("penglai.machine.devices.share")
-    function = module.ShareFunction(share.directory, share.tag, share.read_only)
+    """The device of a share."""
+    from penglai.virt.devices.share import ShareFunction  # noqa: PLC0415 - only if something is shared
+
+    function = ShareFunction(share.directory, share.tag, share.read_only)
     shared.callback(function.close)
-    made: Function = function
-    return made
+    return function

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from penglai.abi.errors import MachineError, StateError, WaitTimeoutError
+from penglai.abi.timeout import checked_timeout
 from penglai.guest.boot import Boot
 from penglai.guest.image.current import Image
 from penglai.guest.linux import Guest
@@ -102,7 +103,7 @@ class Line:
     def type(self, text: str) -> None:
         """Type a line for the agent."""
         with self.changed:
-            self._typed += text.encode() + b"\n"
+            self._typed += text.encode(errors="surrogateescape") + b"\n"
 
 
 class Linux:
@@ -112,7 +113,7 @@ class Linux:
     beside those of the image.  share: the directory that is /share in it; by default a fresh one that goes
     with the machine.  memory, harts: of the machine.  driver: whether penglai.ko is loaded.  append: more for
     the kernel's command line.  image: by default the one that was built last; if there is none it is built,
-    which takes minutes.  timeout: seconds for Linux to be there.
+    which takes minutes.  timeout: seconds for Linux to be there; None: for ever.
 
     A context manager; leaving it switches the machine off.  Several threads may run commands at once.
 
@@ -129,8 +130,9 @@ class Linux:
         driver: bool = True,
         append: str = "",
         image: Image | None = None,
-        timeout: float = PATIENCE,
+        timeout: float | None = PATIENCE,
     ) -> None:
+        patience = checked_timeout(timeout)
         entries = tuple(os.fspath(file) for file in files)
         plan = Boot(image=image, append=append, files=entries, commands=AGENT, plain=True)
         software = plan.software()
@@ -145,9 +147,9 @@ class Linux:
             stack.enter_context(self._guest)
             self._guest.start()
             threading.Thread(target=self._watch, name="penglai-watch", daemon=True).start()
-            self._wait(0, timeout, "Linux has not come up")
+            self._wait(0, patience, "Linux has not come up")
             if driver:
-                self._load_driver(timeout)
+                self._load_driver(patience)
             self._stack = stack.pop_all()
 
     def run(
@@ -164,14 +166,15 @@ class Linux:
         Raises WaitTimeoutError, with what it had written, MachineError if the machine has ended meanwhile,
         StateError if it was closed.
         """
+        seconds = checked_timeout(timeout)
         if self._guest.done:
             raise StateError("the machine is off")
         number = next(self._numbers)
-        self._write(number, "sh", command.encode() + b"\n")
+        self._write(number, "sh", command.encode(errors="surrogateescape") + b"\n")
         self._write(number, "in", input.encode() if isinstance(input, str) else input)
         self._type(f"begin {number}")
         try:
-            self._wait(number, timeout, f"{command!r} was still running")
+            self._wait(number, seconds, f"{command!r} was still running")
         except WaitTimeoutError as error:
             self._type(f"kill {number}")
             self._wait(number, PATIENCE, f"{command!r} could not be killed")
@@ -206,7 +209,7 @@ class Linux:
 
     # ---- the way to the agent ------------------------------------------------------------------
 
-    def _load_driver(self, timeout: float) -> None:
+    def _load_driver(self, timeout: float | None) -> None:
         ran = self.run(DRIVER, timeout=timeout)
         if ran.status:
             raise MachineError(f"penglai.ko could not be loaded: {ran.output}")

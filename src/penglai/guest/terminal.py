@@ -35,7 +35,7 @@ MAX_LINE = 2048
 
 NEWLINE = 0x0A
 CHUNK = 4096
-"""Bytes read or written at once: to a pipe that has room, so many never wait."""
+"""Bytes read or written at once: a pipe that has room takes them without waiting."""
 HELP = b"\r\nCtrl-A x  switch the machine off\r\nCtrl-A a  send Ctrl-A\r\nCtrl-A h  this help\r\n"
 DEFAULT_SIZE = (80, 24)
 

@@ -1,12 +1,19 @@
 """An enclave, as the host program that created it sees it."""
 
+import asyncio
+from collections.abc import Generator
+from types import TracebackType
+from typing import Any, Self
+
 from penglai.abi.errors import BadArgumentError, StateError
 from penglai.abi.state import State
+from penglai.abi.timeout import checked_timeout
 from penglai.attestation.report import Report
 from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages
-from penglai.driver.task import Info, Result, Task
-from penglai.driver.task import Run as TaskRun
+from penglai.driver.task import Info, Result, Task, TaskRun
+from penglai.host.console import Console, Output
+from penglai.host.image import Kind
 
 
 class Enclave:
@@ -14,10 +21,12 @@ class Enclave:
 
     Every method may be called from any thread, also while others are under way on the same enclave.
     Calls that its state forbids raise StateError and change nothing; once it has ended, NoSuchEnclaveError.
+    A context manager: leaving it destroys the enclave.  Handles of one enclave are equal.
     """
 
-    def __init__(self, process: Process, task: Task) -> None:
+    def __init__(self, process: Process, console: Console, task: Task) -> None:
         self._process = process
+        self._console = console
         self._driver = process.driver
         self._task = task
 
@@ -42,9 +51,9 @@ class Enclave:
         return self.info().measurement
 
     @property
-    def kind(self) -> str:
-        """normal, server or shadow; an instance of a shadow is normal."""
-        return self._task.kind.name.lower()
+    def kind(self) -> Kind:
+        """An instance of a shadow is normal."""
+        return Kind(self._task.kind.name.lower())
 
     def info(self) -> Info:
         """State, measurement, pages, run time in ns, stops, preemptions, calls.
@@ -53,26 +62,36 @@ class Enclave:
         """
         return self._driver.info(self._task)
 
-    def start(self, *, relay: RelayPages | None = None, rerun: bool = False) -> "Run":
+    @property
+    def output(self) -> Output:
+        """What it has written: iterate over the lines, or take the text."""
+        return Output(self._console, self._task)
+
+    def start(self, *, relay: RelayPages | None = None) -> "Run":
         """Run it; return at once.  A shadow makes and runs an instance: the run's `enclave`.
 
-        relay: pages that become the enclave's.  rerun: it has returned its relay pages (Reason.RELAY) and
-        goes on, with others if there are any.
+        relay: pages that become the enclave's.
 
-        Raises StateError if it was started before, or does not wait for relay pages; SecurityError if the
-        relay pages are not the host's.
+        Raises StateError if it was started before; SecurityError if the relay pages are not the host's;
+        BadArgumentError if they are not the program's.
         """
-        return Run(self._process, self._process.start(self._task, relay, again=rerun))
+        return Run.of(self._process.start(self._task, relay))
 
-    def run(
-        self, timeout: float | None = None, *, relay: RelayPages | None = None, rerun: bool = False
-    ) -> Result:
+    def continue_with(self, relay: RelayPages | None = None) -> "Run":
+        """Let it go on after it has returned its relay pages (Reason.RELAY), with others if there are any.
+
+        Raises StateError if it does not wait for relay pages; for the pages, as `start` does.
+        """
+        return Run.of(self._process.start(self._task, relay, again=True))
+
+    def run(self, timeout: float | None = None, *, relay: RelayPages | None = None) -> Result:
         """Run it to its end, or until it returns its relay pages; arguments as for `start`.
 
         timeout: seconds.  Raises WaitTimeoutError when they are over; the enclave goes on, and `stop`,
         `destroy` and `wait` work on it.
         """
-        return self.start(relay=relay, rerun=rerun).wait(timeout)
+        seconds = checked_timeout(timeout)  # before anything has begun
+        return self.start(relay=relay).result(seconds)
 
     def attest(self, nonce: int = 0) -> Report:
         """A signed report of what it is made of, with this nonce (64 bits).
@@ -88,10 +107,16 @@ class Enclave:
 
         Raises WaitTimeoutError after timeout seconds, StateError if it was never started.
         """
+        seconds = checked_timeout(timeout)
+        return self.last_run.result(seconds)
+
+    @property
+    def last_run(self) -> "Run":
+        """The run that was started last.  Raises StateError if it was never started."""
         run = self._task.run
         if run is None:
             raise StateError(f"{self._task.label} was not started; call start() or run()")
-        return run.wait(timeout)
+        return Run.of(run)
 
     def stop(self) -> None:
         """Stop it: on return it executes no further instruction, and its context is safe in the monitor."""
@@ -105,32 +130,53 @@ class Enclave:
         """End it in any state; its memory is scrubbed and free on return."""
         self._driver.destroy(self._task)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Destroy it, unless it has ended."""
+        self._driver.destroy_if_alive(self._task)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Enclave) and other._task is self._task
+
+    def __hash__(self) -> int:
+        return hash((id(self._driver), self.eid))
+
     def __repr__(self) -> str:
         info = self.info()
         return f"<Enclave {self.eid} {info.state} {self.name!r} {info.pages} pages>"
 
 
-class Run:
-    """A run under way: `wait` for its result from any thread.  enclave: the one that runs, for a shadow the
-    new instance."""
+class Run(TaskRun):
+    """A run under way: a `concurrent.futures.Future` of its Result, which can be awaited too.
 
-    def __init__(self, process: Process, run: TaskRun) -> None:
-        self.enclave = Enclave(process, run.task)
-        self._run = run
+    Cancelling it does nothing: stop or destroy the enclave.  Functions given to `add_done_callback` are
+    called on a hart's thread, and should be quick.
+    """
+
+    def __init__(self, process: Process, console: Console, task: Task) -> None:
+        super().__init__(task)
+        self._process = process
+        self._console = console
+
+    @staticmethod
+    def of(run: TaskRun) -> "Run":
+        """The driver's run as what it was made as."""
+        assert isinstance(run, Run)
+        return run
+
+    @property
+    def enclave(self) -> Enclave:
+        """The enclave that runs: of a shadow, the new instance."""
+        return Enclave(self._process, self._console, self.task)
 
     @property
     def eid(self) -> int:
         """Id of the enclave that runs."""
-        return self.enclave.eid
+        return self.task.eid
 
-    @property
-    def done(self) -> bool:
-        """True once there is a result."""
-        return self._run.done
-
-    def wait(self, timeout: float | None = None) -> Result:
-        """Wait for the end, at most timeout seconds.  Raises WaitTimeoutError; the run then goes on."""
-        return self._run.wait(timeout)
-
-    def __repr__(self) -> str:
-        return repr(self._run)
+    def __await__(self) -> Generator[Any, None, Result]:
+        return asyncio.wrap_future(self).__await__()

@@ -8,7 +8,9 @@ import numpy as np
 from penglai.abi import layout
 from penglai.abi.errors import NoMemoryError
 from penglai.abi.riscv import PAGE_SIZE, Pte
+from penglai.abi.sbi import EnclaveType
 from penglai.attestation.scheme import Scheme
+from penglai.driver.elf import attributes
 from penglai.driver.image import make_template
 from penglai.host.image import Image, Kind, load
 
@@ -20,29 +22,37 @@ def measure(
     *,
     stack_size: int = layout.DEFAULT_STACK_SIZE,
     kind: str = Kind.NORMAL,
-    scheme: str = Scheme.SM3,
+    scheme: str = Scheme.PENGLAI_2,
     find_image: Callable[[str], Path] = Path,
 ) -> bytes:
     """The measurement that an enclave made from image has; 32 bytes.
 
     stack_size: bytes, as given to `create`; a shadow template has none.  kind: "normal", "server" or
-    "shadow".  scheme: "sm3", this package's, or "tvm-legacy", the original firmware's (1.5 s for a MiB).
+    "shadow".  scheme: "penglai-2", this package's; "sm3", its first release's; or "tvm-legacy", the original
+    firmware's (1.5 s for a MiB), whose driver loads a header of RISC-V attributes as well.
     find_image: the file that an image's name means.
 
     Raises ImageError, BadArgumentError (stack, kind, scheme), NoMemoryError for an image over 4 GiB.
     """
     method = Scheme.named(scheme)
-    stack = None if Kind.named(kind) is Kind.SHADOW else stack_size
+    which = Kind.named(kind)
+    stack = None if which is Kind.SHADOW else stack_size
     data, what = load(image, find_image)
     try:
         template = make_template(data, stack, what, MAX_PAGES)
     except NoMemoryError:
         raise NoMemoryError(f"{what} is larger than 4 GiB with its stack, and cannot be measured") from None
-    addresses = np.append(template.addresses, np.uint64(layout.KERNEL_BUFFER))
-    permissions = np.append(template.permissions, np.uint8(Pte.R | Pte.W | Pte.U))
+    first = attributes(data, what) if method is Scheme.TVM_LEGACY else b""
+    before = [0] if first else []
+    addresses = np.concatenate([before, template.addresses, [layout.KERNEL_BUFFER]]).astype(np.uint64)
+    own = np.append(template.permissions, np.uint8(Pte.R | Pte.W | Pte.U))
+    permissions = np.concatenate([np.full(len(before), Pte.R | Pte.X | Pte.U), own]).astype(np.uint8)
 
     def read(which: slice) -> bytes:
-        """The kernel buffer comes last: a page of zeros."""
-        return template.read(which).ljust((which.stop - which.start) * PAGE_SIZE, b"\0")
+        """The kernel buffer comes last, a page of zeros; first what the original alone loads."""
+        start, stop = (max(0, place - len(before)) for place in (which.start, which.stop))
+        head = first.ljust(PAGE_SIZE, b"\0") if before and not which.start else b""
+        size = (which.stop - which.start) * PAGE_SIZE
+        return (head + template.read(slice(start, stop))).ljust(size, b"\0")
 
-    return method.measure(template.entry, addresses, permissions, read)
+    return method.measure(EnclaveType[which.name], template.entry, addresses, permissions, read)

@@ -1,6 +1,8 @@
 """A host program: creates enclaves and holds them."""
 
+import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,20 +15,23 @@ from penglai.driver.driver import Driver, Order
 from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages, SharedMemory
 from penglai.driver.task import Task
-from penglai.host.enclave import Enclave
+from penglai.host.console import Console
+from penglai.host.enclave import Enclave, Run
 from penglai.host.image import UNNAMED, Image, Kind, load
 
 
 class HostProgram:
     """One process of the host.  For the enclaves of other processes it gets NoSuchEnclaveError.
 
-    find_image: the file that an image's name means.  A context manager: leaving it destroys the enclaves
-    that are left.
+    console: what the machine's enclaves write.  find_image: the file that an image's name means.  A context
+    manager: leaving it destroys the enclaves that are left.
     """
 
-    def __init__(self, driver: Driver, find_image: Callable[[str], Path] = Path) -> None:
+    def __init__(self, driver: Driver, console: Console, find_image: Callable[[str], Path] = Path) -> None:
+        self.console = console
         self._process = Process(driver)
         self._find_image = find_image
+        self._make_run = partial(Run, self._process, console)  # the driver holds it, and so no program
 
     def create(
         self,
@@ -53,9 +58,9 @@ class HostProgram:
         kind_number = EnclaveType[Kind.named(kind).name]
         data, what = load(image, self._find_image)
         if not name and what != UNNAMED:
-            name = Path(what).name.encode()[: NAME_BYTES - 1].decode("utf-8", "ignore")
+            name = _cut(Path(what).name)
         place = (0, 0) if shm is None else _place(shm, shm_offset, shm_size)
-        order = Order(name, kind_number, stack_size, lambda _task: None, shm, place)
+        order = Order(name, kind_number, stack_size, _nothing, self._make_run, shm, place)
         return self._handle(self._process.create(data, what, order))
 
     def shared_memory(self, size: int) -> SharedMemory:
@@ -63,29 +68,29 @@ class HostProgram:
 
         size: bytes, rounded up to pages.  Raises BadArgumentError, NoMemoryError.
         """
-        return self._process.driver.memories.make_shared(size)
+        return self._process.memories.make_shared(size)
 
     def relay_pages(self, size: int) -> RelayPages:
         """Pages that change hands between this program and enclaves, with what is on them.
 
         size: bytes, rounded up to pages.  Raises BadArgumentError, NoMemoryError.
         """
-        return self._process.driver.memories.make_relay(size)
+        return self._process.memories.make_relay(size)
 
     def find_shared_memory(self, number: int) -> SharedMemory:
-        """The shared memory with this id.  Raises BadArgumentError if there is none."""
-        return self._process.driver.memories.shared(number)
+        """The program's shared memory with this id.  Raises BadArgumentError if there is none."""
+        return self._process.memories.shared(number)
 
     def find_relay_pages(self, number: int) -> RelayPages:
-        """The relay pages with this id.  Raises BadArgumentError if there are none."""
-        return self._process.driver.memories.relay(number)
+        """The program's relay pages with this id.  Raises BadArgumentError if there are none."""
+        return self._process.memories.relay(number)
 
     def free(self, memory: SharedMemory | RelayPages) -> None:
         """Give shared memory or relay pages up: they are free when no enclave has them any more.
 
         Raises BufferError while arrays or views of a shared memory are in use.
         """
-        self._process.driver.memories.remove(memory)
+        self._process.memories.remove(memory)
 
     def enclave(self, eid: int) -> Enclave:
         """The program's live enclave with this id.  Raises NoSuchEnclaveError."""
@@ -97,11 +102,14 @@ class HostProgram:
         return [self._handle(task) for task in self._process.tasks()]
 
     def close(self) -> None:
-        """Destroy the enclaves that are left.  More than once does nothing."""
+        """Destroy the enclaves that are left, and free the memories.  More than once does nothing."""
         self._process.close()
 
+    def __repr__(self) -> str:
+        return f"<HostProgram {len(self._process.tasks())} enclaves>"
+
     def _handle(self, task: Task) -> Enclave:
-        return Enclave(self._process, task)
+        return Enclave(self._process, self.console, task)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +118,10 @@ class HostProgram:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _nothing(_task: Task) -> None:
+    """The process has its own way to learn of the end."""
 
 
 def _place(shm: SharedMemory, offset: int, size: int | None) -> tuple[int, int]:
@@ -122,3 +134,10 @@ def _place(shm: SharedMemory, offset: int, size: int | None) -> tuple[int, int]:
             f"shared memory from {offset} on, {size} bytes: not whole pages of its {len(shm)} bytes"
         )
     return offset, size
+
+
+def _cut(name: str) -> str:
+    """As much of a file's name, whole characters, as an enclave's name can have."""
+    while len(os.fsencode(name)) >= NAME_BYTES:
+        name = name[:-1]
+    return name

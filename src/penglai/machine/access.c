@@ -1,27 +1,39 @@
-/* What the guest sees of memory, and what its instructions do to it: page tables walked, accesses decoded. */
+/* Memory as the guest sees it: walks page tables and decodes the accesses that instructions make. */
 #include <string.h>
 #include "hart.h"
 
 enum { SATP_BARE = 0, SATP_SV39 = 8, SATP_SV57 = 10 };
 
-static const uint8_t *ram_at(const struct hart *h, uint64_t pa, uint64_t bytes)
+/*
+ * The only place in the engine that reads RAM on behalf of a world.  A page that the world's bus does not
+ * show does not exist, whatever the engine's TLB says.  Whoever hides a page waits until the hart has left
+ * the guest before writing anything to it, so a page that was shown when it was checked is still shown when
+ * it is copied.
+ */
+bool bus_read(const struct hart *h, uint64_t pa, void *out, uint64_t bytes)
 {
     uint64_t offset = pa - h->ram_base;
     if (pa < h->ram_base || offset >= h->ram_bytes || h->ram_bytes - offset < bytes)
-        return NULL;
-    return h->ram + offset;
+        return false;
+    if (h->hidden)
+        for (uint64_t page = offset / PAGE_BYTES; page * PAGE_BYTES < offset + bytes; page++)
+            if (__atomic_load_n(&h->hidden[page], __ATOMIC_RELAXED))
+                return false;
+    memcpy(out, h->ram + offset, bytes);
+    return true;
 }
 
 /*
- * The leaf PTE that maps va in Sv39, Sv48 or Sv57, and the physical address of va's page; 0 if none.  As the
- * engine sees it: bits 54 to 61 belong to its frame number, 62 and 63 to nothing.
+ * The leaf PTE that maps va in Sv39, Sv48 or Sv57, and the physical address of va's page; 0 if there is none.
+ * PTEs are read as the engine reads them: bits 54 to 61 are part of the frame number, bits 62 and 63 are
+ * ignored.
  */
 static uint64_t walk(const struct hart *h, uint64_t satp, uint64_t va, uint64_t *page)
 {
     unsigned mode = satp >> 60;
     if (mode == SATP_BARE) {
         *page = va & ~PAGE_MASK;
-        return PTE_V | PTE_R | PTE_W | PTE_X | PTE_U;
+        return PTE_V | PTE_R | PTE_W | PTE_X | PTE_U | PTE_A | PTE_D;
     }
     if (mode < SATP_SV39 || mode > SATP_SV57)
         return 0;
@@ -31,12 +43,8 @@ static uint64_t walk(const struct hart *h, uint64_t satp, uint64_t va, uint64_t 
         return 0;
     uint64_t table = (satp & (((uint64_t)1 << 44) - 1)) << 12;
     for (; shift >= 12; shift -= 9) {
-        const uint8_t *slot = ram_at(h, table + ((va >> shift) & 511) * 8, 8);
-        if (!slot)
-            return 0;
         uint64_t pte;
-        memcpy(&pte, slot, 8);
-        if (!(pte & PTE_V))
+        if (!bus_read(h, table + ((va >> shift) & 511) * 8, &pte, sizeof pte) || !(pte & PTE_V))
             return 0;
         table = pte >> 10 << 12;
         if (pte & (PTE_R | PTE_W | PTE_X)) {
@@ -67,13 +75,18 @@ bool translate(const struct hart *h, const struct view *v, uint64_t va, uint64_t
     return (pte & rights) == rights;
 }
 
+/* A halfword at an odd address may span two pages.  No jump leads there, but a return from a trap can. */
 bool fetch16(const struct hart *h, const struct view *v, uint64_t va, uint16_t *out)
 {
-    uint64_t pa;
-    const uint8_t *at = translate(h, v, va, PTE_X, &pa) ? ram_at(h, pa, 2) : NULL;
-    if (at)
-        memcpy(out, at, 2);
-    return at != NULL;
+    bool whole = (va & PAGE_MASK) < PAGE_MASK;
+    uint8_t bytes[2];
+    for (unsigned at = 0; at < sizeof bytes; at += whole ? 2 : 1) {
+        uint64_t pa;
+        if (!translate(h, v, va + at, PTE_X, &pa) || !bus_read(h, pa, bytes + at, whole ? 2 : 1))
+            return false;
+    }
+    memcpy(out, bytes, sizeof bytes);
+    return true;
 }
 
 uint32_t fetch(const struct hart *h, const struct view *v, uint64_t va)
@@ -167,5 +180,7 @@ static bool decode16(uint32_t insn, struct access *a)
 bool decode_access(uint32_t insn, struct access *a)
 {
     *a = (struct access){0};
-    return (insn & 3) == 3 ? decode32(insn, a) : decode16(insn, a);
+    if ((insn & 3) == 3)
+        return decode32(insn, a);
+    return decode16(insn, a) || decode_zcb_access(insn, a);
 }

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import threading
 from array import array
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from penglai.abi.errors import BadArgumentError, MachineError
 from penglai.abi.firmware import Extension, Status
 from penglai.abi.sbi import SbiResult
 from penglai.machine.clock import Clock
+from penglai.machine.engine import Engine, choose
 from penglai.machine.hart import Hart
 from penglai.machine.memory import HostMemory, PhysicalMemory
 from penglai.machine.store import Store
@@ -21,6 +23,14 @@ log = logging.getLogger(__name__)
 MAX_HARTS = 64
 REGISTER = (1 << 64) - 1
 TIME = int(Extension.TIME)
+
+PATIENCE = 0.0002
+"""Seconds after which a thread that waits for Python's lock asks for it, at most.
+
+An enclave that makes one call after the other lets go of the lock for a moment at each, too short for a
+thread that has to wake up first: it gets the lock when it asks.  With Python's own 5 ms a destroy, which lets
+go of the lock a dozen times, could be held up for a tenth of a second.
+"""
 
 Firmware = Callable[["Hart | None", int, int, tuple[int, ...]], SbiResult]
 """M-mode's answer to an SBI call: (hart, extension, function, arguments) -> result.
@@ -58,11 +68,21 @@ class HostPort:
         """time() -> the time CSR, in units of 100 ns"""
 
 
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.  Raises MachineError if the system gives none."""
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise MachineError(f"the system gives the machine no thread more: {error}") from error
+
+
 class Board:
     """A machine without software.
 
     memory: bytes of RAM, or RAM.  harts: how many (1 to 64), each with a thread of its own once switched on.
-    store: the storage that outlives a restart; by default nothing does.
+    store: the storage that outlives a restart; by default nothing does.  engine: what executes the harts'
+    code, or its name; by default PENGLAI_ENGINE says.  floats: the harts have a floating-point unit.  Raises
+    BadArgumentError.
     """
 
     def __init__(
@@ -71,13 +91,20 @@ class Board:
         harts: int,
         clock: Clock | None = None,
         store: Store | None = None,
+        engine: Engine | str | None = None,
+        *,
+        floats: bool = True,
     ) -> None:
         if not 1 <= harts <= MAX_HARTS:
             raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
+        sys.setswitchinterval(min(sys.getswitchinterval(), PATIENCE))
         self.memory = memory if isinstance(memory, PhysicalMemory) else PhysicalMemory(memory)
         self.clock = clock or Clock()
         self.store = store or Store(None)
-        self.harts = tuple(Hart(number, self.memory, self.clock) for number in range(harts))
+        self.engine = choose(engine)
+        self.harts = tuple(
+            Hart(number, self.memory, self.clock, self.engine, floats=floats) for number in range(harts)
+        )
         self._calling = [threading.Lock() for _ in range(harts)]
         self._firmware: Firmware | None = None
         self._threads: list[threading.Thread] = []
@@ -101,7 +128,10 @@ class Board:
         return HostPort(ecall, self.clock.ticks)
 
     def power_on(self, host_main: Callable[[HostPort], None]) -> None:
-        """Start each hart's thread in the host: host_main(port of the hart) runs there until it returns."""
+        """Start each hart's thread in the host: host_main(port of the hart) runs there until it returns.
+
+        Raises MachineError if the system gives no thread.
+        """
         for hart in self.harts:
             thread = threading.Thread(
                 target=self._main,
@@ -109,8 +139,8 @@ class Board:
                 name=f"penglai-hart-{hart.id}",
                 daemon=True,
             )
+            start_thread(thread)
             self._threads.append(thread)
-            thread.start()
 
     def _main(self, hart: Hart, host_main: Callable[[HostPort], None]) -> None:
         hart.begin_thread()

@@ -4,7 +4,7 @@ import threading
 import time
 
 from penglai.abi.riscv import NS_PER_TICK
-from penglai.machine.engine import ClockRecord
+from penglai.machine.library import ClockRecord
 
 
 class Clock:

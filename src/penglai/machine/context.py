@@ -33,6 +33,9 @@ class Context(ctypes.Structure):
 
     x: x0..x31, of which x0 is ignored; they also have their names, such as a0.  f: the raw bits of f0..f31.
     priv: 0 U, 1 S, 3 M.  satp: 0 or an Sv39 root.
+
+    owner: the hart that may load and save it, as `Hart.owner`, or 0.  Who changes the owner has made sure
+    that the hart is not running it.
     """
 
     _anonymous_ = ("integers",)
@@ -43,6 +46,7 @@ class Context(ctypes.Structure):
         ("pc", ctypes.c_uint64),
         ("priv", ctypes.c_uint64),
         ("satp", ctypes.c_uint64),
+        ("owner", ctypes.c_uint64),
     )
 
 
@@ -50,16 +54,19 @@ class RunRecord(ctypes.Structure):
     """Memory that a hart shares with hart.c: until when to run, and the trap that came.
 
     deadline: ns.  blocks: 0, or how many the next run has.  stale: not 0, if the next run has to forget
-    translated addresses first.
+    translated addresses first.  owner: the hart's, see Context.  without_floats: not 0 from the beginning if
+    floating-point instructions are illegal.
     """
 
     _fields_ = (
         ("deadline", ctypes.c_uint64),
         ("blocks", ctypes.c_uint64),
         ("stale", ctypes.c_uint64),
+        ("owner", ctypes.c_uint64),
         ("cause", ctypes.c_uint64),
         ("epc", ctypes.c_uint64),
         ("tval", ctypes.c_uint64),
+        ("without_floats", ctypes.c_uint64),
     )
 
 

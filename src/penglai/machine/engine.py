@@ -1,117 +1,207 @@
-"""hart.c, built and bound.  The only module that knows Unicorn.
+"""The contract between a hart and what executes its code, and the choice among engines.
 
-The engine is what a hart runs on; another one could stand here (docs/decisions/0003-engine.md): nothing
-above this module knows more than open, run, interrupt, acknowledge, flush and invalidate.
+A hart knows no more of its engine than `Core` says (docs/engine.md); a test may bring an engine of its own.
 """
 
 import ctypes
 import functools
 import os
-from pathlib import Path
-from typing import Any
+import weakref
+from collections.abc import Callable
+from typing import Protocol
 
-from penglai.abi.errors import ToolchainError
+from penglai.abi.errors import BadArgumentError, MachineError
+from penglai.machine.clock import Clock
 from penglai.machine.context import Context, RunRecord
-from penglai.toolchain.cache import compile_cached, package_dir, package_record
+from penglai.machine.library import NO_HART, library
+from penglai.machine.memory import MIN_MEMORY, PhysicalMemory
+
+ENGINE_VARIABLE = "PENGLAI_ENGINE"
+"""Environment variable that names the engine of machines that are not given one."""
+
+FOREIGN_CONTEXT = -1
+"""A run's error: somebody gave the context to another hart without an interrupt."""
 
 
-class ClockRecord(ctypes.Structure):
-    """Memory that a clock shares with hart.c.  manual: 0, or 1 + the time in ns."""
+class Core(Protocol):
+    """What executes the code of one hart.
 
-    _fields_ = (("origin", ctypes.c_uint64), ("manual", ctypes.c_uint64))
-
-
-class ExitRecord(ctypes.Structure):
-    """What hart.c's supervisor and Python tell each other at an exit; supervisor.c says what."""
-
-    _fields_ = (
-        ("reason", ctypes.c_uint64),
-        ("a", ctypes.c_uint64 * 8),
-        ("address", ctypes.c_uint64),
-        ("value", ctypes.c_uint64),
-        ("bytes", ctypes.c_uint64),
-        ("store", ctypes.c_uint64),
-    )
-
-
-class Engine:
-    """The functions of hart.c.
-
-    Those of `calls` may take long: they are called without Python's lock.  Those of `quick` take less
-    than a microsecond and keep it.
+    `run` and `begin_thread` are called by the hart's own thread, the others by any.
     """
 
-    def __init__(self, library: Path) -> None:
-        self.calls: Any = ctypes.CDLL(str(library))
-        self.quick: Any = ctypes.PyDLL(str(library))
-        pointer, word = ctypes.c_void_p, ctypes.c_uint64
-        clock = ctypes.POINTER(ClockRecord)
-        for loaded in (self.calls, self.quick):
-            _declare(loaded.hart_open, pointer, pointer, word, word, clock, ctypes.POINTER(RunRecord))
-            _declare(loaded.hart_close, None, pointer)
-            _declare(loaded.hart_thread, None)
-            _declare(loaded.hart_run, ctypes.c_int, pointer, ctypes.POINTER(Context))
-            _declare(loaded.hart_interrupt, None, pointer)
-            _declare(loaded.hart_acknowledge, None, pointer)
-            _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
-            _declare(loaded.shortcuts_in_effect, ctypes.c_bool)
-            _declare(loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, word, word)
-            _declare(loaded.supervisor_close, None, pointer)
-            _declare(loaded.supervisor_set_x, None, pointer, ctypes.c_uint32, word)
-            _declare(loaded.supervisor_set_timer, None, pointer, word)
-            _declare(loaded.supervisor_kick, None, pointer)
-            _declare(loaded.supervisor_hold, None, pointer, ctypes.c_uint32)
-            _declare(loaded.supervisor_raise, None, pointer)
-            _declare(loaded.supervisor_request, None, pointer)
-            _declare(loaded.supervisor_interrupt, None, pointer)
-            _declare(loaded.supervisor_flush, None, pointer)
-            _declare(loaded.supervisor_run, ctypes.c_int, pointer, ctypes.POINTER(ExitRecord))
-            _declare(loaded.supervisor_registers, None, pointer, pointer)
-            _declare(loaded.supervisor_show, ctypes.c_int, pointer, word, word)
-            _declare(loaded.supervisor_written, None, pointer, word)
+    def run(self, context: Context, /) -> int:
+        """Run context until a trap, which it leaves in the record, until its deadline, or until `interrupt`.
+
+        The context is exact then.  A context whose owner is not the record's is left alone: the trap is an
+        M-mode software interrupt.  Returns 0, or the error of an engine that cannot go on.
+        """
+
+    def interrupt(self) -> None:
+        """Return when no guest instruction is executed; none is, until `acknowledge`.
+
+        A run in between returns at once with an M-mode software interrupt.
+        """
+
+    def acknowledge(self) -> None:
+        """It may run again."""
+
+    def flush(self) -> None:
+        """Page tables changed: forget translated addresses before the next run."""
+
+    def invalidate(self, start: int, end: int) -> int:
+        """Between runs: forget the code of physical [start, end).  Returns 0, or an error."""
+
+    def begin_thread(self) -> None:
+        """The calling thread is the one that will execute."""
 
 
-def _declare(function: Any, result: Any, *arguments: Any) -> None:
-    function.restype = result
-    function.argtypes = arguments
+class Engine(Protocol):
+    """A way to execute the code of harts."""
+
+    @property
+    def name(self) -> str:
+        """What PENGLAI_ENGINE calls it."""
+
+    def open(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> Core:
+        """A core on this memory and clock; it keeps none of them alive.  Raises MachineError."""
+
+    def describe(self) -> str:
+        """One line for people: which engine it is, and in which form it runs here."""
+
+    def extensions(self) -> str:
+        """What programs can use on it."""
+
+    def counts(self) -> dict[str, int]:
+        """What its cores have counted so far, by name; nothing, if it counts nothing."""
 
 
-def unicorn_library() -> Path:
-    """The shared library of the installed unicorn package.  Raises ToolchainError if it is missing."""
-    path = package_dir("unicorn") / "lib" / "libunicorn.so.2"
-    if not path.exists():
-        raise ToolchainError(f"unicorn is installed without its library: {path} is missing")
-    return path
+class LibraryCore:
+    """A core of hart.c.  What may take long is called without Python's lock."""
+
+    def __init__(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> None:
+        calls, self._quick = library().calls, library().quick
+        core = calls.hart_open(
+            memory.address, memory.base, memory.size, ctypes.byref(clock.record), ctypes.byref(record)
+        )
+        if not core:
+            raise MachineError(NO_HART)
+        self._record = record
+        self.run: Callable[[Context], int] = functools.partial(calls.hart_run, core)
+        self.interrupt: Callable[[], None] = functools.partial(calls.hart_interrupt, core)
+        self.acknowledge: Callable[[], None] = functools.partial(self._quick.hart_acknowledge, core)
+        self.invalidate: Callable[[int, int], int] = functools.partial(calls.hart_invalidate, core)
+        # Not before the last reference is gone: a call under way on another thread holds one.
+        weakref.finalize(self, calls.hart_close, core).atexit = False
+        self.address: int = core
+
+    def flush(self) -> None:
+        """See Core."""
+        self._record.stale = 1
+
+    def begin_thread(self) -> None:
+        """Ask the system for short turns on this thread, and for cores soon."""
+        self._quick.hart_thread()
 
 
-def build() -> Path:
-    """Compile hart.c for this machine, or find it in the cache.  Takes a second or two the first time."""
-    here = Path(__file__).parent
-    sources = [here / name for name in ("hart.c", "access.c", "supervisor.c", "shortcuts.c", "threads.c")]
-    unicorn = unicorn_library()
-    glibc = _is_glibc()
-    target = f"{os.uname().machine}-linux-{'gnu.2.28' if glibc else 'musl'}"
-    arguments: list[str | Path] = [
-        *("-target", target, "-std=c11", "-O2", "-fomit-frame-pointer", "-Wall", "-Wextra"),
-        *("-shared", "-fPIC", "-fvisibility=hidden", *(["-ftls-model=initial-exec"] if glibc else [])),
-        *("-I", unicorn.parent.parent / "include"),
-        *(*sources, unicorn),
-        # It is hart.so that loads Unicorn: only so are the functions of shortcuts.c found first.
-        f"-Wl,-rpath,{unicorn.parent},--disable-new-dtags",
-        f"-DUNICORN_PACKAGE={package_record('unicorn')}",
-    ]
-    return compile_cached("hart.so", arguments, [*sources, here / "hart.h"])
+def _has_shortcuts() -> bool:
+    """Whether this process has them: the first hart finds out."""
+    LibraryCore(PhysicalMemory(MIN_MEMORY), Clock(), RunRecord())
+    return bool(library().quick.shortcuts_in_effect())
 
 
-def _is_glibc() -> bool:
-    """True if this machine's C library is glibc; other ones do not know of its version."""
-    try:
-        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
-    except ValueError:
-        return False
+class Unicorn:
+    """The engine that runs on every machine: hart.c over Unicorn."""
+
+    name = "unicorn"
+
+    def open(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> Core:
+        """See Engine."""
+        return LibraryCore(memory, clock, record)
+
+    def describe(self) -> str:
+        """With the hart's own shortcuts, or without: another user of Unicorn in the process was first."""
+        shortcuts = "with" if _has_shortcuts() else "without"
+        return f"unicorn, {shortcuts} shortcuts"
+
+    def extensions(self) -> str:
+        """See Engine."""
+        base = "rv64imafdc, Zicsr, Zifencei"
+        if _has_shortcuts():
+            return f"{base}; Zcb and rdtime by trap, at 0.2 µs each"
+        return f"{base}; rdtime by trap, at 0.2 µs each; no Zcb: its instructions do nothing"
+
+    def counts(self) -> dict[str, int]:
+        """Nothing."""
+        return {}
 
 
-@functools.cache
-def engine() -> Engine:
-    """The engine of this process, built on first use.  Raises ToolchainError."""
-    return Engine(build())
+COUNTS = (
+    *("entries", "elsewhere", "faults", "maps", "misses", "validations"),
+    *("windows", "texts", "text bytes", "code bytes"),
+)
+"""In native/dispatch.c's order.  The last three are those of the whole process."""
+SHARED_COUNTS = COUNTS[-3:]
+
+
+class Native:
+    """Enclaves as code of the host: native/, which leaves what it does not translate to Unicorn."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        self._cores: weakref.WeakSet[LibraryCore] = weakref.WeakSet()
+
+    def open(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> Core:
+        """See Engine.  Raises MachineError where there is no such engine."""
+        if obstacle := self.obstacle():
+            raise MachineError(f"there is no native engine: {obstacle}; take PENGLAI_ENGINE=unicorn")
+        core = LibraryCore(memory, clock, record)
+        if not library().calls.native_open(core.address, memory.fd):
+            raise MachineError("the native engine could not make a hart; is the process short of memory?")
+        self._cores.add(core)
+        return core
+
+    @staticmethod
+    def obstacle() -> str | None:
+        """Why this machine has none, or None."""
+        found = library().calls.native_obstacle()
+        return None if found is None else found.decode()
+
+    def describe(self) -> str:
+        """And what it leaves code to."""
+        return f"native, and {Unicorn().describe()}"
+
+    def extensions(self) -> str:
+        """See Engine."""
+        return "rv64imafdc, Zicsr, Zifencei, Zcb, rdtime"
+
+    def counts(self) -> dict[str, int]:
+        """See COUNTS."""
+        total = dict.fromkeys(COUNTS, 0)
+        for core in self._cores:
+            values = (ctypes.c_uint64 * len(COUNTS))()
+            library().calls.native_counts(core.address, values)
+            for name, value in zip(COUNTS, values, strict=True):
+                total[name] = value if name in SHARED_COUNTS else total[name] + value
+        return total
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"unicorn": Unicorn, "native": Native}
+"""By the names that PENGLAI_ENGINE has for them."""
+
+DEFAULT = "unicorn"
+
+
+def choose(engine: Engine | str | None = None) -> Engine:
+    """The engine of this name; of PENGLAI_ENGINE's if there is none.  Raises BadArgumentError."""
+    if engine is not None and not isinstance(engine, str):
+        return engine
+    name = engine or os.environ.get(ENGINE_VARIABLE) or DEFAULT
+    if name not in ENGINES:
+        raise BadArgumentError(f"there is no engine {name!r}; take one of: {', '.join(ENGINES)}")
+    return ENGINES[name]()
+
+
+def chosen_by() -> str:
+    """Why machines that are not given an engine get theirs."""
+    return f"{ENGINE_VARIABLE} says so" if os.environ.get(ENGINE_VARIABLE) else "the default"

@@ -19,20 +19,23 @@
  *   - A new satp flushes nothing: the next program at the same address would run the last one's code.
  *   - Translations survive a change of the memory below them: hart_invalidate().
  *
- * Built by penglai.machine.engine with the headers of the installed unicorn package.
+ * Built by penglai.machine.library with the headers of the installed unicorn package.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <time.h>
 #include "hart.h"
 
-/* The clock is read this often, in ns of guest execution: often enough for a tick, too seldom to cost. */
+/*
+ * How often the clock is read, in ns of guest execution: often enough for a tick, rarely enough to be cheap.
+ */
 #define CLOCK_READ_MIN_NS 20000
 #define CLOCK_READ_MAX_NS 100000
 #define FUEL_MIN 64
 #define FUEL_MAX (1 << 20)
-#define TRAPS_TO_REFILL 64 /* FUEL_MIN has to have as many */
+#define TRAPS_TO_REFILL 64 /* must not exceed FUEL_MIN */
 #define DEAD_PAGES_MAX 256
 
 uint64_t clock_ns(struct clock *clock)
@@ -91,31 +94,26 @@ static void leave(struct hart *h, uint64_t cause)
     uc_emu_stop(h->uc);
 }
 
-static void out_of_fuel(struct hart *h)
+bool time_is_up(struct hart *h)
 {
-    if (h->counting) {
-        leave(h, CAUSE_M_TIMER);
-        return;
-    }
     uint64_t now = clock_ns(h->clock), took = now - h->last_read;
     h->last_read = now;
-    if (now >= h->deadline) {
-        leave(h, CAUSE_M_TIMER);
-        return;
-    }
+    if (now >= h->deadline)
+        return true;
     if (took < CLOCK_READ_MIN_NS && h->refill < FUEL_MAX)
         h->refill *= 2;
     else if (took > CLOCK_READ_MAX_NS && h->refill > FUEL_MIN)
         h->refill /= 2;
     h->fuel = h->refill;
+    return false;
 }
 
 void stop_or_refuel(struct hart *h)
 {
     if (atomic_load_explicit(&h->pending, memory_order_relaxed) != 0)
         leave(h, CAUSE_M_SOFTWARE);
-    else
-        out_of_fuel(h);
+    else if (h->counting || time_is_up(h))
+        leave(h, CAUSE_M_TIMER);
 }
 
 static void on_block(uc_engine *uc, uint64_t address, uint32_t bytes, void *user)
@@ -149,6 +147,7 @@ void charge(struct hart *h)
 static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
 {
     h->interrupt = h->exception = NO_CAUSE;
+    h->half_at = NOWHERE;
     running = h->shortcuts ? h : NULL;
     int error = uc_emu_start(h->uc, *pc, 0, 0, 0);
     running = NULL;
@@ -225,7 +224,7 @@ static int settle_fetch_fault(struct hart *h, uint64_t *pc, struct trap *t)
     return error;
 }
 
-/* rdtime is not in Unicorn's CPU: executes it here.  False if insn is something else. */
+/* Executes rdtime, which Unicorn's CPU lacks.  False if insn is a different instruction. */
 static bool execute_rdtime(struct hart *h, uint64_t *pc, uint32_t insn)
 {
     if ((insn & 0xfffff07f) != 0xc0102073) /* csrrs rd, time, x0 */
@@ -243,13 +242,12 @@ static bool is_data_fault(uint64_t cause)
            cause == CAUSE_STORE_ACCESS || cause == CAUSE_LOAD_PAGE || cause == CAUSE_STORE_PAGE;
 }
 
-/* True if an access of these rights at va goes through, translation and bus. */
+/* True if translation and bus permit an access with these rights at va. */
 static bool reachable(const struct hart *h, const struct view *v, uint64_t va, uint64_t rights)
 {
     uint64_t pa;
-    if (!translate(h, v, va, rights, &pa) || pa < h->ram_base || pa - h->ram_base >= h->ram_bytes)
-        return false;
-    return !h->hidden || !h->hidden[(pa - h->ram_base) / PAGE_BYTES];
+    uint8_t byte;
+    return translate(h, v, va, rights, &pa) && bus_read(h, pa, &byte, sizeof byte);
 }
 
 /* The access that faulted, its address and, where Unicorn calls an atomic a load, the cause. */
@@ -258,8 +256,8 @@ static void describe_data_fault(struct hart *h, uint64_t pc, struct trap *t, str
     struct view v = look(h);
     if (!decode_access(fetch(h, &v, pc), a))
         return;
-    bool load = t->cause == CAUSE_LOAD_MISALIGNED || t->cause == CAUSE_LOAD_ACCESS ||
-                t->cause == CAUSE_LOAD_PAGE;
+    bool load =
+        t->cause == CAUSE_LOAD_MISALIGNED || t->cause == CAUSE_LOAD_ACCESS || t->cause == CAUSE_LOAD_PAGE;
     if (a->store && load) {
         t->cause += 2;
         load = false;
@@ -273,13 +271,22 @@ static void describe_data_fault(struct hart *h, uint64_t pc, struct trap *t, str
     t->tval = address;
 }
 
-/* An illegal instruction by Unicorn's lights.  True if it was executed here. */
-static bool settle_illegal(struct hart *h, uint64_t *pc, struct trap *t)
+/* Unicorn reports an illegal instruction.  True if it has been executed here. */
+static bool settle_illegal(struct hart *h, uint64_t *pc, struct trap *t, struct access *a)
 {
     struct view v = look(h);
     uint32_t insn = fetch(h, &v, *pc);
     if (execute_rdtime(h, pc, insn))
         return true;
+    if (is_unknown16(insn)) {
+        enum settled settled = execute_zcb(h, &v, insn, t);
+        if (settled == FAULTED)
+            decode_access(insn, a);
+        if (settled == EXECUTED)
+            *pc += 2;
+        if (settled != ILLEGAL)
+            return settled == EXECUTED;
+    }
     t->tval = insn;
     if (insn == 0x00100073 || insn == 0x9002) { /* ebreak, c.ebreak */
         t->cause = CAUSE_BREAKPOINT;
@@ -300,7 +307,9 @@ int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a)
             error = settle_fetch_fault(h, pc, t);
         if (error)
             return error;
-        if (t->cause == CAUSE_ILLEGAL && settle_illegal(h, pc, t)) {
+        if (t->cause == CAUSE_ILLEGAL) {
+            if (!settle_illegal(h, pc, t, a))
+                return 0;
             charge(h);
             continue;
         }
@@ -335,12 +344,12 @@ static void point_at(struct context *c, void *values[REGS])
     values[63] = &c->fcsr;
 }
 
-static void load(struct hart *h, struct context *c)
+void load_context(struct hart *h, struct context *c)
 {
     /* Writing the privilege also drops an LR reservation that another context left. */
     write_reg(h, UC_RISCV_REG_PRIV, PRIV_M);
-    bool stale = atomic_exchange(&h->run->stale, 0);
-    if (stale || c->satp != h->satp) {
+    if (h->tlb_stale || c->satp != h->satp) {
+        h->tlb_stale = false;
         h->satp = c->satp;
         write_reg(h, UC_RISCV_REG_SATP, c->satp);
         uc_ctl_flush_tlb(h->uc);
@@ -351,7 +360,7 @@ static void load(struct hart *h, struct context *c)
     uc_reg_write_batch(h->uc, reg_ids, values, REGS);
 }
 
-static void save(struct hart *h, struct context *c)
+void save_context(struct hart *h, struct context *c)
 {
     void *values[REGS];
     point_at(c, values);
@@ -361,19 +370,37 @@ static void save(struct hart *h, struct context *c)
 
 /* ---- what Python calls ------------------------------------------------------------------------ */
 
-/* For translated code; full, it is emptied.  Unicorn's own choice is 1 GiB, which a busy Linux fills in minutes. */
+/*
+ * The buffer for translated code, which is emptied when it is full.  Unicorn's default is 1 GiB; a busy Linux
+ * fills that in minutes.
+ */
 #define TRANSLATED_BYTES (128u << 20)
+
+/* What it takes beside, and what the process needs while the hart runs, with room to spare. */
+#define OTHER_BYTES (64u << 20)
+
+/* Unicorn ends the process when it gets no memory: so whether there is enough for a hart is tried beforehand. */
+static bool have_memory(void)
+{
+    size_t bytes = TRANSLATED_BYTES + OTHER_BYTES;
+    void *tried = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return tried != MAP_FAILED && !munmap(tried, bytes);
+}
 
 static size_t state_bytes(const struct hart *h)
 {
     return h->ram_bytes / PAGE_BYTES * sizeof *h->pages;
 }
 
-bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock)
+static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER; /* what is tried is not to go to another hart */
+
+static bool make_engine(struct hart *h)
 {
-    *h = (struct hart){.ram = ram, .ram_base = base, .ram_bytes = bytes, .clock = clock, .refill = 1024};
     uc_hook exception_hook, block_hook;
-    /* Zeros that cost nothing until they are touched: calloc() clears what the heap has kept. */
+    /*
+     * Zeroed memory that costs nothing until it is touched; calloc() would clear memory that the heap has
+     * kept.
+     */
     h->pages = mmap(NULL, state_bytes(h), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (h->pages == MAP_FAILED || uc_open(UC_ARCH_RISCV, UC_MODE_RISCV64, &h->uc))
         return false;
@@ -383,6 +410,16 @@ bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, stru
     return (h->shortcuts || !uc_hook_add(h->uc, &block_hook, UC_HOOK_BLOCK, on_block, h, 1, 0)) &&
            !uc_ctl_exits_enable(h->uc) && /* no address ends emulation by itself */
            !uc_hook_add(h->uc, &exception_hook, UC_HOOK_INTR, on_exception, h, 1, 0);
+}
+
+bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock)
+{
+    *h = (struct hart){.ram = ram, .ram_base = base, .ram_bytes = bytes, .clock = clock, .refill = 1024};
+    h->pages = MAP_FAILED;
+    pthread_mutex_lock(&opening);
+    bool made = have_memory() && make_engine(h);
+    pthread_mutex_unlock(&opening);
+    return made;
 }
 
 void hart_release(struct hart *h)
@@ -395,6 +432,8 @@ void hart_release(struct hart *h)
 
 EXPORT void hart_close(struct hart *h)
 {
+    if (h && h->native)
+        native_close(h->native);
     if (h)
         hart_release(h);
     free(h);
@@ -410,23 +449,23 @@ EXPORT struct hart *hart_open(void *ram, uint64_t base, uint64_t bytes, struct c
         return NULL;
     }
     h->run = run;
-    write_reg(h, UC_RISCV_REG_MSTATUS, MSTATUS_FS_DIRTY); /* the floating-point unit is on */
+    write_reg(h, UC_RISCV_REG_MSTATUS, run->without_floats ? 0 : MSTATUS_FS_DIRTY);
     return h;
 }
 
-/*
- * Runs a context until a trap, which it leaves in the record, until the record's deadline, or until
- * hart_interrupt().  Returns 0, or the uc_err of an engine that gave up.
- */
-EXPORT int hart_run(struct hart *h, struct context *c)
+/* True if this hart may touch the context: nobody has taken it away or is about to. */
+static bool owns(struct hart *h, struct context *c)
 {
-    enter_guest(h);
-    load(h, c);
-    uint64_t blocks = h->run->blocks;
-    h->run->blocks = 0;
+    return atomic_load(&c->owner) == h->run->owner && !atomic_load(&h->pending);
+}
+
+/* Returns 0, or the uc_err of an engine that gave up. */
+static int run(struct hart *h, struct context *c, uint64_t blocks)
+{
     struct trap *t = &h->run->trap;
     struct access a;
     int error = 0;
+    load_context(h, c);
     *t = (struct trap){.cause = CAUSE_M_TIMER};
     if (arm(h, h->run->deadline, blocks)) {
         do
@@ -434,9 +473,37 @@ EXPORT int hart_run(struct hart *h, struct context *c)
         while (!error && t->cause == NO_CAUSE);
     }
     if (t->cause == CAUSE_M_TIMER) /* Unicorn's TLB grows with the program's needs only when it is flushed */
-        atomic_store(&h->run->stale, 1);
+        h->tlb_stale = true;
     t->epc = c->pc;
-    save(h, c);
+    if (atomic_load(&c->owner) != h->run->owner)
+        return FOREIGN_CONTEXT;
+    save_context(h, c);
+    return error;
+}
+
+/*
+ * Runs a context until a trap, which it leaves in the record, until the record's deadline, or until
+ * hart_interrupt().  Returns 0, or the uc_err of an engine that gave up, or FOREIGN_CONTEXT if somebody gave
+ * the context to another hart without hart_interrupt().
+ *
+ * Whoever takes a context away sets `pending`, waits until the hart is out of the guest, and then changes its
+ * owner.  A hart that comes later than that, because its thread had to wait for a core, finds `pending` or
+ * another owner, and touches nothing: the context may be another hart's by now.
+ */
+EXPORT int hart_run(struct hart *h, struct context *c)
+{
+    uint64_t blocks = h->run->blocks;
+    int error = 0;
+    h->run->blocks = 0;
+    h->run->trap = (struct trap){.cause = CAUSE_M_SOFTWARE};
+    enter_guest(h);
+    if (atomic_exchange(&h->run->stale, 0)) {
+        h->tlb_stale = true;
+        if (h->native)
+            native_flush(h->native);
+    }
+    if (owns(h, c))
+        error = h->native && !blocks ? native_run(h->native, c) : run(h, c, blocks);
     leave_guest(h);
     return error;
 }
@@ -448,6 +515,8 @@ EXPORT int hart_run(struct hart *h, struct context *c)
 EXPORT void hart_interrupt(struct hart *h)
 {
     atomic_store(&h->pending, 1);
+    if (h->native)
+        native_want(h->native);
     await_exit(h);
 }
 
@@ -462,6 +531,8 @@ EXPORT void hart_acknowledge(struct hart *h)
  */
 EXPORT int hart_invalidate(struct hart *h, uint64_t start, uint64_t end)
 {
+    if (h->native)
+        native_invalidate(h->native, start, end);
     h->dead_pages += (end - start) / PAGE_BYTES;
     if (h->dead_pages >= DEAD_PAGES_MAX) {
         h->dead_pages = 0;

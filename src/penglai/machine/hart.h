@@ -11,7 +11,10 @@
 #include <sys/types.h>
 #include <unicorn/unicorn.h>
 
-/* What Python calls.  All else is hidden: the process is full of libraries with functions of their own. */
+/*
+ * Marks what Python calls.  Everything else is hidden, so that no name clashes with another library in the
+ * process.
+ */
 #define EXPORT __attribute__((visibility("default")))
 
 #define NS_PER_TICK 100 /* the time CSR counts at 10 MHz */
@@ -19,7 +22,7 @@
 #define PAGE_MASK ((uint64_t)PAGE_BYTES - 1)
 
 enum { PRIV_U = 0, PRIV_S = 1, PRIV_M = 3 };
-enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16 };
+enum { PTE_V = 1, PTE_R = 2, PTE_W = 4, PTE_X = 8, PTE_U = 16, PTE_A = 64, PTE_D = 128 };
 
 /* mstatus; the low bits are those of sstatus. */
 #define MSTATUS_SIE ((uint64_t)1 << 1)
@@ -47,9 +50,11 @@ enum {
 #define CAUSE_M_SOFTWARE (CAUSE_INTERRUPT | 3)
 #define CAUSE_M_TIMER (CAUSE_INTERRUPT | 7)
 #define NO_CAUSE UINT64_MAX
+#define NOWHERE UINT64_MAX /* an address that no instruction has: it is odd */
 
 struct context {
     uint64_t x[32], f[32], fcsr, pc, priv, satp;
+    _Atomic uint64_t owner; /* the hart that may load and save it, as in struct run; 0: none */
 };
 
 struct trap {
@@ -59,9 +64,11 @@ struct trap {
 /* What Python and a hart of enclaves tell each other; penglai.machine.context has the same. */
 struct run {
     uint64_t deadline; /* clock ns */
-    uint64_t blocks;   /* not 0: the next run ends after so many basic blocks instead */
+    uint64_t blocks;   /* if not 0: the next run ends after this many basic blocks instead */
     _Atomic uint64_t stale; /* page tables changed: this run starts with an empty TLB */
+    uint64_t owner;         /* the value of `owner` in this hart's own contexts; not 0 */
     struct trap trap;
+    uint64_t without_floats; /* not 0 from the beginning: floating-point instructions are illegal */
 };
 
 struct clock {
@@ -80,15 +87,15 @@ struct hart {
     uc_engine *uc;
     uint8_t *ram;
     uint64_t ram_base, ram_bytes;
-    const uint8_t *hidden; /* for each page, whether the bus does not show it; NULL: it shows all */
+    const uint8_t *hidden; /* for each page, whether the bus hides it; NULL: it shows all of them */
     struct clock *clock;
     struct run *run; /* NULL: a supervisor's */
 
     _Atomic uint32_t pending;  /* somebody wants the hart out of the guest; a futex word */
     _Atomic uint32_t in_guest; /* also the futex word that await_exit() sleeps on */
     _Atomic uint32_t sleepers;
-    _Atomic pid_t thread;  /* that executes, or did last */
-    _Atomic uint32_t lent; /* it has been moved to the core of somebody who waits for it */
+    _Atomic pid_t thread;  /* the thread that executes, or that did so last */
+    _Atomic uint32_t lent; /* it has been moved to the core of a thread that waits for it */
 
     /* The rest is the hart's own thread's alone. */
     uint64_t satp, deadline, last_read;
@@ -96,6 +103,8 @@ struct hart {
     bool counting; /* the deadline is a number of blocks, not a time */
     uint64_t interrupt, exception, hook_pc;
     uint64_t priv; /* of the code that trapped last */
+    bool tlb_stale; /* this engine's TLB has to be emptied before it is used */
+    struct native *native; /* NULL: all code runs on Unicorn */
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 
     /* For shortcuts.c. */
@@ -105,6 +114,7 @@ struct hart {
     uint16_t *stored;   /* the state of the page that the store under way is to, if that is watched */
     uint64_t stored_at; /* and where it is */
     uint16_t *pages;    /* the state of each page of what is mapped */
+    uint64_t half_at;   /* where the first half of an instruction was read that has another one; or odd */
 };
 
 /* ---- access.c ---- */
@@ -119,15 +129,37 @@ struct access {
 /* The view of the code that trapped last, read from the engine's registers. */
 struct view look(struct hart *h);
 
+/*
+ * Copies RAM as the hart's bus shows it.  False, and nothing is copied, if any byte is hidden or outside RAM.
+ */
+bool bus_read(const struct hart *h, uint64_t pa, void *out, uint64_t bytes);
+
 /* The physical address of va; false if the view does not translate it for all of these rights. */
 bool translate(const struct hart *h, const struct view *v, uint64_t va, uint64_t rights, uint64_t *pa);
 
-/* The halfword, or the instruction, zero-extended, at va; false, or 0 (which is illegal), if there is none. */
+/*
+ * The halfword, or the instruction, at va, zero-extended; false, or 0 (an illegal instruction), if there is
+ * none.
+ */
 bool fetch16(const struct hart *h, const struct view *v, uint64_t va, uint16_t *out);
 uint32_t fetch(const struct hart *h, const struct view *v, uint64_t va);
 
 bool decode_access(uint32_t insn, struct access *a);
 uint32_t bits(uint32_t value, int high, int low);
+
+/* ---- zcb.c ---- */
+
+/*
+ * True for the 16-bit encodings that Unicorn executes as a nop: those of Zcb, and reserved ones next to them.
+ */
+bool is_unknown16(uint32_t insn);
+
+/* Like decode_access(), for Zcb only. */
+bool decode_zcb_access(uint32_t insn, struct access *a);
+
+/* Executes an instruction of Zcb; the pc is the caller's.  If it faults cause and tval are in t. */
+enum settled { ILLEGAL, EXECUTED, FAULTED };
+enum settled execute_zcb(struct hart *h, const struct view *v, uint32_t insn, struct trap *t);
 
 /* ---- hart.c ---- */
 
@@ -135,10 +167,10 @@ uint64_t clock_ns(struct clock *clock);
 uint64_t read_reg(struct hart *h, int id);
 void write_reg(struct hart *h, int id, uint64_t value);
 
-/* The hart's part of opening: an engine without memory.  False if Unicorn refuses. */
+/* The hart's part of opening: creates an engine without memory.  False if Unicorn refuses. */
 bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock);
 
-/* Gives back what hart_prepare() took, also if that was not all. */
+/* Releases what hart_prepare() acquired, even if it failed half-way. */
 void hart_release(struct hart *h);
 
 /* Sets the time or the number of blocks at which to come back; false if it is over already. */
@@ -154,7 +186,10 @@ static inline void begin_block(struct hart *h)
         stop_or_refuel(h);
 }
 
-/* A trap was dealt with, which took as long as some blocks: time goes by without arm() too. */
+/* Fuel has run out: whether the deadline is over; if not there is new fuel. */
+bool time_is_up(struct hart *h);
+
+/* Accounts for a trap that was handled: it took as long as some blocks, so time passes without arm() too. */
 void charge(struct hart *h);
 
 /*
@@ -163,10 +198,34 @@ void charge(struct hart *h);
  */
 int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a);
 
+/* Moves a context into Unicorn, and back. */
+void load_context(struct hart *h, struct context *c);
+void save_context(struct hart *h, struct context *c);
+
+#define FOREIGN_CONTEXT (-1)
+
+/* ---- native/dispatch.c, on x86-64 ---- */
+
+struct native;
+
+/* As the function of hart.c that runs a context on Unicorn. */
+int native_run(struct native *n, struct context *c);
+
+/* Somebody wants the hart out of the guest. */
+void native_want(struct native *n);
+
+/* Mappings went away; the code of physical [start, end) did. */
+void native_flush(struct native *n);
+void native_invalidate(struct native *n, uint64_t start, uint64_t end);
+void native_close(struct native *n);
+
 /* ---- shortcuts.c ---- */
 
 /* The hart that executes on this thread, if it has shortcuts; else NULL. */
 extern _Thread_local struct hart *running;
+
+/* Writes a byte of RAM, which the bus shows, as the guest; code that was translated from there is forgotten. */
+void store_byte(struct hart *h, uint64_t pa, uint8_t value);
 
 /* True if a hart has shortcuts in this process.  h: with a fresh engine, which is left as it was. */
 bool has_shortcuts(struct hart *h);

@@ -1,16 +1,14 @@
 """A hart: runs one context at a time, exactly, until a trap, a deadline or a request.
 
-Nothing above this module knows which engine runs the code (engine.py, hart.c).
+Nothing above this module knows which engine runs the code (engine.py).
 """
 
-import ctypes
 import threading
-import weakref
 
 from penglai.abi.errors import MachineError
 from penglai.machine.clock import Clock
 from penglai.machine.context import NEVER, Context, RunRecord, Trap
-from penglai.machine.engine import engine
+from penglai.machine.engine import FOREIGN_CONTEXT, Engine, choose
 from penglai.machine.memory import PhysicalMemory
 
 MAX_STALE_RANGES = 256
@@ -19,25 +17,30 @@ MAX_STALE_RANGES = 256
 class Hart:
     """One hart of the machine.
 
-    id: its number, from 0.  `run` and `execute` belong to the hart's own thread; every other method may be
+    id: its number, from 0.  engine: what executes its code; by default `choose` says.  floats: has a
+    floating-point unit.  `run` and `execute` belong to the hart's own thread; every other method may be
     called from any thread.
     """
 
-    def __init__(self, hart_id: int, memory: PhysicalMemory, clock: Clock) -> None:
+    def __init__(
+        self,
+        hart_id: int,
+        memory: PhysicalMemory,
+        clock: Clock,
+        engine: Engine | None = None,
+        *,
+        floats: bool = True,
+    ) -> None:
         self.id = hart_id
-        self._engine = engine()
-        self._record = RunRecord(deadline=NEVER)
-        self._keep = (memory, clock, self._record)  # hart.c holds pointers into all of them
+        self.owner = hart_id + 1
+        """What a context has as its owner while it is this hart's."""
+        self.engine = engine or choose()
+        self._record = RunRecord(deadline=NEVER, owner=self.owner, without_floats=not floats)
+        self._keep = (memory, clock)  # the core holds pointers into them
         self._lock = threading.Lock()
         self._stale: list[tuple[int, int]] = []
-        self._hart = self._engine.calls.hart_open(
-            memory.address, memory.base, memory.size, ctypes.byref(clock.record), self._record
-        )
-        self._hart_run = self._engine.calls.hart_run
-        if not self._hart:
-            raise MachineError("Unicorn could not make a hart; is the process short of memory?")
-        # Not before the last reference is gone: a call under way on another thread holds one.
-        weakref.finalize(self, self._engine.calls.hart_close, self._hart).atexit = False
+        self._core = self.engine.open(memory, clock, self._record)
+        self._core_run = self._core.run
 
     @property
     def deadline(self) -> int:
@@ -49,8 +52,10 @@ class Hart:
         self._record.deadline = time
 
     def run(self, context: Context, *, blocks: int = 0) -> Trap:
-        """`execute`, and the trap that came."""
+        """`execute` a context that is nobody's, and the trap that came."""
+        context.owner = self.owner
         self.execute(context, blocks)
+        context.owner = 0
         return self.trap
 
     @property
@@ -62,6 +67,9 @@ class Hart:
     def execute(self, context: Context, blocks: int = 0) -> int:
         """Run context until a trap, whose cause it returns; the context is then exact.
 
+        A context that is not the hart's, or that somebody is about to take away by `interrupt`, is left
+        alone: the cause is an M-mode software interrupt.
+
         blocks: if not 0, a timer interrupt comes after that many basic blocks instead of at
         `deadline`: tests preempt exactly.  Raises MachineError if the engine gives up.
         """
@@ -70,14 +78,14 @@ class Hart:
         record = self._record
         if blocks:
             record.blocks = blocks
-        error = self._hart_run(self._hart, context)
+        error = self._core_run(context)
         if error:
-            raise MachineError(f"hart {self.id}: Unicorn gave up with error {error} at {record.epc:#x}")
+            raise MachineError(f"hart {self.id}: {_complaint(error)} at {record.epc:#x}")
         return record.cause  # type: ignore[no-any-return]
 
     def begin_thread(self) -> None:
-        """The calling thread is to execute it: it asks the system for short turns, and for cores soon."""
-        self._engine.quick.hart_thread()
+        """The calling thread is to execute it."""
+        self._core.begin_thread()
 
     def interrupt(self) -> None:
         """Return when the hart executes no guest instruction and its context is saved.
@@ -85,15 +93,15 @@ class Hart:
         It executes none from then on until `acknowledge`: a run in between returns at once with an
         M-mode software interrupt.
         """
-        self._engine.calls.hart_interrupt(self._hart)
+        self._core.interrupt()
 
     def acknowledge(self) -> None:
         """Take note of `interrupt`: the hart may run again."""
-        self._engine.quick.hart_acknowledge(self._hart)
+        self._core.acknowledge()
 
     def flush_tlb(self) -> None:
         """Page tables changed: forget translated addresses before the next run."""
-        self._record.stale = 1
+        self._core.flush()
 
     def invalidate(self, start: int, end: int) -> None:
         """Memory at physical [start, end) changes hands: forget its translated code before the next run."""
@@ -108,8 +116,14 @@ class Hart:
         with self._lock:
             stale, self._stale = self._stale, []
         for start, end in stale:
-            if self._engine.calls.hart_invalidate(self._hart, start, end):
+            if self._core.invalidate(start, end):
                 raise MachineError(f"hart {self.id}: cannot invalidate {start:#x}..{end:#x}")
 
     def __repr__(self) -> str:
         return f"<Hart {self.id}>"
+
+
+def _complaint(error: int) -> str:
+    if error == FOREIGN_CONTEXT:
+        return "its context was given to another hart while it ran,"
+    return f"Unicorn gave up with error {error}"

@@ -2,13 +2,11 @@
 
 import ctypes
 import functools
-import importlib
 import mmap
 import os
 import re
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
 from operator import index
 from types import ModuleType
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from penglai.abi.errors import AccessFault, BadArgumentError
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE, RAM_BASE
+from penglai.machine.mapped import Mapped, Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,10 +34,12 @@ def parse_size(size: int | str) -> int:
     """
     if isinstance(size, int) and not isinstance(size, bool):
         return size
-    match = re.fullmatch(r"\s*(\d+)\s*([kmg]?)(?:i?b)?\s*", str(size), re.IGNORECASE)
+    match = re.fullmatch(
+        r"([0-9]{1,30})(?: ?(?=[a-z])([kmg]?)(?:i?b)?)?", str(size), re.IGNORECASE | re.ASCII
+    )
     if not match:
         raise BadArgumentError(f"{size!r} is not a size; write it like 256M or 1G")
-    return int(match[1]) * _UNITS[match[2].lower()]
+    return int(match[1]) * _UNITS[(match[2] or "").lower()]
 
 
 def check_size(size: int) -> int:
@@ -56,7 +57,7 @@ class PhysicalMemory:
     size: bytes, a multiple of 2 MiB.  Raises BadArgumentError for another size.
 
     `raw`, `pages` and `words` show all of it as arrays, `host_hidden` which pages the host's bus does
-    not show.
+    not show, `mapped` which ones are in mappings of the host's programs.
 
     `lock` orders what the bus does with what the bus shows: whoever changes the ownership of pages holds
     it, and so does every access of the host while it checks and copies.
@@ -76,7 +77,7 @@ class PhysicalMemory:
         self.lock = threading.Lock()
         self._hidden = mmap.mmap(-1, self.page_count)  # zeros, which cost nothing until they are touched
         self._watchers: list[Callable[[int, int], None]] = []
-        self._unmapped: deque[slice] = deque()
+        self.mapped = Mapped(self.fd, self.page_count)
 
     @functools.cached_property
     def raw(self) -> "NDArray[np.uint8]":
@@ -109,12 +110,6 @@ class PhysicalMemory:
     def host_visible(self) -> "NDArray[np.bool_]":
         """The contrary, a copy."""
         return ~self.host_hidden
-
-    @functools.cached_property
-    def _mapped(self) -> "NDArray[np.int32]":
-        """For each page, in how many mappings it is; those in `_unmapped` are still to be deducted."""
-        found: NDArray[np.int32] = _arrays().zeros(self.page_count, dtype="i4")
-        return found
 
     @property
     def address(self) -> int:
@@ -189,20 +184,6 @@ class PhysicalMemory:
             for watcher in self._watchers:
                 watcher(int(pages.min()), int(pages.max()))
 
-    def note_mapping(self, pages: slice) -> None:
-        """A program of the host maps these pages.  The caller holds `lock`."""
-        self._mapped[pages] += 1
-
-    def drop_mapping(self, pages: slice) -> None:
-        """It does so no more.  Without `lock`, because the garbage collector may call it at any moment."""
-        self._unmapped.append(pages)
-
-    def is_mapped(self, pages: "Pages") -> bool:
-        """True if programs of the host map any of these pages.  The caller holds `lock`."""
-        while self._unmapped:
-            self._mapped[self._unmapped.popleft()] -= 1
-        return bool(self._mapped[pages].any())
-
     def first_hidden(self, pa: int, size: int) -> int | None:
         """The first address of [pa, pa + size) that the host may not touch, or None.
 
@@ -213,7 +194,7 @@ class PhysicalMemory:
         if start < 0 or last >= self.size:
             return pa if not self.contains(pa, 1) else self.base + self.size
         first, last = start >> PAGE_SHIFT, last >> PAGE_SHIFT
-        if first == last and not self._hidden[first]:  # as good as always
+        if first == last and not self._hidden[first]:  # nearly always
             return None
         hidden = self._hidden.find(b"\1", first, last + 1)
         return None if hidden < 0 else max(pa, self.address_of(hidden))
@@ -221,7 +202,9 @@ class PhysicalMemory:
 
 def _arrays() -> ModuleType:
     """numpy.  Imported when somebody looks at pages as arrays: booting does not, nor waits for it."""
-    return importlib.import_module("numpy")
+    import numpy  # noqa: PLC0415 - takes longer than anything else that booting does
+
+    return numpy
 
 
 def _address(buffer: mmap.mmap) -> int:
@@ -299,17 +282,20 @@ def _mapper(memory: PhysicalMemory) -> Callable[[int, int, type[M]], M]:
                 raise AccessFault(hidden)
             # Not kind(...), which would hand the file of all RAM to a class of the host's.
             mapping = mmap.mmap.__new__(kind, memory.fd, size, offset=pa - memory.base)
-            pages = slice(memory.page_of(pa), memory.page_of(pa + size))
-            memory.note_mapping(pages)
-        gone = weakref.finalize(mapping, memory.drop_mapping, pages)  # once, when it is closed or garbage
-        gone.atexit = False
+            record = Record(memory.page_of(pa), size >> PAGE_SHIFT, _address(mapping))
+            memory.mapped.add(record)
+        collected = weakref.finalize(mapping, memory.mapped.collected, record)
+        collected.atexit = False
         this = weakref.ref(mapping)
 
         def release() -> None:
             mapped = this()
-            if mapped is not None:
+            if mapped is None:
+                return
+            with memory.lock:
                 mmap.mmap.close(mapped)  # whoever calls this: no page is let go that can still be seen
-                gone()
+                if collected.detach():  # the first time
+                    memory.mapped.remove(record)
 
         mapping.pa = pa
         mapping._release = release

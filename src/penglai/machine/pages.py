@@ -4,6 +4,7 @@ In a module of its own: what boots an operating system has no use for numpy, and
 """
 
 import mmap
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
 
@@ -28,6 +29,47 @@ def runs(pages: Pages, at_most: int) -> list[slice] | None:
 def all_runs(pages: Pages) -> list[slice]:
     """The stretches of consecutive numbers that pages is made of, in its order, however many they are."""
     return runs(pages, len(pages) + 1) or []
+
+
+BATCH = 500
+"""Pages in one batch: what is done to them takes less than a millisecond, and no other thread runs meanwhile.
+
+With more items than that numpy releases Python's lock, and its caller, who may hold a lock that others wait
+for, gets it back only when they have had their turn."""
+
+LONG_BATCH = 4096
+"""The same of pages that are consecutive, where each costs next to nothing."""
+
+
+def batches(pages: Pages) -> Iterator[Pages]:
+    """pages in parts of at most BATCH."""
+    return (pages[start : start + BATCH] for start in range(0, len(pages), BATCH))
+
+
+def slices(run: slice) -> Iterator[slice]:
+    """A run in parts of at most LONG_BATCH."""
+    return (
+        slice(start, min(start + LONG_BATCH, run.stop)) for start in range(run.start, run.stop, LONG_BATCH)
+    )
+
+
+def numbers_of(runs: "list[range]") -> Pages:
+    """The numbers that runs are made of, ascending; the runs have none in common."""
+    if len(runs) == 1:
+        return np.arange(runs[0].start, runs[0].stop, dtype=np.int64)
+    ordered = sorted(runs, key=lambda run: run.start)
+    return np.concatenate([np.empty(0, np.int64), *(np.arange(run.start, run.stop) for run in ordered)])
+
+
+def joined(parts: Sequence[Pages]) -> Pages:
+    """The numbers of all parts, one after the other.
+
+    In steps: numpy lets no other thread run while it puts arrays together, and there may be many.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    steps = [np.concatenate(parts[start : start + BATCH]) for start in range(0, len(parts), BATCH)]
+    return np.concatenate(steps) if steps else np.empty(0, dtype=np.int64)
 
 
 def zeros(count: int, item: type[Item]) -> NDArray[Item]:

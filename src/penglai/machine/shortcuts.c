@@ -13,6 +13,7 @@
  *     the rights that the page has at that address: it looks at each store to a page that may be executed, at none
  *     to a page that may be executed at another address, and it goes through the whole TLB for each block that
  *     it translates.  Here it goes by whether there is such code.
+ *   - Some codes of 16 bits it does not know, and executes them as nothing.  Here it finds an illegal instruction.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -35,6 +36,7 @@ static void (*real_set_dirty)(void *cpu, uint64_t va);
 static void (*reset_dirty)(void *cpu, uintptr_t start, uintptr_t bytes);
 static void (*forget_code)(void *uc, uint64_t start, uint64_t end);
 static void *(*pointer_to)(void *uc, void *block, uint64_t offset);
+static uint32_t (*real_read_code)(void *state, uint64_t va);
 
 /* ---- stops ------------------------------------------------------------------------------------ */
 
@@ -47,7 +49,7 @@ EXPORT void helper_check_exit_request_riscv64(void *uc, uint32_t delayed)
     __attribute__((musttail)) return real_check_exit(uc, delayed);
 }
 
-/* Translates the same for behind an access to memory. */
+/* Translates the same check for after a memory access. */
 EXPORT void check_exit_request_riscv64(void *translator)
 {
     if (!running)
@@ -90,7 +92,7 @@ EXPORT void tlb_protect_code_riscv64(void *uc, uint64_t offset)
     *state = HAS_CODE;
 }
 
-/* It has none any more. */
+/* The page has no code any more. */
 EXPORT void tlb_unprotect_code_riscv64(void *uc, uint64_t offset)
 {
     uint16_t *state = running ? page_state(running, offset) : NULL;
@@ -116,10 +118,12 @@ EXPORT void tb_invalidate_phys_page_fast_riscv64(void *uc, void *locked, uint64_
 /* A block was translated: its page is watched since it has code. */
 EXPORT void tlb_reset_dirty_by_vaddr_riscv64(void *cpu, uint64_t va, uint64_t bytes)
 {
-    if (running)
+    if (running) {
         running->cpu = cpu;
-    else
+        running->half_at = NOWHERE;
+    } else {
         real_reset_dirty_at(cpu, va, bytes);
+    }
 }
 
 /* Unicorn would let a page be stored to without a look; finish_store() knows better. */
@@ -149,24 +153,50 @@ static void finish_store(struct hart *h, uint64_t va, uintptr_t code)
 }
 
 /* One width.  A store across pages is one of single bytes. */
-#define STORE(function, type)                                                                                 \
-    static void (*real_##function)(void *state, uint64_t va, type value, uint32_t how, uintptr_t code);       \
-    EXPORT void function(void *state, uint64_t va, type value, uint32_t how, uintptr_t code)                  \
-    {                                                                                                         \
-        struct hart *h = running;                                                                             \
-        if (h) {                                                                                              \
-            h->leaving = NULL;                                                                                \
-            h->stored = NULL;                                                                                 \
-        }                                                                                                     \
-        real_##function(state, va, value, how, code);                                                         \
-        if (h)                                                                                                \
-            finish_store(h, va, code);                                                                        \
+#define STORE(function, type)                                                                           \
+    static void (*real_##function)(void *state, uint64_t va, type value, uint32_t how, uintptr_t code); \
+    EXPORT void function(void *state, uint64_t va, type value, uint32_t how, uintptr_t code)            \
+    {                                                                                                   \
+        struct hart *h = running;                                                                       \
+        if (h) {                                                                                        \
+            h->leaving = NULL;                                                                          \
+            h->stored = NULL;                                                                           \
+        }                                                                                               \
+        real_##function(state, va, value, how, code);                                                   \
+        if (h)                                                                                          \
+            finish_store(h, va, code);                                                                  \
     }
 
 STORE(helper_ret_stb_mmu_riscv64, uint8_t)
 STORE(helper_le_stw_mmu_riscv64, uint16_t)
 STORE(helper_le_stl_mmu_riscv64, uint32_t)
 STORE(helper_le_stq_mmu_riscv64, uint64_t)
+
+void store_byte(struct hart *h, uint64_t pa, uint8_t value)
+{
+    uint64_t offset = pa - h->ram_base, page = pa & ~PAGE_MASK, priv;
+    h->ram[offset] = value;
+    if (h->shortcuts && !(h->pages[offset / PAGE_BYTES] & HAS_CODE))
+        return;
+    priv = read_reg(h, UC_RISCV_REG_PRIV);
+    write_reg(h, UC_RISCV_REG_PRIV, PRIV_M); /* without translation: addresses are physical */
+    uc_ctl_remove_cache(h->uc, page, page + PAGE_BYTES);
+    write_reg(h, UC_RISCV_REG_PRIV, priv);
+}
+
+/* ---- codes that Unicorn does not know --------------------------------------------------------- */
+
+/* The translator reads an instruction by halves.  What looks like one of 16 bits may be the second half. */
+EXPORT uint32_t cpu_lduw_code_riscv64(void *state, uint64_t va)
+{
+    struct hart *h = running;
+    uint32_t half = real_read_code(state, va);
+    if (!h)
+        return half;
+    bool second = h->half_at == va - 2;
+    h->half_at = !second && (half & 3) == 3 ? va : NOWHERE;
+    return second || !is_unknown16(half) ? half : 0;
+}
 
 /* ---- whether Unicorn calls these -------------------------------------------------------------- */
 
@@ -224,6 +254,7 @@ __attribute__((constructor)) static void find_real_functions(void)
     reset_dirty = real("tlb_reset_dirty_riscv64");
     forget_code = real("tb_invalidate_phys_page_range_riscv64");
     pointer_to = real("qemu_map_ram_ptr_riscv64");
+    real_read_code = real("cpu_lduw_code_riscv64");
     real_helper_ret_stb_mmu_riscv64 = real("helper_ret_stb_mmu_riscv64");
     real_helper_le_stw_mmu_riscv64 = real("helper_le_stw_mmu_riscv64");
     real_helper_le_stl_mmu_riscv64 = real("helper_le_stl_mmu_riscv64");

@@ -26,7 +26,7 @@ enum { MIP_SSIP = 1 << 1, MIP_STIP = 1 << 5, MIP_SEIP = 1 << 9 };
 /* Why supervisor_run() came back. */
 enum { EXIT_REQUEST = 0, EXIT_CALL = 1, EXIT_DEVICE = 2 };
 
-/* What follows on a trap: the guest goes on, what is due is looked at, or Python is asked. */
+/* What to do after a trap: continue the guest, check what is due, or ask Python. */
 enum next { GO_ON, LOOK, LEAVE };
 
 /* What Python and a supervisor tell each other; penglai.machine.supervisor has the same. */
@@ -187,7 +187,7 @@ static void finish(struct supervisor *s, const struct exit *x)
     s->owed = EXIT_REQUEST;
 }
 
-/* Deals with a trap. */
+/* Handles a trap. */
 static enum next dispatch(struct supervisor *s, struct trap *t, struct exit *x)
 {
     switch (t->cause) {
@@ -272,13 +272,13 @@ EXPORT void supervisor_set_x(struct supervisor *s, uint32_t n, uint64_t value)
     write_reg(&s->hart, UC_RISCV_REG_X0 + (int)n, value);
 }
 
-/* The timer interrupt comes at this time (clock ns), and goes when another time is set. */
+/* The timer interrupt becomes pending at this time (clock ns), and is cleared when another time is set. */
 EXPORT void supervisor_set_timer(struct supervisor *s, uint64_t ns)
 {
     s->timer = ns;
 }
 
-/* Somebody has changed what the hart has to look at.  From any thread. */
+/* Tells the hart that something it has to check has changed.  From any thread. */
 EXPORT void supervisor_kick(struct supervisor *s)
 {
     atomic_store(&s->hart.pending, 1);
@@ -343,7 +343,7 @@ EXPORT int supervisor_run(struct supervisor *s, struct exit *x)
     return error;
 }
 
-/* The register file, for those who look into the machine: x0..x31, then pc.  Between runs. */
+/* The register file, for debuggers: x0..x31, then pc.  Between runs. */
 EXPORT void supervisor_registers(struct supervisor *s, uint64_t out[33])
 {
     for (int i = 0; i < 32; i++)

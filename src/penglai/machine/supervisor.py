@@ -14,11 +14,11 @@ from penglai.abi.errors import MachineError
 from penglai.abi.riscv import CHUNK_SIZE, NS_PER_TICK, PAGE_SIZE
 from penglai.machine.clock import Clock
 from penglai.machine.context import NEVER
-from penglai.machine.engine import ExitRecord, engine
+from penglai.machine.library import NO_HART, ExitRecord, library
 from penglai.machine.memory import PhysicalMemory
 
 SLABS = 64
-"""RAM is mapped in about so many pieces: with more, a change of the bus gets slow (docs/engine.md)."""
+"""RAM is mapped in about this many pieces: with more, a change of the bus gets slow (docs/engine.md)."""
 
 REGISTERS = 33
 
@@ -50,8 +50,8 @@ class Supervisor:
         """When the timer interrupt comes, ns of the machine's clock."""
         self.exit = ExitRecord()
         """The exit under way: read it, write the answer, run again."""
-        self._engine = engine()
-        self._calls, self._quick = self._engine.calls, self._engine.quick
+        self._library = library()
+        self._calls, self._quick = self._library.calls, self._library.quick
         self._keep = (memory, clock)  # supervisor.c points into them
         self._lock = threading.Lock()
         self._stale: list[tuple[int, int]] = [(0, memory.page_count - 1)]
@@ -66,7 +66,7 @@ class Supervisor:
             entry,
         )
         if not self._pointer:
-            raise MachineError("Unicorn could not make a hart; is the process short of memory?")
+            raise MachineError(NO_HART)
         weakref.finalize(self, self._calls.supervisor_close, self._pointer).atexit = False
         for number, value in (registers or {}).items():
             self._quick.supervisor_set_x(self._pointer, number, value)

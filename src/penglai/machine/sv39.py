@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from penglai.abi.riscv import TABLE_ENTRIES
 
 TABLE_BITS = 9
-"""A table's index takes so many bits of a page number."""
+"""Bits of a page number that index one table."""
 
 PAGE_NUMBER_MASK = (1 << 3 * TABLE_BITS) - 1
 """Virtual page numbers have 27 bits."""

@@ -10,10 +10,13 @@
 #include <unistd.h>
 #include "hart.h"
 
-/* Some 6 us: a hart that runs leaves in less, one that waits for a core gets one when the waiter sleeps. */
+/*
+ * About 6 us: a hart that is running leaves within that; one that waits for a core gets one when the waiter
+ * sleeps.
+ */
 #define SPINS 200
 #define LEND_AFTER_NS 200000
-/* What a hart gets of a core that others want too, before they do. */
+/* A hart's time slice on a core that other threads want too. */
 #define TURN_NS 100000
 
 void enter_guest(struct hart *h)
@@ -76,7 +79,7 @@ void await_exit(struct hart *h)
     atomic_fetch_sub(&h->sleepers, 1);
 }
 
-/* The kernel's, of which not every C library knows. */
+/* The kernel's struct, which not every C library declares. */
 struct scheduling {
     uint32_t size, policy;
     uint64_t flags;

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penglai.abi import layout
+from penglai.abi.errors import ErrorCode
 from penglai.abi.riscv import PAGE_SIZE, TABLE_ENTRIES, Pte
 from penglai.abi.sbi import CreateParam, EnclaveType, ShadowRunParam
 from penglai.abi.state import State
@@ -19,7 +20,7 @@ from penglai.attestation.measure import measure
 from penglai.machine.context import Context
 from penglai.machine.pages import Pages, all_runs
 from penglai.machine.sv39 import TablePlan, plan_tables
-from penglai.monitor.enclave import NO_PAGES, Blueprint, Enclave, Mailbox, Mould
+from penglai.monitor.enclave import NO_PAGES, Blueprint, Enclave, Mailbox, Mould, first_context
 from penglai.monitor.hosttable import read_image
 from penglai.monitor.mapping import DATA
 from penglai.monitor.ownership import MONITOR, Ownership
@@ -33,8 +34,7 @@ from penglai.monitor.pagetable import (
     page_numbers,
 )
 from penglai.monitor.platform import Platform
-from penglai.monitor.refusal import bad_argument
-from penglai.monitor.servers import first_context
+from penglai.monitor.refusal import Refusal, bad_argument
 from penglai.monitor.usermem import decode_name
 
 FIRST_STATE = {
@@ -131,7 +131,7 @@ def build(platform: Platform, request: CreateRequest) -> Enclave:
 
         addresses = np.append(image.addresses, np.uint64(layout.KERNEL_BUFFER))
         permissions = np.append(image.permissions, np.uint8(DATA))
-        measurement = measure(request.entry, addresses, permissions, read)
+        measurement = measure(request.kind, request.entry, addresses, permissions, read)
         words = np.zeros(plan.tables * TABLE_ENTRIES, dtype=np.uint64)
         table = site.map(words, plan.slots, flags)
         eid = site.finish()
@@ -149,6 +149,7 @@ def build(platform: Platform, request: CreateRequest) -> Enclave:
         context=_first_context(request.entry, table.satp, site.shm),
         state=FIRST_STATE[request.kind],
         shm=site.shm,
+        limits=platform.registry.limits,
         blueprint=Blueprint(image.addresses, site.own, image.permissions) if shadow else None,
     )
 
@@ -163,6 +164,8 @@ def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -
     count = len(mould.sources)
     with _Construction(platform, request.host, count + request.stack_pages, mould.plan) as site:
         platform.memory.pages[site.own[:count]] = platform.memory.pages[mould.sources]
+        if platform.profile.dirty is not None:
+            platform.memory.pages[site.own[count:]] = platform.profile.dirty  # its stack
         table = site.map(mould.words.copy(), mould.slots, mould.flags)
         eid = site.finish()
     return Enclave(
@@ -178,6 +181,7 @@ def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -
         mailbox=request.host.mailbox,
         context=_first_context(shadow.entry, table.satp, site.shm),
         shm=site.shm,
+        limits=platform.registry.limits,
         template=shadow,
     )
 
@@ -230,6 +234,9 @@ class _Construction:
         self._platform = platform
         self._host = host
         self._plan = plan
+        most = platform.registry.limits.pages
+        if count + plan.tables > most:
+            raise Refusal(ErrorCode.ALLOCATION_FAILED, f"{count + plan.tables} pages, of at most {most}")
         self._taken = platform.ownership.take(count + plan.tables, MONITOR)
         self.own: Pages = self._taken[:count]
         self._tables: Pages = self._taken[count:]

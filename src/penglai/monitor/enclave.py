@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from penglai.abi import layout
 from penglai.abi.ecall import CallArg
-from penglai.abi.riscv import PAGE_SIZE
+from penglai.abi.limits import Limits
+from penglai.abi.riscv import PAGE_SIZE, Cause
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
 from penglai.machine.context import Context
@@ -20,6 +21,9 @@ from penglai.machine.sv39 import TablePlan
 from penglai.monitor.pagetable import Addresses, Entries, PageTable
 from penglai.monitor.regions import Region, Regions, Source
 
+ECALL_BYTES = 4
+WORD = (1 << 64) - 1
+NO_LIMITS = Limits()
 NO_PAGES: Pages = np.empty(0, dtype=np.int64)
 
 
@@ -82,11 +86,13 @@ class Blueprint:
 
 @dataclass(frozen=True)
 class Reflected:
-    """Where an enclave was when an ecall of it went to its handler: pc, a6 and a7."""
+    """Where an enclave was when an ecall or an event of it went to a handler, and what the trap was."""
 
     pc: int
     a6: int
     a7: int
+    cause: int = int(Cause.ECALL_U)
+    tval: int = 0
 
 
 class Frame(NamedTuple):
@@ -116,11 +122,17 @@ class Enclave:
 
     image: the pages of its own that it was made of, and code: the runs of those that are executable; heap:
     its heap's pages; shm: the host's shared memory.  kernel_buffer: the page shared with the host.
+    handles: eids of the servers that it has acquired.  vouched: for names of servers of which it has had a
+    report, whose that was.  attached: by key, the secure memories that it maps.  created: keys of
+    those that it has made, and created_pages: of all of them.  limits: of what it can make grow.
+    increments, hollow: in the profile "tvm", the pages of each growth of its heap, and keys of memories
+    without pages.
     frames: the calls of servers under way, the innermost last; only a runnable enclave has any.  active:
     whose context runs when this one is on a hart: the innermost server, or itself.
     blueprint: of a shadow.  template: the shadow that an instance was made from.  ocall: id of the ocall
-    without an answer.  handler: where ecalls go that are not Penglai's, or 0.  final_info: where the host
-    wants the account when the enclave ends, or 0.
+    without an answer.  handler: where ecalls go that are not Penglai's, or 0.  event_handler: where the
+    events go that it has asked for.  final_info: where the host wants the account when the enclave ends,
+    or 0.
     """
 
     eid: int
@@ -135,7 +147,7 @@ class Enclave:
     mailbox: Mailbox
     context: Context
     state: State = State.FRESH
-    heap: Pages = field(default_factory=lambda: NO_PAGES)
+    heap_pages: int = 0
     regions: Regions = field(default_factory=Regions)
     shm: Pages = field(default_factory=lambda: NO_PAGES)
     blueprint: Blueprint | None = None
@@ -143,7 +155,16 @@ class Enclave:
     frames: list[Frame] = field(default_factory=list)
     caller: "Enclave | None" = None
     handles: set[int] = field(default_factory=set)
+    vouched: dict[str, int] = field(default_factory=dict)
+    attached: dict[int, Region] = field(default_factory=dict)
+    created: set[int] = field(default_factory=set)
+    created_pages: int = 0
+    increments: list[int] = field(default_factory=list)
+    hollow: set[int] = field(default_factory=set)
+    limits: Limits = NO_LIMITS
     handler: int = 0
+    event_handler: int = 0
+    events: int = 0
     reflected: Reflected | None = None
     ocall: int | None = None
     account: Account = field(default_factory=Account)
@@ -154,6 +175,12 @@ class Enclave:
 
     def __post_init__(self) -> None:
         self.active: Enclave = self
+
+    def complete(self, result: int) -> None:
+        """The call under way ends with this result: a0 is set and the ecall is passed."""
+        context = self.context
+        context.a0 = result & WORD
+        context.pc = (context.pc + ECALL_BYTES) & WORD
 
     def push(self, frame: Frame) -> None:
         """A server begins to run in place of what runs now."""
@@ -169,20 +196,27 @@ class Enclave:
     @property
     def heap_top(self) -> int:
         """The first address after the heap."""
-        return layout.HEAP_BASE + len(self.heap) * PAGE_SIZE
+        return layout.HEAP_BASE + self.heap_pages * PAGE_SIZE
 
     def owned(self) -> Iterator[Pages]:
         """The pages that the enclave owns, by part; table pages are not among them."""
         yield self.image
-        yield self.heap
+        if self.heap_pages:
+            yield self.table.pages_at(layout.HEAP_BASE, self.heap_pages)
         for region in self.regions:
             if region.source is not Source.SECURE_SHM:
-                yield region.pages
+                yield self.table.pages_at(region.start, region.page_count)
 
     @property
     def page_count(self) -> int:
         """How many pages the enclave owns."""
-        return sum(map(len, self.owned()))
+        return len(self.image) + self.heap_pages + self.regions.own_pages
+
+    @property
+    def used(self) -> int:
+        """How many pages of the pool are in use for it, which is what its limit is about."""
+        mapped = len(self.image) + self.heap_pages + self.regions.pages
+        return mapped + len(self.table.tables) + self.created_pages
 
     def leave_hart(self, now: int) -> None:
         """The enclave is on no hart any more; now: the clock, ns."""
@@ -195,3 +229,8 @@ class Enclave:
 
     def __repr__(self) -> str:
         return f"<Enclave {self.eid} {self.state} {self.name!r} {self.page_count} pages>"
+
+
+def first_context(entry: int, satp: int) -> Context:
+    """The registers with which an enclave begins (docs/abi.md, section 3): all others are zero."""
+    return Context(pc=entry, satp=satp, priv=0, sp=layout.STACK_TOP)

@@ -1,7 +1,6 @@
 """The end of an enclave, and what the host is told of it."""
 
 import ctypes
-import logging
 import struct
 
 import numpy as np
@@ -9,15 +8,21 @@ import numpy as np
 from penglai.abi.sbi import EnclaveInfo, EnclaveType
 from penglai.abi.state import State
 from penglai.machine.context import Context
+from penglai.machine.pages import joined
+from penglai.machine.ratelimit import limited_logger
 from penglai.monitor import servers, sharing
 from penglai.monitor.enclave import Enclave, Mailbox
 from penglai.monitor.ownership import MONITOR
 from penglai.monitor.platform import Platform
 from penglai.monitor.refusal import Refusal
 
-log = logging.getLogger(__name__)
+log = limited_logger(__name__)
 
 WORD_BYTES = 8
+MANY_REGIONS = 256
+MANY_PAGES = 4096
+"""From so many regions, or pages of heap, on an enclave's pages are found faster in the owner array."""
+
 Measurement = ctypes.c_uint8 * 32
 TWO_WORDS = struct.Struct("<QQ")
 
@@ -26,6 +31,13 @@ def end(platform: Platform, enclave: Enclave, state: State) -> None:
     """A runnable enclave ends, wherever it is in a chain of calls; it is on no hart."""
     servers.abandon(platform, enclave)
     dissolve(platform, enclave, state)
+
+
+def fault(platform: Platform, run: Enclave, cause: int, address: int) -> None:
+    """A runnable enclave ends for what it did: the host learns the cause and an address, and nothing else."""
+    tell_host(platform, run.mailbox.ocall_arg0, cause)
+    tell_host(platform, run.mailbox.ocall_arg1, address)
+    end(platform, run, State.DESTROYED)
 
 
 def end_server(platform: Platform, run: Enclave) -> None:
@@ -62,8 +74,10 @@ def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
 
 def _release(platform: Platform, enclave: Enclave) -> None:
     platform.forget_code(enclave.code)
-    parts = [pages for pages in enclave.owned() if len(pages)]
-    owned = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if len(enclave.regions) > MANY_REGIONS or enclave.heap_pages > MANY_PAGES:
+        owned = platform.ownership.pages_of(enclave.eid)
+    else:
+        owned = joined([pages for pages in enclave.owned() if len(pages)])
     tables = np.array(enclave.table.tables, dtype=np.int64)
     platform.ownership.release((owned, enclave.eid), (tables, MONITOR))
 

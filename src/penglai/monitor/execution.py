@@ -9,6 +9,7 @@ executes.  Whoever takes an enclave off its hart meanwhile (stop, destroy) does 
     hart.interrupt(): returns when the        leaves the guest, context saved;
       hart is out of the guest                  waits for the lock
     sets the state, clears enclave.hart
+      and the context's owner
     releases the lock                         takes the lock: the enclave is not its own any more;
                                                 acknowledges; drops its trap; returns to the host
 
@@ -17,22 +18,22 @@ is executed again after a resume.  So a stop or destroy never waits for the encl
 thread, only for the hart to leave the guest.  docs/concurrency.md numbers the races.
 """
 
-import logging
-
 from penglai.abi import ecall
+from penglai.abi.ecall import Event
 from penglai.abi.errors import ErrorCode
 from penglai.abi.riscv import Cause
 from penglai.abi.sbi import RunValue, SbiResult
 from penglai.abi.state import State
 from penglai.machine.context import Trap
 from penglai.machine.hart import Hart
+from penglai.machine.ratelimit import limited_logger
 from penglai.monitor import calls, reflect
 from penglai.monitor.enclave import Enclave
-from penglai.monitor.ending import dissolve, end_server, tell_host
+from penglai.monitor.ending import end_server, fault
 from penglai.monitor.lifecycle import Call, next_state
 from penglai.monitor.platform import Platform
 
-log = logging.getLogger(__name__)
+log = limited_logger(__name__)
 
 ADDRESS_FAULTS = {
     Cause.FETCH_ACCESS,
@@ -50,6 +51,9 @@ ECALL, TIMER, SOFTWARE = Cause.ECALL_U, Cause.M_TIMER_INTERRUPT, Cause.M_SOFTWAR
 ENTER = Call.ENTER
 """Bound once, as elsewhere on the way of every call: finding an enum's member takes longer than comparing."""
 
+NOBODY = 0
+"""Owner of a context that no hart may touch."""
+
 RESULTS = {value: SbiResult(ErrorCode.OK, value) for value in RunValue}
 
 
@@ -64,6 +68,7 @@ def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
     enclave.entered_ns = platform.clock.now()
     while True:
         context = enclave.active.context  # under the lock: without it the enclave can end at any moment
+        context.owner = hart.owner
         enclave.lock.release()
         try:
             cause = hart.execute(context)
@@ -73,6 +78,7 @@ def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
             hart.acknowledge()
         if enclave.hart is not hart:
             return _taken_away(enclave)
+        context.owner = NOBODY
         value = _handle(platform, enclave, hart, cause)
         if value is not None:
             if enclave.hart is not None:
@@ -87,6 +93,7 @@ def take_off(platform: Platform, enclave: Enclave) -> None:
     """
     if enclave.hart is not None:
         enclave.hart.interrupt()
+        enclave.active.context.owner = NOBODY
         enclave.leave_hart(platform.clock.now())
 
 
@@ -105,7 +112,11 @@ def _handle(platform: Platform, enclave: Enclave, hart: Hart, cause: int) -> cal
             return calls.handle(platform, enclave, context.a7)
         if reflect.enter(active):
             return None
+        if context.a7 == ecall.IOCTL:
+            active.complete(0)
+            return None
     if cause == TIMER:
+        reflect.enter_event(enclave.active, Event.TURNS, cause, 0)
         enclave.account.preemptions += 1
         enclave.state = State.RUNNABLE
         return RunValue.TIMER
@@ -115,16 +126,15 @@ def _handle(platform: Platform, enclave: Enclave, hart: Hart, cause: int) -> cal
 
 
 def _fault(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
-    """The enclave did what it may not: the host learns the cause and the address, and nothing else.
+    """The enclave did what it may not.  A server that did is gone, and its caller's call has failed.
 
-    A server that did is gone, and its caller's call has failed.
+    What asks for its faults has them instead.
     """
+    if reflect.enter_event(enclave.active, Event.FAULTS, trap.cause, trap.tval):
+        return None
     log.info("%r: %s", enclave.active, trap)
-    if enclave.frames:
+    if enclave.frames and not platform.profile.server_faults_end_caller:
         end_server(platform, enclave)
         return None
-    address = trap.tval if trap.cause in ADDRESS_FAULTS else trap.epc
-    tell_host(platform, enclave.mailbox.ocall_arg0, trap.cause)
-    tell_host(platform, enclave.mailbox.ocall_arg1, address)
-    dissolve(platform, enclave, State.DESTROYED)
+    fault(platform, enclave, trap.cause, trap.tval if trap.cause in ADDRESS_FAULTS else trap.epc)
     return RunValue.FAULTED

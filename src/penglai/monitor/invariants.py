@@ -9,8 +9,8 @@ from penglai.abi.riscv import Pte
 from penglai.machine.pages import Pages
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.monitor import Monitor
-from penglai.monitor.ownership import BUFFER, FREE, HOST, MONITOR, SHM, VISIBLE
-from penglai.monitor.regions import Source
+from penglai.monitor.ownership import BUFFER, FREE, HOST, MONITOR, SECURE, SHM, VISIBLE
+from penglai.monitor.registry import SecureShm
 
 
 def check(monitor: Monitor) -> None:
@@ -36,23 +36,23 @@ def check(monitor: Monitor) -> None:
             claim(pages, enclave.eid, repr(enclave))
         claim(np.array(enclave.table.tables, dtype=np.int64), MONITOR, "a page table")
     for enclave in monitor.enclaves():
+        _expect(enclave.context.owner == 0, f"{enclave!r} is on no hart, and one may change its registers")
         claim(np.array([enclave.kernel_buffer]), BUFFER, "a kernel buffer")
         expected[enclave.shm] = SHM
     for shared in registry.shared.values():
-        claim(shared.pages, shared.mark, "a shared memory")
+        claim(np.concatenate(shared.parts), SECURE, "a shared memory")
     for parcel in (parcel for queue in registry.parcels.values() for parcel in queue):
-        if parcel.region is not None:
-            claim(parcel.region.pages, MONITOR, "a parcel")
+        claim(parcel.pages, MONITOR, "a parcel")
     _expect(np.array_equal(owner, expected), "the owner of a page is not who has it")
     for enclave in monitor.enclaves():
-        _check_table(enclave, owner)
+        _check_table(enclave, owner, registry.shared)
 
 
-def _check_table(enclave: Enclave, owner: NDArray[np.int32]) -> None:
+def _check_table(enclave: Enclave, owner: NDArray[np.int32], shared_memories: dict[int, SecureShm]) -> None:
     """An enclave maps each page of its own once, those that it may share, and no other."""
     shared = [
         *enclave.shm.tolist(),
-        *(page for region in enclave.regions if region.source is Source.SECURE_SHM for page in region.pages),
+        *(page for key in enclave.attached for part in shared_memories[key].parts for page in part.tolist()),
     ]
     template = enclave.template
     if template is not None and template.blueprint is not None:

@@ -26,7 +26,8 @@ MAX_DERIVED_BYTES = 255 * HASH_BYTES
 KINDS = 2
 """Kinds of derived keys: 0 of the enclave, 1 for its storage."""
 
-LABEL = b"penglai enclave key"
+LABEL = b"penglai-2 enclave key".ljust(24, b"\0")
+"""With the name of the scheme under which the measurement was made: a key belongs to both."""
 
 
 class Keys:

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from penglai.abi import sbi
 from penglai.abi.errors import ErrorCode, MonitorBug
 from penglai.abi.firmware import Status
+from penglai.abi.limits import Limit
 from penglai.abi.report import REPORT_BYTES
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
@@ -24,7 +25,7 @@ from penglai.monitor.ending import dissolve, end, report
 from penglai.monitor.keys import Keys
 from penglai.monitor.lifecycle import LIVE, Call, next_state
 from penglai.monitor.ownership import Ownership
-from penglai.monitor.platform import Platform
+from penglai.monitor.platform import Platform, Profile
 from penglai.monitor.refusal import Refusal, bad_argument
 
 log = logging.getLogger(__name__)
@@ -43,9 +44,11 @@ class Monitor:
     which is always taken last.
     """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, profile: Profile = calls.NATIVE) -> None:
         ownership = Ownership(board.memory)
-        self.platform = Platform(board.memory, ownership, board.harts, board.clock, Keys(board.store))
+        self.platform = Platform(
+            board.memory, ownership, board.harts, board.clock, Keys(board.store), profile
+        )
         self._bug: str | None = None
         board.install(self.handle)
 
@@ -217,6 +220,20 @@ class Monitor:
                 enclave.final_info = final_pa
         return OK
 
+    def _limit(self, _hart: Hart | None, eid: int, kind: int, value: int) -> SbiResult:
+        if kind not in tuple(Limit):
+            raise bad_argument(f"there is no limit of kind {kind}")
+        if not eid:
+            registry = self.platform.registry
+            with registry.lock:
+                registry.limits = registry.limits.changed(Limit(kind), value)
+            return OK
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
+            enclave.limits = enclave.limits.changed(Limit(kind), value)
+        return OK
+
     # ---- helpers -------------------------------------------------------------------------------
 
     def _go(self, hart: Hart | None, enclave: Enclave) -> SbiResult:
@@ -270,4 +287,5 @@ _CALLS: dict[int, tuple[str, int, Callable[..., SbiResult]]] = {
     HostCall.SCHRODINGER_INIT: ("schrodinger init", 2, Monitor._check_relay),
     HostCall.DEBUG_PRINT: ("debug print", 0, Monitor._debug_print),
     HostCall.INFO: ("info", 3, Monitor._info),
+    HostCall.LIMIT: ("limit", 3, Monitor._limit),
 }

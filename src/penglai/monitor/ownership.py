@@ -6,6 +6,7 @@ Every page of RAM has exactly one owner.  Pages move only here:
     FREE -> enclave, MONITOR    take: create, sbrk, mmap; page tables are the monitor's
     enclave, MONITOR -> FREE    release: scrubbed first
     enclave -> enclave          assign: a request or response between enclaves
+    FREE -> SECURE -> FREE      take, release: memory that enclaves share
     HOST -> enclave -> HOST     adopt, hand_back: relay pages, with what is on them
     HOST <-> BUFFER             share: a kernel buffer, the host's page, mapped in one enclave
     HOST <-> SHM                attach, detach: the host's shared memory, mapped in any number of enclaves
@@ -13,7 +14,8 @@ Every page of RAM has exactly one owner.  Pages move only here:
 A page in the pool is always zero.  The host's bus shows HOST, BUFFER and SHM pages and nothing else.  A
 relay page remembers that it is no page of the pool: released, it is scrubbed and the host's again.  All of
 it happens under the memory's lock, which the host's accesses take too, so that a page never changes
-hands between a check and the copy that relies on it.
+hands between a check and the copy that relies on it.  Nobody holds the lock for longer than a batch of pages
+takes: what an enclave has of them may be much, and all others would wait.
 """
 
 import numpy as np
@@ -22,7 +24,8 @@ from numpy.typing import NDArray
 from penglai.abi.errors import ErrorCode, MonitorBug
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SHIFT, PAGE_SIZE
 from penglai.machine.memory import PhysicalMemory
-from penglai.machine.pages import Pages, runs, zeros
+from penglai.machine.pages import Pages, batches, joined, numbers_of, runs, slices, zeros
+from penglai.monitor.pool import CHUNK_PAGES, Pool
 from penglai.monitor.refusal import Refusal, bad_argument, breach
 
 HOST = 0
@@ -30,6 +33,7 @@ MONITOR = -1
 FREE = -2
 BUFFER = -3
 SHM = -4
+SECURE = -5
 """Owners that are no enclave.  An enclave's eid, which is positive, is its own mark."""
 
 VISIBLE = (HOST, BUFFER, SHM)
@@ -38,7 +42,7 @@ VISIBLE = (HOST, BUFFER, SHM)
 COPY_BATCH = 256
 """Pages copied under one hold of the lock: 1 MiB, so that no other hart waits long."""
 FEW_RUNS = 8
-"""Pages are released run by run if these are so long on average."""
+"""Pages are cleared run by run if runs are so long on average, and put back so if there are no more."""
 
 
 class Ownership:
@@ -52,7 +56,7 @@ class Ownership:
         self._relay: NDArray[np.bool_] = zeros(memory.page_count, np.bool_)
         self._owner_of = memoryview(self._owner.data)  # one of them: a fraction of what numpy takes for it
         self._attached: NDArray[np.int32] = zeros(memory.page_count, np.int32)
-        self._pool: NDArray[np.int64] = zeros(memory.page_count, np.int64)
+        self._pool = Pool()
         self._free = 0
 
     @property
@@ -62,13 +66,17 @@ class Ownership:
 
     @property
     def free_pages(self) -> int:
-        """Pages in the pool."""
+        """Pages in the pool that nobody is about to take."""
         return self._free
 
     def snapshot(self) -> NDArray[np.int32]:
         """A copy of the owner array, indexed by page number."""
         with self._lock:
             return self._owner.copy()
+
+    def pages_of(self, owner: int) -> Pages:
+        """Every page of an owner, which gets and loses none meanwhile."""
+        return np.flatnonzero(self._owner == owner)
 
     # ---- the pool ------------------------------------------------------------------------------
 
@@ -89,17 +97,12 @@ class Ownership:
     def reclaim(self) -> int | None:
         """Give one chunk that is all in the pool back to the host; its physical address, or None."""
         with self._lock:
-            pool = self._pool[: self._free]
-            per_chunk = CHUNK_SIZE // PAGE_SIZE
-            full = np.flatnonzero(np.bincount(pool // per_chunk) == per_chunk)
-            if not len(full):
+            chunk = self._pool.grab_chunk() if self._free >= CHUNK_PAGES else None
+            if chunk is None:
                 return None
-            chunk = int(full[-1])
-            rest = pool[pool // per_chunk != chunk]
-            self._free = len(rest)
-            self._pool[: self._free] = rest
-            self._show(np.arange(chunk * per_chunk, (chunk + 1) * per_chunk), HOST)
-        return self._memory.address_of(chunk * per_chunk)
+            self._free -= CHUNK_PAGES
+            self._show(np.arange(chunk * CHUNK_PAGES, (chunk + 1) * CHUNK_PAGES), HOST)
+        return self._memory.address_of(chunk * CHUNK_PAGES)
 
     def take(self, count: int, owner: int) -> Pages:
         """Give count zeroed pages of the pool to owner, in ascending order.
@@ -111,40 +114,58 @@ class Ownership:
             if missing > 0:
                 raise Refusal(ErrorCode.NO_MEMORY, f"{missing} of {count} pages are missing", missing)
             self._free -= count
-            pages = np.sort(self._pool[self._free : self._free + count])
-            self._owner[pages] = owner
-        return pages
+            runs = self._grab(count, owner)
+        left = count - sum(map(len, runs))
+        while left:  # they are there: nobody else may take the last ones
+            with self._lock:
+                more = self._grab(left, owner)
+            left -= sum(map(len, more))
+            runs += more
+        return numbers_of(runs)
+
+    def _grab(self, count: int, owner: int) -> list[range]:
+        runs = self._pool.grab(count) if count else []
+        for run in runs:
+            self._owner[run.start : run.stop] = owner
+        return runs
 
     def assign(self, pages: Pages, before: int, after: int) -> None:
         """Hand pages from one owner inside secure memory to another."""
-        with self._lock:
-            if not self._all_owned(pages, before):
-                raise MonitorBug(f"assigning pages of {before} that it does not own")
-            self._owner[pages] = after
+        for batch in batches(pages):
+            with self._lock:
+                if not self._all_owned(batch, before):
+                    raise MonitorBug(f"assigning pages of {before} that it does not own")
+                self._owner[batch] = after
 
     def release(self, *lots: tuple[Pages, int]) -> None:
         """Scrub lots of pages, of one owner each, and put them into the pool; relay pages go to the host."""
-        found = [(part, owner) for pages, owner in lots for part in _parts(pages)]
-        for part, owner in found:
-            if np.count_nonzero(self._owner[part] != owner):
+        for pages, owner in lots:
+            if np.count_nonzero(self._owner[pages] != owner):
                 raise MonitorBug(f"releasing pages of {owner} that it does not own")
+        # Together they are fewer runs, cleared faster; a stable sort is quick where they are in order.
+        parts = _parts(np.sort(joined([pages for pages, _ in lots]), kind="stable"))
+        for part in parts:
             self._memory.clear(part)
-        with self._lock:
-            borrowed = any(np.count_nonzero(self._relay[part]) for part, _ in found)
-            for part, _ in found:
-                self._owner[part] = FREE
-            for pages, _ in lots:
-                self._to_pool(self._give_borrowed_back(pages) if borrowed else pages)
+        for part in parts:
+            for batch in slices(part) if isinstance(part, slice) else batches(part):
+                with self._lock:
+                    self._free_or_give_back(batch)
 
-    def _give_borrowed_back(self, pages: Pages) -> Pages:
-        """Relay pages among them are the host's again; the others."""
-        borrowed = self._relay[pages]
-        self._show(pages[borrowed], HOST)
-        return pages[~borrowed]
-
-    def _to_pool(self, pages: Pages) -> None:
-        self._pool[self._free : self._free + len(pages)] = pages[::-1]
-        self._free += len(pages)
+    def _free_or_give_back(self, pages: Pages | slice) -> None:
+        """Put pages into the pool; relay pages among them are the host's again.  Under the lock."""
+        borrowed = np.flatnonzero(self._relay[pages])
+        if len(borrowed):
+            numbers = np.arange(pages.start, pages.stop) if isinstance(pages, slice) else pages
+            self._show(numbers[borrowed], HOST)
+            pages = np.delete(numbers, borrowed)
+        self._owner[pages] = FREE
+        found = [pages] if isinstance(pages, slice) else runs(pages, FEW_RUNS)
+        for run in found or ():
+            self._pool.put(run.start, run.stop - run.start)
+            self._free += run.stop - run.start
+        if found is None and not isinstance(pages, slice):
+            self._pool.put_all(pages)
+            self._free += len(pages)
 
     # ---- relay pages: they change hands with what is on them -----------------------------------
 
@@ -164,10 +185,11 @@ class Ownership:
 
     def hand_back(self, pages: Pages, owner: int) -> None:
         """Give owner's relay pages to the host, as they are."""
-        with self._lock:
-            if not (self._all_owned(pages, owner) and np.count_nonzero(self._relay[pages]) == len(pages)):
-                raise MonitorBug(f"handing back pages of {owner} that are no relay pages of its")
-            self._show(pages, HOST)
+        for batch in batches(pages):
+            with self._lock:
+                if not (self._all_owned(batch, owner) and np.count_nonzero(self._relay[batch]) == len(batch)):
+                    raise MonitorBug(f"handing back pages of {owner} that are no relay pages of its")
+                self._show(batch, HOST)
 
     # ---- pages that stay the host's ------------------------------------------------------------
 
@@ -210,13 +232,12 @@ class Ownership:
 
     def detach(self, pages: Pages) -> None:
         """One enclave maps them no more."""
-        if not len(pages):
-            return
-        with self._lock:
-            if not self._all_owned(pages, SHM):
-                raise MonitorBug("detaching pages that are no shared memory")
-            self._attached[pages] -= 1
-            self._owner[pages[self._attached[pages] == 0]] = HOST
+        for batch in batches(pages):
+            with self._lock:
+                if not self._all_owned(batch, SHM):
+                    raise MonitorBug("detaching pages that are no shared memory")
+                self._attached[batch] -= 1
+                self._owner[batch[self._attached[batch] == 0]] = HOST
 
     # ---- the host's memory, checked and copied once --------------------------------------------
 
@@ -260,7 +281,7 @@ class Ownership:
         """Pages of the host leave its bus."""
         if not self._all_owned(pages, HOST):
             raise breach("a page that is to be given away is not the host's")
-        if self._memory.is_mapped(pages):
+        if self._memory.mapped.any(pages):
             raise breach("a page that is to be given away is mapped in a program of the host")
         self._owner[pages] = owner
         self._memory.show(pages, visible=False)
@@ -280,7 +301,7 @@ class Ownership:
         """Raise Refusal unless it is the host's.  Under the lock."""
         self._check_host_range(pa, size, align)
         first, last = (pa - self._base) >> PAGE_SHIFT, (pa + size - 1 - self._base) >> PAGE_SHIFT
-        one = first == last  # as good as always: a struct, a word
+        one = first == last  # nearly always: a struct, a word
         if self._owner_of[first] != HOST if one else np.count_nonzero(self._owner[first : last + 1]):
             raise breach(f"[{pa:#x}, +{size:#x}) is not the host's")
 

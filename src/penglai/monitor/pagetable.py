@@ -27,6 +27,10 @@ PREFIX_MASK = PAGE_NUMBER_MASK >> TABLE_BITS
 VALID, WRITABLE, ACCESSED, DIRTY = int(Pte.V), int(Pte.W), int(Pte.A), int(Pte.D)
 """As plain numbers: they are used at every pointer of an enclave."""
 
+PIECE = TABLE_ENTRIES // 2
+"""Entries that are dealt with at once.  For more than 500 items numpy lets other threads run meanwhile: where
+they want Python's lock too, getting it back takes far longer than the entries do."""
+
 
 class PageTable:
     """A three-level table.  It never asks for memory: who maps brings the table pages along.
@@ -60,7 +64,7 @@ class PageTable:
 
     def missing_tables_for(self, start: int, count: int) -> int:
         """How many table pages `map_range` of count pages from start on needs beyond those there are."""
-        leaves = [prefix for prefix, *_ in _runs(start, count) if prefix not in self._leaf]
+        leaves = {prefix for prefix, *_ in _runs(start, count)} - self._leaf.keys()
         if not leaves:
             return 0
         return len(leaves) + len({prefix >> TABLE_BITS for prefix in leaves} - self._middle.keys())
@@ -99,7 +103,7 @@ class PageTable:
         while done < count:
             here, there = (start >> 12) + done, (old >> 12) + done
             slot, old_slot = here % TABLE_ENTRIES, there % TABLE_ENTRIES
-            size = min(count - done, TABLE_ENTRIES - max(slot, old_slot))
+            size = min(count - done, PIECE - max(slot % PIECE, old_slot % PIECE))
             table, old_table = self._leaf_of(here), other._leaf_of(there)
             place = self._memory.words[table, slot : slot + size]
             source = self._memory.words[old_table, old_slot : old_slot + size]
@@ -110,6 +114,19 @@ class PageTable:
             place[:] = source
             source[:] = 0
             done += size
+
+    def pages_at(self, start: int, count: int) -> Pages:
+        """The pages that count mappings from start on show, which are all there."""
+        numbers = np.empty(count, dtype=np.uint64)
+        shift = np.uint64(PTE_PPN_SHIFT)
+        for prefix, slot, first, last in _runs(start, count):
+            entries = self._memory.words[self._leaf[prefix], slot : slot + last - first]
+            np.right_shift(entries, shift, out=numbers[first:last])
+        if np.count_nonzero(numbers) != count:
+            raise MonitorBug("looking for a page that is not mapped")
+        pages = numbers.view(np.int64)
+        pages -= self._ppn_base
+        return pages
 
     # ---- single pages ------------------------------------------------------------------------------
 
@@ -184,14 +201,14 @@ FLAGS = np.array([entry_flags(permissions) for permissions in range(256)], dtype
 
 
 def _runs(start: int, count: int) -> list[tuple[int, int, int, int]]:
-    """For each leaf table of count pages from start on: its prefix, the first slot in it, and which of the
-    pages, from first to last."""
+    """For each piece of a leaf table of count pages from start on: the table's prefix, the first slot, and
+    which of the pages, from first to last."""
     page = start >> 12
     found = []
     first = 0
     while first < count:
         slot = (page + first) % TABLE_ENTRIES
-        last = min(count, first + TABLE_ENTRIES - slot)
+        last = min(count, first + PIECE - slot % PIECE)
         found.append(((page + first) >> TABLE_BITS & PREFIX_MASK, slot, first, last))
         first = last
     return found

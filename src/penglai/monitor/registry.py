@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from penglai.abi.errors import ErrorCode
+from penglai.abi.limits import Limits
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
 from penglai.machine.pages import Pages
@@ -19,24 +20,28 @@ ID_LIMIT = 1 << 31
 
 @dataclass(frozen=True)
 class Parcel:
-    """An asynchronous call on its way: a number, and pages that are the monitor's meanwhile, or None."""
+    """An asynchronous call on its way: a number, and a region or None.
+
+    pages: the region's, which are the monitor's meanwhile.
+    """
 
     argument: int
     region: Region | None
+    pages: Pages
 
 
 @dataclass
 class SecureShm:
     """Pages that enclaves share.
 
-    mark: who owns the pages in the ownership array.  creator: an eid.  attached: eids of those that map it.
+    creator: an eid.  parts: its pages, of size bytes in all.  attached: eids of those that map it.
     doomed: nobody may attach it any more; it goes when the last one that maps it has let it go.
     """
 
     key: int
-    mark: int
     creator: int
-    pages: Pages
+    parts: list[Pages]
+    size: int
     attached: set[int] = field(default_factory=set)
     doomed: bool = False
 
@@ -46,6 +51,7 @@ class Registry:
 
     A server's state is changed here alone, so that of two calls, or a call and a destroy, one wins.
 
+    limits: of what the next enclaves can make grow.
     watch_calls: a tracer's, or None.  Called with the eid of the enclave at the bottom of a chain, that of a
     server, and the server's state from now on: BUSY when it begins.  It holds up the hart, and never raises.
     """
@@ -59,6 +65,7 @@ class Registry:
         self._retired: set[Enclave] = set()
         self.parcels: dict[str, deque[Parcel]] = {}
         self.shared: dict[int, SecureShm] = {}
+        self.limits = Limits()
         self.watch_calls: Callable[[int, int, State], None] | None = None
 
     def new_id(self) -> int:

@@ -10,61 +10,91 @@ server returns as its response are the caller's from then on.  At every moment o
 """
 
 import ctypes
+from collections.abc import Callable
 
 from penglai.abi import layout
 from penglai.abi.ecall import RESULT_BUSY, RESULT_ERROR, CallArg
+from penglai.abi.report import HASH_BYTES
+from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
 from penglai.machine.context import Context
 from penglai.monitor import usermem
-from penglai.monitor.enclave import Enclave, Frame
-from penglai.monitor.mapping import move
+from penglai.monitor.enclave import Enclave, Frame, first_context
+from penglai.monitor.mapping import move, move_home
 from penglai.monitor.platform import Platform
+from penglai.monitor.refusal import Refusal, bad_argument
 from penglai.monitor.regions import Region, Source
-from penglai.monitor.usermem import BadPointer
 
 ARGUMENT_SIZE = ctypes.sizeof(CallArg)
 
-ECALL_BYTES = 4
-WORD = (1 << 64) - 1
+Finder = Callable[[Enclave, int, int], Region | None]
+"""Which region an address and a size name, see `passed`."""
 
 
-def complete(enclave: Enclave, result: int) -> None:
-    """The call under way ends with this result: a0 is set and the ecall is passed."""
-    context = enclave.context
-    context.a0 = result & WORD
-    context.pc = (context.pc + ECALL_BYTES) & WORD
+def acquire(platform: Platform, me: Enclave, name_pointer: int, measurement_pointer: int = 0) -> int:
+    """A handle of the server with this name: of that one for ever, since ids are never used again.
 
-
-def first_context(entry: int, satp: int) -> Context:
-    """The registers with which an enclave begins (docs/abi.md, section 3): all others are zero."""
-    return Context(pc=entry, satp=satp, priv=0, sp=layout.STACK_TOP)
-
-
-def acquire(platform: Platform, me: Enclave, name_pointer: int) -> int:
-    """A handle of the server with this name.  Raises BadPointer if there is none."""
+    measurement_pointer: where the server's measurement must stand in the enclave's memory, or 0 for any
+    server.  Raises Refusal if there is none.
+    """
     name = usermem.read_name(platform.memory, me.table, name_pointer)
-    server = platform.registry.server(name)
+    server = named(platform, me, name)
     if server is None:
-        raise BadPointer(f"no server {name!r}")
-    me.handles.add(server.eid)
+        raise bad_argument(f"no server {name!r}")
+    if measurement_pointer:
+        expected = usermem.read(platform.memory, me.table, measurement_pointer, HASH_BYTES)
+        if server.measurement != expected:
+            raise bad_argument(f"the server {name!r} has another measurement")
+    _add_handle(platform, me, server.eid)
     return server.eid
 
 
-def call(platform: Platform, run: Enclave, handle: int, pointer: int) -> None:
+def named(platform: Platform, me: Enclave, name: str) -> Enclave | None:
+    """The server that a name means to an enclave, or None.
+
+    Names are the host's to give, and it can give one away again.  So for an enclave that has had a report of
+    the server of a name, the name means that server.  Raises Refusal if that one is gone.
+    """
+    server = platform.registry.server(name)
+    vouched = me.vouched.get(name)
+    if vouched is not None and (server is None or server.eid != vouched):
+        raise bad_argument(f"the server {name!r} of which there was a report is gone")
+    return server
+
+
+def vouch(me: Enclave, name: str, server: Enclave) -> None:
+    """The enclave gets a report of this server.  Raises Refusal if it has had one of too many."""
+    if name not in me.vouched and len(me.vouched) >= me.limits.reported:
+        raise bad_argument(f"reports of more than {me.limits.reported} servers")
+    me.vouched[name] = server.eid
+
+
+def _add_handle(platform: Platform, me: Enclave, eid: int) -> None:
+    """Raises Refusal if the enclave has too many, of servers that live."""
+    most = me.limits.handles
+    if eid not in me.handles and len(me.handles) >= most:
+        me.handles = {handle for handle in me.handles if platform.registry.find(handle) is not None}
+        if len(me.handles) >= most:
+            raise bad_argument(f"more than {most} handles")
+    me.handles.add(eid)
+
+
+def call(platform: Platform, run: Enclave, handle: int, pointer: int, find: Finder | None = None) -> None:
     """Call the server of a handle with the call_arg at pointer; the caller waits for the answer.
 
-    Raises BadPointer for a handle, an argument or a region that is none; Refusal (no memory).
+    find: instead of `passed`.  Raises Refusal for a handle, an argument or a region that is none, and for
+    want of memory.
     """
     me = run.active
     server = platform.registry.find(handle) if handle in me.handles else None
     if server is None or server.kind is not EnclaveType.SERVER:
-        raise BadPointer(f"no server has the handle {handle:#x}")
+        raise bad_argument(f"no server has the handle {handle:#x}")
     raw = usermem.read_writable(platform.memory, me.table, pointer, ARGUMENT_SIZE)
     argument = CallArg.from_buffer_copy(raw)
-    region = passed(me, argument.req_vaddr, argument.req_size)
+    region = (find or passed)(me, argument.req_vaddr, argument.req_size)
     if region and region.start < pointer + ARGUMENT_SIZE and pointer < region.end:
-        raise BadPointer("the argument lies on the pages that it passes")
+        raise bad_argument("the argument lies on the pages that it passes")
     begin(platform, run, server, argument, region, pointer)
 
 
@@ -77,7 +107,7 @@ def begin(
     """
     me = run.active
     if not platform.registry.change_state(server, State.IDLE, State.BUSY):
-        complete(me, RESULT_BUSY if server.state is State.BUSY else RESULT_ERROR)
+        me.complete(RESULT_BUSY if server.state is State.BUSY else RESULT_ERROR)
         return
     address = 0
     try:
@@ -91,6 +121,9 @@ def begin(
     context.a0 = argument.req_arg
     context.a1 = address
     context.a2 = argument.req_size if region else 0
+    if len(server.shm):
+        context.a3 = layout.SHARED_BASE
+        context.a4 = len(server.shm) * PAGE_SIZE
     server.table.redirect(layout.KERNEL_BUFFER, run.kernel_buffer)
     platform.forget_mappings()
     run.push(Frame(server, me, pointer, argument, region if pointer else None, address))
@@ -99,19 +132,19 @@ def begin(
         platform.registry.watch_calls(run.eid, server.eid, State.BUSY)
 
 
-def give_answer(platform: Platform, run: Enclave, pointer: int) -> None:
+def give_answer(platform: Platform, run: Enclave, pointer: int, find: Finder | None = None) -> None:
     """The server that runs returns with the call_arg at pointer; its caller goes on.
 
-    Raises BadPointer if the one that runs is not being called, or for an argument or a region that is none;
-    Refusal (no memory), after which the server returns again.
+    Raises Refusal if the one that runs is not being called, for an argument or a region that is none, and for
+    want of memory, after which the server returns again.
     """
     me = run.active
     if not run.frames:
-        raise BadPointer("returning without having been called")
+        raise bad_argument("returning without having been called")
     frame = run.frames[-1]
     raw = usermem.read(platform.memory, me.table, pointer, ARGUMENT_SIZE)
     answer = CallArg.from_buffer_copy(raw)
-    region = passed(me, answer.resp_vaddr, answer.resp_size)
+    region = _response(me, answer, find or passed)
     address = 0
     if frame.argument and region is not None:
         if region.lent:
@@ -121,7 +154,7 @@ def give_answer(platform: Platform, run: Enclave, pointer: int) -> None:
     _give_back(platform, frame)
     size = answer.resp_size if region else 0
     _leave(platform, run)
-    complete(frame.caller, _deliver(platform, frame, answer.resp_val, address, size))
+    frame.caller.complete(_deliver(platform, frame, answer.resp_val, address, size))
 
 
 def fail(platform: Platform, run: Enclave) -> None:
@@ -129,7 +162,7 @@ def fail(platform: Platform, run: Enclave) -> None:
     frame = run.frames[-1]
     _give_back(platform, frame)
     _leave(platform, run, State.DESTROYED)
-    complete(frame.caller, RESULT_ERROR)
+    frame.caller.complete(RESULT_ERROR)
 
 
 def abandon(platform: Platform, run: Enclave) -> None:
@@ -139,13 +172,29 @@ def abandon(platform: Platform, run: Enclave) -> None:
         _leave(platform, run)
 
 
+def _response(me: Enclave, answer: CallArg, find: Finder) -> Region | None:
+    """The region that an answer names; what names none is no region.
+
+    Programs leave there what their stack had, which is as valid an answer as any.
+    """
+    try:
+        return find(me, answer.resp_vaddr, answer.resp_size)
+    except Refusal:
+        return None
+
+
 def passed(me: Enclave, address: int, size: int) -> Region | None:
-    """The region that an argument names, None if its size is 0.  Raises BadPointer if there is none."""
+    """The region that an argument names, None if its size is 0.  Raises Refusal if there is none."""
+    return own_region(me.regions.exactly, address, size)
+
+
+def own_region(search: Callable[[int, int], Region | None], address: int, size: int) -> Region | None:
+    """What a search among an enclave's regions finds, None if size is 0.  Raises Refusal if that is none."""
     if not size:
         return None
-    region = me.regions.exactly(address, size)
+    region = search(address, size)
     if region is None or region.source is Source.SECURE_SHM:
-        raise BadPointer(f"[{address:#x}, +{size:#x}) is no region of its own")
+        raise bad_argument(f"[{address:#x}, +{size:#x}) is no region of its own")
     return region
 
 
@@ -160,12 +209,12 @@ def receive(
 ) -> int:
     """Move a region to where an enclave receives pages; returns its address there.
 
-    avoid: a region that the target has lent and will have again at its place.  Raises Refusal (no memory),
-    BadPointer if there is no room.
+    avoid: a region that the target has lent and will have again at its place.  Raises Refusal for want of
+    memory or room.
     """
     address = target.regions.gap_above(layout.RELAY_BASE, layout.SHARED_BASE, region.size, avoid)
     if address is None:
-        raise BadPointer("the receiver has no room for the pages")
+        raise bad_argument("the receiver has no room for the pages")
     move(platform, region, source, target, region.moved(address, lent=lent))
     return address
 
@@ -177,13 +226,15 @@ def _home(frame: Frame, region: Region) -> int:
 
 
 def _give_back(platform: Platform, frame: Frame) -> None:
-    """What was lent and is still there goes home.  Needs no memory: the caller still has its tables."""
+    """What was lent and is still there goes home, adjacent pages as one region.
+
+    Needs no memory: the caller still has its tables.
+    """
     if frame.lent is None:
         return
-    for region in frame.server.regions.within(frame.lent_at, frame.lent_at + frame.lent.size):
-        if region.lent:
-            home = region.moved(_home(frame, region), lent=frame.lent.lent)
-            move(platform, region, frame.server, frame.caller, home)
+    for region in frame.server.regions.take_lent(frame.lent_at, frame.lent_at + frame.lent.size):
+        home = region.moved(_home(frame, region), lent=frame.lent.lent)
+        move_home(platform, region, frame.server, frame.caller, home)
 
 
 def _leave(platform: Platform, run: Enclave, after: State = State.IDLE) -> None:
@@ -207,6 +258,6 @@ def _deliver(platform: Platform, frame: Frame, value: int, address: int, size: i
     answered.resp_val, answered.resp_vaddr, answered.resp_size = value, address, size
     try:
         usermem.write(platform.memory, frame.caller.table, frame.argument, bytes(answered))
-    except BadPointer:
+    except Refusal:
         return RESULT_ERROR
     return 0

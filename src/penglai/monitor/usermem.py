@@ -1,13 +1,15 @@
 """An enclave's memory, as its own loads and stores would reach it: for arguments that are pointers.
 
 Every pointer is hostile.  Access follows the enclave's own page table, which the monitor alone writes, and
-asks for the permission that the enclave would need.  What is read is copied once.
+asks for the permission that the enclave would need.  What is read is copied once.  What the enclave itself
+could not access so is refused (bad argument).
 """
 
 from penglai.abi.layout import ADDRESS_BITS, NAME_BYTES
 from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.machine.memory import PhysicalMemory
 from penglai.monitor.pagetable import PageTable
+from penglai.monitor.refusal import bad_argument
 
 READABLE, WRITABLE = int(Pte.R), int(Pte.W)
 BOTH = READABLE | WRITABLE
@@ -16,22 +18,18 @@ CANONICAL = (0, (1 << (65 - ADDRESS_BITS)) - 1)
 """What the upper bits of an Sv39 address are: all bit 38."""
 
 
-class BadPointer(Exception):  # noqa: N818 - an answer to the enclave, not an error of the monitor
-    """The enclave itself could not access this memory so."""
-
-
 def read(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
-    """Copy of size bytes at a virtual address.  Raises BadPointer."""
+    """Copy of size bytes at a virtual address.  Raises Refusal."""
     return _copy(memory, table, address, size, READABLE)
 
 
 def read_writable(memory: PhysicalMemory, table: PageTable, address: int, size: int) -> bytes:
-    """`read`, of memory to which the answer will be written.  Raises BadPointer unless both would work."""
+    """`read`, of memory to which the answer will be written.  Raises Refusal unless both would work."""
     return _copy(memory, table, address, size, BOTH)
 
 
 def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -> None:
-    """Write at a virtual address: all of it, or nothing.  Raises BadPointer."""
+    """Write at a virtual address: all of it, or nothing.  Raises Refusal."""
     done = 0
     for pa, length in _pieces(table, address, len(data), WRITABLE):
         memory.write(pa, data[done : done + length])
@@ -39,19 +37,19 @@ def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -
 
 
 def check_writable(table: PageTable, address: int, size: int) -> None:
-    """Raise BadPointer unless `write` of size bytes there would work."""
+    """Raise Refusal unless `write` of size bytes there would work."""
     _pieces(table, address, size, WRITABLE)
 
 
 def read_name(memory: PhysicalMemory, table: PageTable, address: int) -> str:
-    """A NUL-ended name of at most 15 bytes.  Raises BadPointer, also if it has no end."""
+    """A NUL-ended name of at most 15 bytes.  Raises Refusal, also if it has no end."""
     name = b""
     for offset in range(NAME_BYTES):  # byte by byte: what lies behind the NUL may be another page
         byte = read(memory, table, address + offset, 1)
         if byte == b"\0":
             return decode_name(name)
         name += byte
-    raise BadPointer(f"the name at {address:#x} has no end")
+    raise bad_argument(f"the name at {address:#x} has no end")
 
 
 def decode_name(name: bytes) -> str:
@@ -60,7 +58,7 @@ def decode_name(name: bytes) -> str:
 
 
 def _copy(memory: PhysicalMemory, table: PageTable, address: int, size: int, need: int) -> bytes:
-    if 0 < size <= PAGE_SIZE - address % PAGE_SIZE:  # as good as always
+    if 0 < size <= PAGE_SIZE - address % PAGE_SIZE:  # nearly always
         return memory.read(_place(table, address, need), size)
     return b"".join(memory.read(pa, length) for pa, length in _pieces(table, address, size, need))
 
@@ -78,8 +76,8 @@ def _pieces(table: PageTable, address: int, size: int, need: int) -> list[tuple[
 
 def _place(table: PageTable, address: int, need: int) -> int:
     if address >> (ADDRESS_BITS - 1) not in CANONICAL:
-        raise BadPointer(f"{address:#x} is no Sv39 address")
+        raise bad_argument(f"{address:#x} is no Sv39 address")
     pa = table.reach(address, need)
     if pa is None:
-        raise BadPointer(f"{address:#x} is not {'writable' if need & WRITABLE else 'readable'}")
+        raise bad_argument(f"{address:#x} is not {'writable' if need & WRITABLE else 'readable'}")
     return pa

@@ -4,36 +4,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penglai.abi.errors import ImageError
-from penglai.sdk.build import (
-    DEFAULT_OPTIMISATION,
-    LENIENCE,
-    SDK,
-    TARGET,
-    Source,
-    has_cxx,
-    plan,
-    strip_flags,
-)
+from penglai.sdk.build import Source, build_sources
+from penglai.sdk.cross import SDK, Kind, kit_key
 from penglai.toolchain.cache import compile_cached
-from penglai.toolchain.compiler import compile_c
 
-HOST = SDK / "host"
-INCLUDE = HOST / "include"
-LIBRARY = tuple(sorted((HOST / "lib").glob("*.c")))
-HEADERS = tuple(sorted(path for name in ("include", "lib", "demos") for path in (HOST / name).glob("*.h")))
-DEMOS = HOST / "demos"
+DIRECTORY = SDK / "host"
+HOST = Kind(
+    name="host",
+    include=DIRECTORY / "include",
+    library=tuple(sorted((DIRECTORY / "lib").glob("*.c"))),
+    standard="-std=c11",
+)
+"""Programs for Linux."""
+
+DEMOS = DIRECTORY / "demos"
 COMMON = DEMOS / "common.c"
 """What all demos are linked with; no demo itself."""
 
-COMPILE_FLAGS = (
-    *TARGET,
-    "-fno-sanitize=undefined",
-    "-UNDEBUG",  # assert() is there unless the program says otherwise; zig would drop it from -O1 on
-    f"-I{INCLUDE}",
-)
-LIBRARY_FLAGS = ("-c", "-O2", "-g0", "-std=c11", "-Wall", "-Wextra", "-Werror")
-DEMO_FLAGS = (DEFAULT_OPTIMISATION, "-g0", "-std=gnu11", "-Wall", "-Wextra", "-Werror")
-LINK_FLAGS = ("-static", "-Wl,--build-id=none")
+DEMO_FLAGS = ("-g0", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wl,--strip-all")
 
 
 def build_host(
@@ -41,14 +29,12 @@ def build_host(
 ) -> Path:
     """Compile C or C++ sources to a static Linux program, and return its path.
 
-    output: by default the first source's name without its suffix.  flags: more flags for the compiler, such
-    as "-O1", "-g" or "-DLIMIT=3"; the default is -O2.  Raises ToolchainError with the compiler's messages.
+    output: by default the first source's name without its suffix.  flags: more words for the compiler, such
+    as "-O1", "-g", "-DLIMIT=3" or "-lname"; the default is -O2.
+
+    Raises ToolchainError with the compiler's messages.
     """
-    paths, target = plan(sources, output)
-    own = [*COMPILE_FLAGS, *LENIENCE, DEFAULT_OPTIMISATION]
-    arguments: list[str | Path] = [*own, *flags, *paths, *_library(), *LINK_FLAGS, *strip_flags(flags)]
-    compile_c(arguments, target, cxx=has_cxx(paths))
-    return target
+    return build_sources(HOST, sources, output, flags)
 
 
 def host_demos() -> list[str]:
@@ -66,21 +52,14 @@ def host_demo_source(name: str) -> Path:
 def build_host_demo(name: str) -> Path:
     """A shipped host program, compiled on first use.  Raises ImageError for an unknown name."""
     sources = [host_demo_source(name), COMMON]
-    own: list[str | Path] = [*COMPILE_FLAGS, *DEMO_FLAGS, *sources, *_library()]
-    arguments = [*own, *LINK_FLAGS, "-Wl,--strip-all"]
-    return compile_cached(name, arguments, [*sources, *LIBRARY, *HEADERS])
+
+    def make(output: Path) -> None:
+        build_host(sources, output, DEMO_FLAGS)
+
+    headers = sorted(DEMOS.glob("*.h"))
+    return compile_cached(name, [*DEMO_FLAGS, kit_key(HOST)], [*sources, *headers], make)
 
 
 def module_dir() -> Path:
     """Where the sources of the kernel module, penglai.ko, lie."""
     return SDK / "module"
-
-
-def _library() -> list[Path]:
-    """The host library, compiled on first use."""
-    return [_library_object(source) for source in LIBRARY]
-
-
-def _library_object(source: Path) -> Path:
-    arguments: list[str | Path] = [*COMPILE_FLAGS, *LIBRARY_FLAGS, source]
-    return compile_cached(f"host-{source.stem}.o", arguments, [source, *HEADERS])

@@ -4,60 +4,12 @@ Each thing is built once; two processes that build the same thing at once both s
 """
 
 import hashlib
-import importlib
-import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from penglai.abi.errors import ToolchainError
-
-CACHE_VARIABLE = "PENGLAI_CACHE"
-"""Environment variable that names another cache directory."""
-
-
-def user_dir(variable: str, default: str) -> Path:
-    """Our directory below one of the user's, as the XDG Base Directory Specification has them.
-
-    variable: of the environment, names it; what is not absolute counts as nothing.  default: where else.
-    Raises ToolchainError for a user without a home directory.
-    """
-    named = Path(os.environ.get(variable, ""))
-    try:
-        return (named if named.is_absolute() else Path(default).expanduser()) / "penglai"
-    except RuntimeError as error:
-        raise ToolchainError(f"you have no home directory; set HOME, or {variable}") from error
-
-
-def cache_dir() -> Path:
-    """The directory that holds what was built: $PENGLAI_CACHE, or the user's cache directory."""
-    override = os.environ.get(CACHE_VARIABLE)
-    return Path(override) if override else user_dir("XDG_CACHE_HOME", "~/.cache")
-
-
-def package_dir(name: str) -> Path:
-    """Where an installed package lies, without importing it.  Raises ToolchainError if it is missing."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ToolchainError(f"the Python package {name!r} is not installed; run: pip install {name}")
-    return Path(spec.submodule_search_locations[0])
-
-
-def package_version(name: str) -> str:
-    """Version of an installed distribution.  Raises ToolchainError if it is missing."""
-    metadata = importlib.import_module("importlib.metadata")  # slow: not where it can be helped
-    try:
-        return str(metadata.version(name))
-    except metadata.PackageNotFoundError:
-        raise ToolchainError(
-            f"the Python package {name!r} is not installed; run: pip install {name}"
-        ) from None
-
-
-def package_record(name: str) -> str:
-    """What tells versions of an installed package apart; quicker than its version."""
-    records = [path.name for path in package_dir(name).parent.glob(f"{name}-*.dist-info")]
-    return records[0] if len(records) == 1 else package_version(name)
+from penglai.toolchain.kept import make_whole
+from penglai.toolchain.places import cache_dir, package_record
 
 
 def compile_cached(
@@ -74,13 +26,27 @@ def compile_cached(
     """
     key = hashlib.sha256(package_record("ziglang").encode())
     for argument in arguments:
-        key.update(f"\0{argument}".encode())
+        key.update(os.fsencode(f"\0{argument}"))
     for path in inputs:
         key.update(hashlib.sha256(path.read_bytes()).digest())
-    output = cache_dir() / key.hexdigest()[:24] / name
-    if not output.exists():
-        if make is None:  # what compiles is imported when there is something to compile
-            importlib.import_module("penglai.toolchain.compiler").compile_c(arguments, output)
+
+    def compile_into(directory: Path) -> None:
+        if make is None:
+            from penglai.toolchain.compiler import compile_c  # noqa: PLC0415 - only if there is work for it
+
+            compile_c(arguments, directory / name)
         else:
-            make(output)
-    return output
+            make(directory / name)
+
+    return made_once(name, key.hexdigest()[:24], compile_into) / name
+
+
+def made_once(name: str, key: str, make: Callable[[Path], None]) -> Path:
+    """A directory of the cache, whole or not at all; make is given an empty one to fill.
+
+    key: tells apart what is made from other inputs.  What is found damaged, by a full disk or a crash, is
+    made again.  Raises ToolchainError if it cannot be written.
+    """
+    directory = cache_dir() / f"{name}-{key}"
+    make_whole(directory, make)
+    return directory

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from elftools.elf.elffile import ELFFile
 from tests.guest.image.test_cpio import Entry, read
-from tests.support.linux import require
 
 from penglai.abi.errors import ImageError
 from penglai.guest.image import kernel
@@ -18,9 +17,9 @@ from penglai.guest.image.current import CURRENT, Image, current_image, root
 from penglai.guest.image.files import TAKEN, default_files
 from penglai.guest.image.kernel import lost_options
 from penglai.guest.image.work import quiet
-from penglai.toolchain.cache import CACHE_VARIABLE
+from penglai.toolchain.places import CACHE_VARIABLE
 
-pytestmark = pytest.mark.timeout(3600)  # from nothing it takes some minutes
+pytestmark = pytest.mark.linux
 
 PROGRAMS = (
     *("sh", "insmod", "rmmod", "lsmod", "mknod", "mount", "umount", "stty", "poweroff", "reboot", "devmem"),
@@ -32,7 +31,6 @@ PROGRAMS = (
 
 @pytest.fixture(scope="module")
 def image() -> Image:
-    require()
     return make_image()
 
 

@@ -13,7 +13,7 @@ from penglai.guest.image import packages
 from penglai.guest.image.current import root
 from penglai.guest.image.packages import Versions, fetch_linux, versions
 from penglai.guest.image.work import quiet
-from penglai.toolchain.cache import CACHE_VARIABLE
+from penglai.toolchain.places import CACHE_VARIABLE
 
 LATEST = Versions(linux="6.1.200-1", busybox="1:1.35.0-9")
 
@@ -115,13 +115,22 @@ def test_what_is_not_understood_is_asked_again(text: str, apt: Apt):
     opener.join()
 
 
-def test_a_version_that_debian_has_no_more_is_said_with_the_remedy(apt: Apt, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("asked_before", "calls"), [(False, ["update", "download"]), (True, ["download", "update", "download"])]
+)
+def test_a_version_that_debian_has_no_more_is_said_with_the_remedy(
+    apt: Apt, tmp_path: Path, asked_before: bool, calls: list[str]
+):
+    if asked_before:
+        lists = root() / "apt" / "lists"
+        lists.mkdir(parents=True)
+        (lists / "deb.debian.org_debian_dists_bookworm_main_source_Sources.lz4").touch()
     opener = threading.Thread(target=apt.let_go)
     opener.start()
     with pytest.raises(ToolchainError, match=r"no longer has linux-source-6\.1=6\.1\.1-1; .*--update"):
         fetch_linux("6.1.1-1", tmp_path, quiet)
     opener.join()
-    assert apt.calls == ["download", "update", "download"]
+    assert apt.calls == calls
 
 
 def test_a_system_without_apt_is_told_that_it_needs_debian(apt: Apt, monkeypatch: pytest.MonkeyPatch):

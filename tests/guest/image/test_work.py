@@ -12,8 +12,10 @@ import pytest
 from tests.support.waiting import until
 
 from penglai.abi.errors import ToolchainError
+from penglai.guest.image.current import root
 from penglai.guest.image.keys import key_of
 from penglai.guest.image.work import once, run, write_whole
+from penglai.toolchain.places import CACHE_VARIABLE
 
 
 def test_a_result_is_made_once_and_found_again(tmp_path: Path):
@@ -72,12 +74,31 @@ def test_output_comes_line_by_line_and_input_goes_in(tmp_path: Path):
     assert lines == ["one\n", "two\n", "end\n"]
 
 
-def test_a_program_that_fails_shows_the_end_of_its_output(tmp_path: Path):
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_a_program_that_fails_shows_the_end_of_its_output_and_where_all_of_it_is(tmp_path: Path, cache: Path):
     with pytest.raises(ToolchainError) as caught:
-        run(["sh", "-c", "seq 1 100; exit 3"], tmp_path)
-    assert "status 3" in str(caught.value)
-    assert "\n100" in str(caught.value)
-    assert "\n50\n" not in str(caught.value)
+        run(["sh", "-c", "seq 1 100; exit 3"], tmp_path, log="counting")
+    *message, place = str(caught.value).splitlines()
+    assert message[0].endswith("failed with status 3:")
+    assert message[1:] == [str(number) for number in range(81, 101)]
+    assert place == f"all that it said is in {root()}/logs/counting.log"
+    assert (root() / "logs/counting.log").read_text() == "".join(f"{number}\n" for number in range(1, 101))
+
+
+def test_one_that_works_leaves_nothing(tmp_path: Path, cache: Path):
+    run(["sh", "-c", "seq 1 100"], tmp_path)
+    assert not cache.exists()
+
+
+def test_without_room_for_all_of_it_the_end_is_shown(tmp_path: Path, cache: Path):
+    cache.write_text("a file, no directory")
+    with pytest.raises(ToolchainError, match=r"status 3:\nthe end$"):
+        run(["sh", "-c", "echo the end; exit 3"], tmp_path)
 
 
 def test_a_program_that_is_not_there_is_an_error(tmp_path: Path):

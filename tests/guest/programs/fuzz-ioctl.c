@@ -24,6 +24,7 @@
 #define FILES 8
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
+/* clang-format off */
 static const unsigned long requests[] = {
     CREATE, RUN,    ATTEST, STOP,     RESUME,   DESTROY,   DEBUG_PRINT, SHMGET,      SHMAT,
     SHMDT,  SHMCTL, RELAY_GET, RELAY_AT, RELAY_DT, RELAY_CTL, PERSISTENCY, CREATE ^ 1L << 16, 0,
@@ -33,6 +34,7 @@ static const unsigned long odd[] = {
     1L << 31, 1L << 32,  1L << 38,   1L << 39,   1L << 62,      1UL << 63,     ~0UL,          ~0UL - 7,
     0x80000000, 0x80200000, 0xffffffff80000000, 0xffffffd800000000, 0xffffffe000000000, 0x3ffffff000, 0x4000000000,
 };
+/* clang-format on */
 
 /* What all processes share: eids of the others, how many calls were made and how many did something. */
 static struct {
@@ -56,7 +58,8 @@ static __thread volatile sig_atomic_t flying;
 
 static unsigned long any(unsigned *seed)
 {
-    return (unsigned long)rand_r(seed) << 33 ^ (unsigned long)rand_r(seed) << 11 ^ (unsigned long)rand_r(seed);
+    return (unsigned long)rand_r(seed) << 33 ^ (unsigned long)rand_r(seed) << 11 ^
+           (unsigned long)rand_r(seed);
 }
 
 static unsigned below(unsigned *seed, unsigned limit)
@@ -152,7 +155,8 @@ static unsigned char *damaged(const struct file *file, unsigned *seed)
 static struct user_param semi_valid(unsigned *seed, unsigned char **copy)
 {
     const struct file *file = &files[below(seed, (unsigned)file_count)];
-    struct user_param param = {.eid = eid(seed), .type = below(seed, 8) ? 0 : below(seed, 4), .stack_size = 65536};
+    struct user_param param = {
+        .eid = eid(seed), .type = below(seed, 8) ? 0 : below(seed, 4), .stack_size = 65536};
     *copy = NULL;
     param.elf = file->data;
     param.elf_size = (long)file->size;
@@ -387,7 +391,8 @@ int main(int argc, char **argv)
     unsigned seed;
     if (argc < 6 || argc > 5 + FILES)
         return 2;
-    seed = (unsigned)atoi(argv[1]), processes = atoi(argv[2]), threads = atoi(argv[3]), rounds = atoi(argv[4]);
+    seed = (unsigned)atoi(argv[1]), processes = atoi(argv[2]), threads = atoi(argv[3]),
+    rounds = atoi(argv[4]);
     if (threads > THREADS)
         return 2;
     common = mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

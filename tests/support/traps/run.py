@@ -14,6 +14,7 @@ from tests.support.bare import assemble
 from tests.support.traps import forms, layout
 from tests.support.traps.cases import MAX_POKES, PATTERN, WORDS, Case, records
 from tests.support.traps.layout import FRAME_A, FRAME_B, RAM_BASE, SLOT_A, SLOT_B
+from tests.support.waiting import PATIENCE
 
 QEMU = "qemu-system-riscv64"
 VERSION = "7.2"
@@ -167,7 +168,7 @@ def on_qemu(cases: tuple[Case, ...]) -> list[Result]:
         backend = f"memory-backend-file,id=ram,size={size}M,mem-path={memory},share=on"
         command = [QEMU, "-M", "virt,memory-backend=ram", "-m", f"{size}M", "-object", backend, "-cpu", CPU]
         command += ["-bios", str(bios), "-nographic", "-monitor", "none", "-serial", "none", "-nodefaults"]
-        subprocess.run(command, check=True, timeout=120, stdin=subprocess.DEVNULL)
+        subprocess.run(command, check=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
         with memory.open("rb") as file:
             file.seek(layout.RESULTS - RAM_BASE)
             return list(RESULT.iter_unpack(file.read(len(cases) * RESULT.size)))

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from penglai.abi.errors import ImageError
 from penglai.guest.image import busybox, kernel, packages, ramfs
-from penglai.guest.image.current import CURRENT, Image, root
-from penglai.guest.image.files import ALWAYS, default_files, resolve
+from penglai.guest.image.busybox import BusyBox
+from penglai.guest.image.current import CURRENT, SIZES, Image, root
+from penglai.guest.image.files import ALWAYS, File, default_files, resolve
 from penglai.guest.image.kernel import VARIANTS, Kernel
 from penglai.guest.image.keys import key_of
-from penglai.guest.image.work import Tell, once, quiet, write_whole
+from penglai.guest.image.work import Tell, compiling, once, quiet, write_whole
 
 
 def build_image(
@@ -23,7 +24,8 @@ def build_image(
 
 def remember(image: Image) -> None:
     """This one is what is booted from now on.  Raises ToolchainError."""
-    write_whole(root() / CURRENT, json.dumps(image._asdict(), default=str).encode())
+    kept = {**image._asdict(), SIZES: image.sizes()}
+    write_whole(root() / CURRENT, json.dumps(kept, default=str).encode())
 
 
 def make_image(
@@ -42,13 +44,11 @@ def make_image(
     versions = packages.versions(tell, update=update)
     built = build_kernel(variant, tell)
     programs = busybox.build(versions.busybox, tell)
-    named = resolve(default_files() if files is None else files, built, tell)
-    names = {file.name for file in named}
-    found = [*resolve((name for name in ALWAYS if name not in names), built, tell), *named]
-    try:
-        archive = ramfs.make(programs, found)
-    except OSError as error:
-        raise ImageError(f"cannot read {error.filename}: {error.strerror}") from error
+    with compiling("programs", tell):
+        named = resolve(default_files() if files is None else files, built, tell)
+        names = {file.name for file in named}
+        found = [*resolve((name for name in ALWAYS if name not in names), built, tell), *named]
+        archive = _archive(programs, found)
     directory = once(
         root() / f"ramfs-{key_of(archive)}", lambda fresh: write_whole(fresh / "initrd.cpio", archive)
     )
@@ -60,6 +60,13 @@ def make_image(
         linux=versions.linux,
         busybox=versions.busybox,
     )
+
+
+def _archive(programs: BusyBox, files: Sequence[File]) -> bytes:
+    try:
+        return ramfs.make(programs, files)
+    except OSError as error:
+        raise ImageError(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def build_kernel(variant: str = "", tell: Tell = quiet) -> Kernel:

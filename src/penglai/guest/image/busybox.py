@@ -40,7 +40,7 @@ def _make(version: str, fresh: Path, tell: Tell) -> None:
     packages.ensure_tools(tell)
     work = fresh / "work"
     work.mkdir()
-    original, changes = packages.fetch_busybox(version, work, tell)
+    original, changes = packages.fetch_source(packages.BUSYBOX, work, tell, version)
     for archive in (original, changes):
         run(["tar", "--extract", "--file", archive, "--directory", work], work)
     (source,) = (path.parent for path in work.glob("*/Config.in"))
@@ -53,6 +53,7 @@ def _make(version: str, fresh: Path, tell: Tell) -> None:
         ["make", *FLAGS, f"-j{os.cpu_count() or 1}", "busybox", "busybox.links"],
         source,
         environment=REPRODUCIBLE,
+        log="busybox",
     )
     shutil.copy(source / "busybox", fresh / "busybox")
     shutil.copy(source / "busybox.links", fresh / "links")

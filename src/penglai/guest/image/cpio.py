@@ -5,6 +5,7 @@ bytes.  Linux unpacks several archives that stand one after the other.  Source: 
 Documentation/driver-api/early-userspace/buffer-format.rst.
 """
 
+import os
 import stat
 
 MAGIC = b"070701"
@@ -36,7 +37,7 @@ class Archive:
 
     def add_link(self, name: str, target: str) -> None:
         """A symbolic link."""
-        self._add(name, stat.S_IFLNK | 0o777, target.encode())
+        self._add(name, stat.S_IFLNK | 0o777, os.fsencode(target))
 
     def add_device(self, name: str, major: int, minor: int, mode: int = 0o600) -> None:
         """A character device."""
@@ -57,7 +58,7 @@ class Archive:
         self._write(name, mode, content, device, len(self._names))
 
     def _write(self, name: str, mode: int, content: bytes, device: tuple[int, int], inode: int) -> None:
-        path = name.encode() + b"\0"
+        path = os.fsencode(name) + b"\0"
         if content:
             path += bytes(-(len(self._data) + HEADER_BYTES + len(path)) % CONTENT_ALIGNMENT)
         fields = [inode, mode, 0, 0, 1, 0, len(content), 0, 0, *device, len(path), 0]

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from penglai.toolchain.cache import cache_dir
+from penglai.toolchain.places import cache_dir
 
 CURRENT = "current.json"
+SIZES = "sizes"
 
 
 def root() -> Path:
@@ -28,9 +29,13 @@ class Image(NamedTuple):
     linux: str
     busybox: str
 
+    def sizes(self) -> list[int]:
+        """Bytes of kernel and ramfs: one that was cut off has others.  Raises OSError if one is not there."""
+        return [self.kernel.stat().st_size, self.initrd.stat().st_size]
+
 
 def current_image() -> Image | None:
-    """The image that was built last; None if there is none (any more)."""
+    """The image that was built last; None if there is none (any more), or not whole."""
     try:
         raw = json.loads((root() / CURRENT).read_text())
         image = Image(
@@ -41,6 +46,7 @@ def current_image() -> Image | None:
             linux=raw["linux"],
             busybox=raw["busybox"],
         )
-    except (FileNotFoundError, ValueError, KeyError, TypeError):  # none, or one of another version of ours
+        sizes = raw.get(SIZES)  # of both files; earlier versions of ours did not keep them
+        return image if sizes in (None, image.sizes()) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # none, or of another version of ours
         return None
-    return image if image.kernel.exists() and image.initrd.exists() else None

@@ -32,9 +32,10 @@
 
 /* The tag of the directory that is mounted here.  Nothing of it is cached but what is mapped, for as long as it is. */
 #define SHARE "share"
+#define DISK "persistencty_file"
 #define SHARE_OPTIONS "trans=virtio,version=9p2000.L,msize=131072,cache=mmap"
 
-/* To a console that is no terminal: input is welcome from now on, and is not echoed. */
+/* Tells a console that is not a terminal that input is accepted from now on, and is not echoed. */
 #define READY '\x1e'
 
 static char console[64] = "/dev/console";
@@ -71,6 +72,17 @@ static void mount_share(void)
             if (is_share(tags.gl_pathv[i]))
                 mount_at(SHARE, "/" SHARE, "9p", SHARE_OPTIONS);
     globfree(&tags);
+}
+
+/*
+ * The sectors of enclaves are kept in this file, by penglai.ko.  It outlives the machine if the user's directory
+ * has one of that name.
+ */
+static void place_disk(void)
+{
+    mkdir("/mnt", 0755);
+    if (!access("/" SHARE "/" DISK, F_OK) && symlink("/" SHARE "/" DISK, "/mnt/" DISK))
+        say("/mnt/" DISK);
 }
 
 static void loopback_up(void)
@@ -121,6 +133,7 @@ static void set_up(void)
     mount_at("sys", "/sys", "sysfs", NULL);
     mount_at("pts", "/dev/pts", "devpts", NULL);
     mount_share();
+    place_disk();
     sethostname("penglai", 7);
     loopback_up();
     find_console();

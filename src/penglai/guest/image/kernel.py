@@ -64,10 +64,9 @@ def _make(version: str, fragments: Sequence[Path], fresh: Path, tell: Tell) -> N
     packages.ensure_tools(tell)
     work = fresh / "work"
     work.mkdir()
-    tarball = packages.fetch_linux(version, work, tell)
+    tarball = packages.linux_source(version, tell)
     tell(f"unpacking Linux {version}", 0)
     run(["tar", "--extract", "--file", tarball, "--directory", work], work)
-    tarball.unlink()
     (source,) = (path.parent for path in work.glob("*/Kbuild"))
     _configure(source, fragments)
     _compile(source, version, tell)
@@ -113,8 +112,8 @@ def _compile(source: Path, version: str, tell: Tell) -> None:
             done += 1
             tell(what, done)
 
-    jobs = f"-j{os.cpu_count() or 1}"
-    run(["make", *FLAGS, jobs, "Image", "modules"], source, environment=REPRODUCIBLE, on_line=count)
+    line = ["make", *FLAGS, f"-j{os.cpu_count() or 1}", "Image", "modules"]
+    run(line, source, environment=REPRODUCIBLE, on_line=count, log="linux")
 
 
 def _keep(source: Path, fresh: Path) -> None:

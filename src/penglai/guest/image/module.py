@@ -30,7 +30,8 @@ def _make(kernel: Kernel, files: list[Path], name: str, fresh: Path, tell: Tell)
     work.mkdir()
     for path in files:
         (work / path.name).write_bytes(path.read_bytes())
-    run(["make", "-C", kernel.tree, f"M={work}", *FLAGS, "KCFLAGS=-Werror", "modules"], work)
+    line = ["make", "-C", str(kernel.tree), f"M={work}", *FLAGS, "KCFLAGS=-Werror", "modules"]
+    run(line, work, log=f"{name}.ko")
     (work / f"{name}.ko").rename(fresh / f"{name}.ko")
     for path in sorted(work.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()

@@ -4,6 +4,7 @@ Sources come from Debian bookworm whatever the system's own release is, and with
 on a directory of its own.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from penglai.abi.errors import ToolchainError
 from penglai.guest.image.current import root
-from penglai.guest.image.work import Tell, locked, run, write_whole
+from penglai.guest.image.keys import key_of
+from penglai.guest.image.work import Tell, locked, once, run, write_whole
 
 CROSS = "riscv64-linux-gnu-"
 
@@ -66,7 +68,7 @@ def ensure_tools(tell: Tell) -> None:
     missing = missing_packages()
     if not missing:
         return
-    if os.geteuid() or not shutil.which("apt-get"):
+    if not can_install():
         raise ToolchainError(
             "to build Linux these Debian packages are missing: "
             f"run  {_as_root(_install(missing))}  and try again"
@@ -76,6 +78,11 @@ def ensure_tools(tell: Tell) -> None:
         if missing:
             tell(f"installing {' '.join(missing)}", 0)
             _install_as_root(missing)
+
+
+def can_install() -> bool:
+    """Whether what is missing can be installed from here: as root, on Debian."""
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def _install(missing: Sequence[str]) -> list[str]:
@@ -146,34 +153,49 @@ def _lock() -> Path:
     return root() / ".apt.lock"
 
 
-def fetch_linux(version: str, directory: Path, tell: Tell) -> Path:
-    """Download the kernel's source into directory; its tarball."""
+def linux_source(version: str, tell: Tell) -> Path:
+    """The tarball of the kernel's source; it is kept, since each variant is built from it."""
+    key = key_of(LINUX, version)
+    kept = once(root() / f"source-{key}", lambda fresh: fetch_linux(version, fresh, tell))
+    (tarball,) = kept.glob("*.tar.xz")
+    return tarball
+
+
+def fetch_linux(version: str, directory: Path, tell: Tell) -> None:
+    """Download the tarball of the kernel's source into directory."""
     _fetch(["download", f"{LINUX}={version}"], directory, tell, f"downloading Linux {version}")
     (package,) = directory.glob("*.deb")
     run(["dpkg-deb", "--extract", package, directory], directory)
     package.unlink()
     (tarball,) = directory.glob("usr/src/*.tar.xz")
-    return tarball
+    tarball.rename(directory / tarball.name)
+    shutil.rmtree(directory / "usr")
 
 
-def fetch_busybox(version: str, directory: Path, tell: Tell) -> tuple[Path, Path]:
-    """Download BusyBox's source into directory; the original tarball, and Debian's changes to it."""
-    what = f"downloading BusyBox {version}"
-    _fetch(["source", "--download-only", f"{BUSYBOX}={version}"], directory, tell, what)
-    (original,) = directory.glob("*.orig.tar.bz2")
-    (changes,) = directory.glob("*.debian.tar.xz")
+def fetch_source(package: str, directory: Path, tell: Tell, version: str = "") -> tuple[Path, Path]:
+    """Download a source package into directory; the original tarball, and Debian's changes to it.
+
+    version: by default the newest.  Raises ToolchainError.
+    """
+    wanted = f"{package}={version}" if version else package
+    what = f"downloading {package} {version}".rstrip()
+    _fetch(["source", "--download-only", wanted], directory, tell, what)
+    (original,) = directory.glob("*.orig.tar.*[!c]")  # beside it there may be a signature, .asc
+    (changes,) = directory.glob("*.debian.tar.*")
     return original, changes
 
 
 def _fetch(command: list[str], directory: Path, tell: Tell, what: str) -> None:
     _require_apt()
     with locked(_lock()):
+        if _has_lists():
+            tell(what, 0)
+            with contextlib.suppress(ToolchainError):
+                run(_apt("apt-get", *command), directory)
+                return
+        _update(tell)  # without lists, or with old ones: Debian has a newer package meanwhile
         tell(what, 0)
-        try:
-            run(_apt("apt-get", *command), directory)
-        except ToolchainError:  # Debian has a newer one, and this list of packages is old
-            _update(tell)
-            _fetch_or_advise(command, directory)
+        _fetch_or_advise(command, directory)
 
 
 def _fetch_or_advise(command: list[str], directory: Path) -> None:
@@ -195,6 +217,11 @@ def _require_apt() -> None:
                 f"{program} is missing: the sources of Linux and BusyBox come from Debian's packages; "
                 "build the image on Debian, and boot it here with --kernel and --initrd"
             )
+
+
+def _has_lists() -> bool:
+    """Whether Debian has been asked what there is."""
+    return any((_state() / "lists").glob("*_Sources*"))
 
 
 def _update(tell: Tell) -> None:

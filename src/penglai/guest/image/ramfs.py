@@ -37,7 +37,7 @@ def make(busybox: BusyBox, files: Iterable[File]) -> bytes:
         if link.lstrip("/") != PROGRAM:
             archive.add_link(link.lstrip("/"), f"/{PROGRAM}")
     for name, text in ETC.items():
-        archive.add_file(name, text.encode())
+        archive.add_file(name, text.encode(errors="surrogateescape"))
     init = compile_cached("init", [*INIT_FLAGS, INIT], [INIT])
     archive.add_file("init", init.read_bytes(), EXECUTABLE)
     for file in files:

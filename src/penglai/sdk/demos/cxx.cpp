@@ -7,7 +7,8 @@
 #include "eapp.h"
 #include "print.h"
 
-namespace {
+namespace
+{
 
 struct Greeting {
     std::string text;
@@ -25,7 +26,7 @@ unsigned long at(const std::vector<unsigned long> &numbers, std::size_t index)
     }
 }
 
-}
+} // namespace
 
 int EAPP_ENTRY main()
 {

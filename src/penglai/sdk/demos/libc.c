@@ -32,6 +32,7 @@ int EAPP_ENTRY main(void)
         printf("libc: %s\n", words[i]);
         free(words[i]);
     }
-    printf("libc: sqrt(2) is %.15f, the year is %s\n", sqrt(2), time(NULL) > 1000000000 ? "known" : "not known");
+    printf("libc: sqrt(2) is %.15f, the year is %s\n", sqrt(2),
+           time(NULL) > 1000000000 ? "known" : "not known");
     return count + used;
 }

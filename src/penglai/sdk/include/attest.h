@@ -1,4 +1,4 @@
-/* Reports: what an enclave proves itself with.  docs/abi.md tells what is hashed and signed. */
+/* Reports, by which an enclave proves what it is.  docs/abi.md says what is hashed and signed. */
 #ifndef PENGLAI_ATTEST_H
 #define PENGLAI_ATTEST_H
 

@@ -10,7 +10,7 @@ extern "C" {
 #endif
 
 /*
- * Writes formatted text and returns its length in bytes, or -1 for a format that is none.  The formats are
+ * Writes formatted text and returns its length in bytes, or -1 for an invalid format.  The formats are
  * printf's.  What stdio still has buffered goes out first; text of any length goes out whole, at once.
  */
 int eapp_print(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -39,7 +39,8 @@ eapp_nothing *eapp_yielded(void)
 
 int eapp_random(void *buffer, size_t size)
 {
-    return (int)eapp_ecall(EAPP_ECALL_OCALL, OCALL_GETRANDOM, (unsigned long)buffer, size);
+    long done = eapp_ecall(EAPP_ECALL_OCALL, OCALL_GETRANDOM, (unsigned long)buffer, size);
+    return done == (long)size ? 0 : -1;
 }
 
 /* ---- memory ---- */
@@ -77,7 +78,7 @@ unsigned long split_mem_region(unsigned long mem_addr, unsigned long mem_size, u
 int EAPP_RETURN_RELAY_PAGE(unsigned long ocall_func_id)
 {
     register unsigned long a0 __asm__("a0") = ocall_func_id;
-    register unsigned long a1 __asm__("a1") = 0;
+    register unsigned long a1 __asm__("a1") = OCALL_OURS; /* tell the place of the next pages in a1 and a2 */
     register unsigned long a2 __asm__("a2") = 0;
     register long a6 __asm__("a6") = EAPP_ECALL_EXTENSION;
     register long a7 __asm__("a7") = EAPP_ECALL_OCALL;
@@ -99,6 +100,12 @@ int eapp_return_relay_page(void)
 unsigned long acquire_enclave(char *name)
 {
     return (unsigned long)eapp_ecall(EAPP_ECALL_ACQUIRE_SERVER, (unsigned long)name, 0, 0);
+}
+
+unsigned long eapp_acquire_measured(const char *name, const unsigned char measurement[32])
+{
+    return (unsigned long)eapp_ecall(EAPP_ECALL_ACQUIRE_MEASURED, (unsigned long)name,
+                                     (unsigned long)measurement, 0);
 }
 
 unsigned long call_enclave(unsigned long handle, struct call_enclave_arg_t *arg)
@@ -161,29 +168,9 @@ long eapp_shmextend(unsigned long key, unsigned long size)
 
 /* ---- sectors ---- */
 
-int EAPP_PERSISTENCY_READ_SEC(unsigned long ocall_func_id, unsigned long sec)
-{
-    return (int)eapp_ocall(ocall_func_id, sec);
-}
-
-int EAPP_PERSISTENCY_WRITE_SEC(unsigned long ocall_func_id, unsigned long sec)
-{
-    return (int)eapp_ocall(ocall_func_id, sec);
-}
-
-int eapp_persistency_read_sec(unsigned long sec)
-{
-    return EAPP_PERSISTENCY_READ_SEC(OCALL_READ_SECT, sec);
-}
-
-int eapp_persistency_write_sec(unsigned long sec)
-{
-    return EAPP_PERSISTENCY_WRITE_SEC(OCALL_WRITE_SECT, sec);
-}
-
 int eapp_read_sector(unsigned long sector, void *buffer)
 {
-    int result = eapp_persistency_read_sec(sector);
+    int result = (int)eapp_ecall(EAPP_ECALL_OCALL, OCALL_READ_SECT, sector, OCALL_OURS);
     for (int i = 0; !result && i < EAPP_SECTOR_SIZE; i++)
         ((char *)buffer)[i] = EAPP_KERNEL_BUFFER[i];
     return result;
@@ -193,37 +180,5 @@ int eapp_write_sector(unsigned long sector, const void *buffer)
 {
     for (int i = 0; i < EAPP_SECTOR_SIZE; i++)
         EAPP_KERNEL_BUFFER[i] = ((const char *)buffer)[i];
-    return eapp_persistency_write_sec(sector);
-}
-
-/* ---- other names ---- */
-
-unsigned long EAPP_ACQUIRE_ENCLAVE(char *name)
-{
-    return acquire_enclave(name);
-}
-
-unsigned long EAPP_CALL_ENCLAVE(unsigned long handle, struct call_enclave_arg_t *arg)
-{
-    return call_enclave(handle, arg);
-}
-
-unsigned long EAPP_GET_CALLER_ID(void)
-{
-    return get_caller_id();
-}
-
-unsigned long EAPP_GET_ENCLAVE_ID(void)
-{
-    return get_enclave_id();
-}
-
-int EAPP_GET_REPORT(char *name, struct report_t *report, unsigned long nonce)
-{
-    return get_report(name, report, nonce);
-}
-
-int EAPP_GET_KEY(int key_type, char *key, int key_size)
-{
-    return get_key(key_type, key, key_size);
+    return (int)eapp_ecall(EAPP_ECALL_OCALL, OCALL_WRITE_SECT, sector, OCALL_OURS);
 }

@@ -1,8 +1,12 @@
-# Where every enclave begins, also a server for each of its calls: pc = eapp_start, sp = top of the stack,
+#include "eapp.h"
+#include "registers.h"
+
+# Where every enclave begins, also a server for each of its calls: pc = _start, sp = top of the stack,
 # a0..a4 from the monitor, every other register zero.
 
         .section .text._entry, "ax"
-        .globl  eapp_start
+        .globl  _start, eapp_start
+_start:
 eapp_start:
         # x0..x31 as at the entry, xN at 8*N, before any compiled code can change them; sp is the one below.
         addi    sp, sp, -256
@@ -27,36 +31,14 @@ eapp_start:
         .globl  eapp_handler
 eapp_handler:
         addi    sp, sp, -112
-        sd      ra, 0(sp)
         sd      t0, 8(sp)
-        sd      t1, 16(sp)
-        sd      t2, 24(sp)
-        sd      t3, 32(sp)
-        sd      t4, 40(sp)
-        sd      t5, 48(sp)
-        sd      t6, 56(sp)
-        sd      a1, 64(sp)
-        sd      a2, 72(sp)
-        sd      a3, 80(sp)
-        sd      a4, 88(sp)
-        sd      a5, 96(sp)
+        eapp_each sd
         mv      a6, a7
         call    eapp_system_call
-        ld      ra, 0(sp)
+        eapp_each ld
         ld      t0, 8(sp)
-        ld      t1, 16(sp)
-        ld      t2, 24(sp)
-        ld      t3, 32(sp)
-        ld      t4, 40(sp)
-        ld      t5, 48(sp)
-        ld      t6, 56(sp)
-        ld      a1, 64(sp)
-        ld      a2, 72(sp)
-        ld      a3, 80(sp)
-        ld      a4, 88(sp)
-        ld      a5, 96(sp)
         addi    sp, sp, 112
-        li      a6, 0x100101
-        li      a7, 2
+        li      a6, EAPP_ECALL_EXTENSION
+        li      a7, EAPP_ECALL_HANDLER_RETURN
         ecall
         unimp

@@ -10,7 +10,15 @@
 
 #define PENGLAI_NAME_BYTES 16
 #define PENGLAI_REPORT_BYTES 328
-#define PENGLAI_SECTOR_BYTES 512
+/* A sector, and one in the kernel buffer: then the second word of the request is 1. */
+#define PENGLAI_SECTOR_BYTES 4096
+#define PENGLAI_SMALL_SECTOR_BYTES 512
+#define PENGLAI_IN_BUFFER 1
+/* As much as a disk of the embedded host has: enclaves choose the number, and the file grows. */
+#define PENGLAI_DISK_BYTES (64UL << 20)
+
+/* Where programs of Penglai-TVM expect sectors to be kept; spelt so. */
+#define PENGLAI_DISK "/mnt/persistencty_file"
 
 /* ---- host programs ---- */
 
@@ -80,18 +88,13 @@ struct penglai_dt_param {
 	u64 size;
 };
 
-static_assert(sizeof(struct penglai_user_param) == 112);
-static_assert(sizeof(struct penglai_attest_param) == 344);
-static_assert(sizeof(struct penglai_get_param) == 24);
-static_assert(sizeof(struct penglai_at_param) == 32);
-static_assert(sizeof(struct penglai_dt_param) == 24);
-
 /* ---- the monitor ---- */
 
 #define SBI_EXT_PENGLAI 0x100100
 
 enum penglai_fid {
 	FID_EVENT = 2,
+	FID_LIMIT = 3,
 	FID_DESTROY_SHADOW = 79,
 	FID_SCHRODINGER_INIT = 85,
 	FID_RUN_SHADOW = 87,
@@ -99,8 +102,8 @@ enum penglai_fid {
 	FID_DEBUG_PRINT = 88,
 	FID_DESTROY_SERVER = 89,
 	FID_CREATE_SERVER = 90,
-	FID_RECLAIM = 91,
-	FID_EXTEND = 92,
+	FID_MEMORY_RECLAIM = 91,
+	FID_MEMORY_EXTEND = 92,
 	FID_DESTROY = 94,
 	FID_RESUME = 95,
 	FID_STOP = 96,
@@ -183,9 +186,6 @@ struct penglai_shadow_run_param {
 	struct penglai_mailbox mailbox;
 	char name[PENGLAI_NAME_BYTES];
 };
-
-static_assert(sizeof(struct penglai_create_param) == 136);
-static_assert(sizeof(struct penglai_shadow_run_param) == 136);
 
 /* ---- the address space of an enclave ---- */
 

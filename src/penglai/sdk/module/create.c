@@ -20,8 +20,6 @@ static int check(const struct penglai_user_param *param)
 {
 	if (param->type > PENGLAI_SHADOW)
 		return -EINVAL;
-	if (strnlen(param->name, sizeof(param->name)) == sizeof(param->name))
-		return -EINVAL;
 	if (param->type == PENGLAI_SERVER && !param->name[0])
 		return -EINVAL;
 	if (param->elf_size <= 0 || param->stack_size < 0)
@@ -33,7 +31,7 @@ static int check(const struct penglai_user_param *param)
 	return 0;
 }
 
-/* A copy of the program's ELF, which is the only thing that is looked at; kvfree it. */
+/* A copy of the program's ELF; nothing else of the program is read. Free it with kvfree. */
 static void *copy_elf(const struct penglai_user_param *param)
 {
 	void *elf = kvmalloc(param->elf_size, GFP_KERNEL | __GFP_NOWARN);
@@ -48,8 +46,7 @@ static void *copy_elf(const struct penglai_user_param *param)
 }
 
 /*
- * The part of shared memory that the enclave gets to see: all from the offset on if there is no
- * size.
+ * The part of shared memory that the enclave sees; without a size, everything from the offset on.
  */
 static int attach_shm(struct enclave *enclave, const struct penglai_user_param *param)
 {
@@ -59,8 +56,8 @@ static int attach_shm(struct enclave *enclave, const struct penglai_user_param *
 	if (param->shmid <= 0)
 		return 0;
 	shm = shared_find(SHARED_SHM, param->shmid);
-	if (!shm)
-		return -EINVAL;
+	if (!shm) /* programs of Penglai-TVM's leave any id beside a size of 0 */
+		return size ? -EINVAL : 0;
 	enclave->shm = shm;
 	if (!size && offset < shm->mem.size)
 		size = shm->mem.size - offset;
@@ -102,7 +99,7 @@ static void fill_create(struct enclave *enclave, const struct program *program,
 	memcpy(param->name, enclave->name, sizeof(param->name));
 }
 
-/* Lets the monitor make what the record is of. */
+/* Has the monitor create the enclave that the record describes. */
 static int create(struct enclave *enclave, const void *elf, size_t size)
 {
 	ulong stack = enclave->kind == PENGLAI_SHADOW ? 0 : enclave->stack_size;
@@ -111,12 +108,10 @@ static int create(struct enclave *enclave, const void *elf, size_t size)
 	long made;
 	int error;
 
-	program = kvmalloc(sizeof(*program), GFP_KERNEL);
-	if (!program)
-		return -ENOMEM;
-	error = elf_parse(elf, size, program);
-	if (!error)
-		error = image_build(elf, program, stack, &image);
+	program = elf_parse(elf, size);
+	if (IS_ERR(program))
+		return PTR_ERR(program);
+	error = image_build(elf, program, stack, &image);
 	if (!error) {
 		fill_create(enclave, program, &image);
 		made = make(create_fid[enclave->kind], virt_to_phys(&enclave->page->create), 0);

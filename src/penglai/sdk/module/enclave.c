@@ -112,7 +112,7 @@ void enclave_event(u32 eid, int value)
 	xa_unlock(&enclaves);
 }
 
-/* The enclave's relay pages are the host's again. */
+/* The enclave's relay pages belong to the host again. */
 void enclave_return_relay(struct enclave *enclave)
 {
 	struct shared *relay;
@@ -145,7 +145,7 @@ static void interrupt_runner(struct enclave *enclave)
 }
 
 /*
- * The monitor knows the enclave no more.  outcome: what its run returns.  Only the first end
+ * The monitor no longer knows the enclave. outcome: what its run returns. Only the first end
  * counts.
  */
 void enclave_ended(struct enclave *enclave, int outcome, u64 retval)
@@ -265,7 +265,7 @@ bool enclaves_destroy_all(struct penglai_owner *owner)
 		for (eid = 0; (enclave = next_of(owner, servers, &eid)); eid++) {
 			int error = enclave_destroy(enclave);
 
-			if (error == -EINVAL) /* it has ended, and nobody is there to learn how */
+			if (error == -EINVAL) /* it has ended, and nobody waits to learn how */
 				enclave_ended(enclave, 0, 0);
 			else if (error)
 				all = false;

@@ -6,14 +6,16 @@
  *   the Sv39 table that describes the image, root first
  *   the pages with content
  */
+#include <linux/align.h>
 #include <linux/errno.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
-#include "penglai.h"
+#include <linux/sched.h>
+#include <linux/string.h>
+#include "abi.h"
+#include "image.h"
 
 #define PTE_V 1ULL
-#define PTE_R 2
-#define PTE_W 4
-#define PTE_X 8
 #define PTE_U 16ULL
 #define PTE_PPN_SHIFT 10
 
@@ -25,8 +27,9 @@
 struct layout {
 	const void *elf;
 	const struct program *program;
+	int first; /* of the program's segments: those before it lie before the page */
 	u64 last; /* address of the page before, or ~0 */
-	ulong tables, filled, pages;
+	ulong tables, filled;
 
 	/* Filling in. */
 	struct contig *image; /* NULL while counting */
@@ -71,12 +74,11 @@ static void need_tables(struct layout *layout, u64 address)
 			new_table(layout, layout->middle, (address >> LEAF_SHIFT) % TABLE_ENTRIES);
 }
 
-/* A page of the enclave.  filled: it has content, which goes to the next page of the image. */
+/* Adds a page of the enclave. filled: it has content, which goes to the next page of the image. */
 static void place(struct layout *layout, u64 address, u8 permissions, bool filled)
 {
 	need_tables(layout, address);
 	layout->last = address;
-	layout->pages++;
 	layout->filled += filled;
 	if (!layout->image)
 		return;
@@ -98,53 +100,90 @@ static bool copy_part(const struct layout *layout, const struct segment *segment
 	return true;
 }
 
-/* One page of the program, of whatever segments there are. */
+/* Adds one page of the program. Where there is a segment, a section's zeros are ignored. */
 static int visit(struct layout *layout, u64 address)
 {
-	u8 permissions = 0;
+	const struct program *program = layout->program;
+	u8 permissions = 0, zeros = 0;
 	bool filled = false;
 	int i;
 
-	for (i = 0; i < layout->program->count; i++) {
-		const struct segment *segment = &layout->program->segments[i];
+	for (i = layout->first; i < program->count; i++) {
+		const struct segment *segment = &program->segments[i];
 
 		if (segment->start >= address + PAGE_SIZE)
 			break;
-		if (segment->start + segment->size <= address)
+		if (segment->start + segment->size <= address) {
+			layout->first += i == layout->first;
 			continue;
-		permissions |= segment->permissions;
+		}
+		if (segment->zeros)
+			zeros |= segment->permissions;
+		else
+			permissions |= segment->permissions;
 		filled |= copy_part(layout, segment, address);
 	}
 	if ((permissions & (PTE_W | PTE_X)) == (PTE_W | PTE_X))
 		return -EINVAL;
-	place(layout, address, permissions, filled);
+	place(layout, address, permissions ?: zeros, filled);
+	return 0;
+}
+
+/* The first page of a segment that none before it has; covered: where those before it end. */
+static u64 first_page(const struct segment *segment, u64 covered)
+{
+	return max_t(u64, ALIGN_DOWN(segment->start, PAGE_SIZE), ALIGN(covered, PAGE_SIZE));
+}
+
+/* How many pages the program has. */
+static ulong count_pages(const struct program *program)
+{
+	u64 covered = 0;
+	ulong pages = 0;
+	int i;
+
+	for (i = 0; i < program->count; i++) {
+		const struct segment *segment = &program->segments[i];
+		u64 end = segment->start + segment->size, address = first_page(segment, covered);
+
+		if (address < end)
+			pages += DIV_ROUND_UP(end - address, PAGE_SIZE);
+		covered = max(covered, end);
+	}
+	return pages;
+}
+
+static int visit_program(struct layout *layout)
+{
+	u64 covered = 0;
+	int error = 0, i;
+
+	for (i = 0; i < layout->program->count; i++) {
+		const struct segment *segment = &layout->program->segments[i];
+		u64 end = segment->start + segment->size, address = first_page(segment, covered);
+
+		for (; address < end && !error; address += PAGE_SIZE) {
+			error = visit(layout, address);
+			cond_resched();
+		}
+		if (error)
+			return error;
+		covered = max(covered, end);
+	}
 	return 0;
 }
 
 /* All pages of the program, then those of the stack. */
 static int visit_all(struct layout *layout, ulong stack_size)
 {
-	ulong limit = totalram_pages();
 	u64 address;
-	int i;
+	int error;
 
 	layout->last = ~0ULL;
-	for (i = 0; i < layout->program->count; i++) {
-		const struct segment *segment = &layout->program->segments[i];
-		u64 end = segment->start + segment->size;
-
-		address = ALIGN_DOWN(segment->start, PAGE_SIZE);
-		if (layout->last != ~0ULL && address <= layout->last)
-			address = layout->last + PAGE_SIZE;
-		for (; address < end; address += PAGE_SIZE) {
-			int error = visit(layout, address);
-
-			if (error)
-				return error;
-			if (layout->pages > limit)
-				return -ENOMEM;
-		}
-	}
+	layout->first = 0;
+	error = visit_program(layout);
+	if (error)
+		return error;
 	for (address = ENCLAVE_STACK_TOP - stack_size; address < ENCLAVE_STACK_TOP;
 	     address += PAGE_SIZE)
 		place(layout, address, PTE_R | PTE_W, false);
@@ -153,7 +192,7 @@ static int visit_all(struct layout *layout, ulong stack_size)
 
 /*
  * Builds the image of a program with a stack of stack_size bytes, whole pages or none.  The caller
- * frees it. -EINVAL if code and data share a page.
+ * frees it. -EINVAL if code and data share a page, -ENOMEM if it is more than there is.
  */
 int image_build(const void *elf, const struct program *program, ulong stack_size,
 		struct contig *image)
@@ -161,6 +200,8 @@ int image_build(const void *elf, const struct program *program, ulong stack_size
 	struct layout layout = { .elf = elf, .program = program };
 	int error;
 
+	if (count_pages(program) + stack_size / PAGE_SIZE > totalram_pages())
+		return -ENOMEM;
 	error = visit_all(&layout, stack_size);
 	if (error)
 		return error;

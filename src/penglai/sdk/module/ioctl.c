@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* The system calls of host programs: one handler table. */
 #include <linux/err.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -172,9 +174,17 @@ static long with_id(void __user *argument, enum shared_kind kind,
 	return call(kind, id);
 }
 
-static int use_as_disk(enum shared_kind kind, int id)
+static int use_for_sectors(enum shared_kind kind, int id)
 {
-	return shared_use_as_disk(id);
+	struct file *disk = filp_open(PENGLAI_DISK, O_RDWR | O_CREAT | O_LARGEFILE, 0644);
+	int error;
+
+	if (IS_ERR(disk))
+		return PTR_ERR(disk);
+	error = shared_use_for_sectors(id, disk);
+	if (error)
+		fput(disk);
+	return error;
 }
 
 static long call_shmget(struct penglai_file *file, void __user *argument)
@@ -219,7 +229,7 @@ static long call_relay_ctl(struct penglai_file *file, void __user *argument)
 
 static long call_persistency_init(struct penglai_file *file, void __user *argument)
 {
-	return with_id(argument, SHARED_SHM, use_as_disk);
+	return with_id(argument, SHARED_SHM, use_for_sectors);
 }
 
 /* ---- the table ---- */

@@ -3,18 +3,10 @@
  * penglai.ko: the driver between host programs and the secure monitor.  Nothing in it is trusted:
  * whatever it does, enclaves are the monitor's.
  */
-#include <linux/dma-mapping.h>
-#include <linux/err.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
-#include <linux/platform_device.h>
 #include <linux/slab.h>
 #include "penglai.h"
-
-struct device *penglai_device;
-struct workqueue_struct *penglai_workqueue;
-
-static struct platform_device *platform;
 
 static int penglai_open(struct inode *inode, struct file *file)
 {
@@ -56,21 +48,6 @@ static struct miscdevice misc = {
 	.mode = 0666,
 };
 
-/* A device of the driver's own, for memory from CMA. */
-static int make_device(void)
-{
-	int error;
-
-	platform = platform_device_register_simple("penglai", PLATFORM_DEVID_NONE, NULL, 0);
-	if (IS_ERR(platform))
-		return PTR_ERR(platform);
-	penglai_device = &platform->dev;
-	error = dma_coerce_mask_and_coherent(penglai_device, DMA_BIT_MASK(64));
-	if (error)
-		platform_device_unregister(platform);
-	return error;
-}
-
 static int __init penglai_init(void)
 {
 	int error;
@@ -79,16 +56,15 @@ static int __init penglai_init(void)
 		pr_err("penglai: this machine has no Penglai monitor\n");
 		return -ENODEV;
 	}
-	penglai_workqueue = alloc_workqueue("penglai", WQ_MEM_RECLAIM, 0);
-	if (!penglai_workqueue)
-		return -ENOMEM;
-	error = make_device();
+	error = base_init();
 	if (error)
-		goto no_device;
-	error = pool_init();
+		return error;
+	pool_init();
+	ending_init();
+	error = reclaim_init();
 	if (error)
-		goto no_pool;
-	error = events_init();
+		goto no_reclaim;
+	error = monitor_set_limits() ?: events_init();
 	if (error)
 		goto no_events;
 	error = misc_register(&misc);
@@ -96,23 +72,22 @@ static int __init penglai_init(void)
 		return 0;
 	events_exit();
 no_events:
+	reclaim_exit();
+no_reclaim:
 	pool_exit();
-no_pool:
-	platform_device_unregister(platform);
-no_device:
-	destroy_workqueue(penglai_workqueue);
+	base_exit();
 	return error;
 }
 
 static void __exit penglai_exit(void)
 {
 	misc_deregister(&misc);
-	owners_exit();
+	ending_exit();
 	events_exit();
+	reclaim_exit();
 	pool_exit();
-	destroy_workqueue(penglai_workqueue);
 	shared_exit();
-	platform_device_unregister(platform);
+	base_exit();
 }
 
 module_init(penglai_init);

@@ -9,7 +9,7 @@
 
 #define STDOUT 1
 
-/* Files such as /dev/null are for programs alone; most of them take the kernel's text as well. */
+/* Some files, such as /dev/null, take text from programs only; most take the kernel's as well. */
 static ssize_t write_some(struct file *file, const char *text, size_t size)
 {
 	struct kvec part = { .iov_base = (void *)text, .iov_len = size };
@@ -56,8 +56,8 @@ static size_t write_file(struct file *file, const char *text, size_t size)
 }
 
 /*
- * Text goes where the program's own does: to its standard output.  A program without one: to the
- * kernel's log.  How much of it is done with.
+ * Text goes where the program's own does: to its standard output, or to the kernel's log if it has
+ * none. Returns how much of it is done.
  */
 static size_t write_text(const struct enclave *enclave, const char *text, size_t size)
 {
@@ -113,26 +113,75 @@ static int serve_memory(struct enclave *enclave, u64 size, struct sbiret *ret)
 	return 0;
 }
 
+/* The file and the memory for the owner's sectors, with references; false if it has named none. */
+static bool get_disk(struct penglai_owner *owner, struct file **disk, struct shared **sectors)
+{
+	bool named;
+
+	mutex_lock(&owners_lock);
+	named = owner->disk && owner->sectors;
+	if (named) {
+		*disk = get_file(owner->disk);
+		*sectors = owner->sectors;
+		kref_get(&(*sectors)->ref);
+	}
+	mutex_unlock(&owners_lock);
+	return named;
+}
+
+/* What a file has not is zeros. */
+static bool read_sector(struct file *disk, void *place, size_t size, loff_t pos)
+{
+	ssize_t count = 0;
+	size_t done = 0;
+
+	while (done < size) {
+		count = kernel_read(disk, place + done, size - done, &pos);
+		if (count <= 0)
+			break;
+		done += count;
+	}
+	memset(place + done, 0, size - done);
+	return count >= 0;
+}
+
+static bool write_sector(struct file *disk, const void *place, size_t size, loff_t pos)
+{
+	size_t done = 0;
+
+	while (done < size) {
+		ssize_t count = kernel_write(disk, place + done, size - done, &pos);
+
+		if (count <= 0)
+			return false;
+		done += count;
+	}
+	return true;
+}
+
 /*
- * Moves a sector between the kernel buffer and the memory that the owner keeps sectors in; not 0 if
- * it is done.
+ * Copies a sector between the disk and the memory that the owner has named, or the kernel buffer.
+ * Enclaves write to both at any time: what goes to the disk is whatever was there. Nonzero on
+ * success.
  */
 static ulong serve_sector(const struct enclave *enclave, bool write, u64 sector)
 {
-	ulong done = 0;
-	struct shared *disk;
+	bool in_buffer = enclave_word(enclave, WORD_ARG1) == PENGLAI_IN_BUFFER, done;
+	struct shared *sectors;
+	struct file *disk;
+	void *place;
+	size_t size = in_buffer ? PENGLAI_SMALL_SECTOR_BYTES : PENGLAI_SECTOR_BYTES;
 
-	mutex_lock(&owners_lock);
-	disk = enclave->owner->disk;
-	if (disk && sector < disk->mem.size / PENGLAI_SECTOR_BYTES) {
-		void *place = disk->mem.virt + sector * PENGLAI_SECTOR_BYTES;
-
-		memcpy(write ? place : enclave->kbuffer, write ? enclave->kbuffer : place,
-		       PENGLAI_SECTOR_BYTES);
-		done = PENGLAI_SECTOR_BYTES;
-	}
-	mutex_unlock(&owners_lock);
-	return done;
+	if (sector >= PENGLAI_DISK_BYTES / size || !get_disk(enclave->owner, &disk, &sectors))
+		return 0;
+	place = in_buffer ? enclave->kbuffer : sectors->mem.virt;
+	if (write)
+		done = write_sector(disk, place, size, sector * size);
+	else
+		done = read_sector(disk, place, size, sector * size);
+	shared_put(sectors);
+	fput(disk);
+	return done ? size : 0;
 }
 
 /*

@@ -12,15 +12,15 @@
 #include <linux/slab.h>
 #include "penglai.h"
 
-/* A server that is being called cannot be destroyed: how long until the next try. */
-#define RETRY_DELAY (HZ / 20)
-
 /* The outermost lock: of owners, of memories and their ids, and of what an owner has. */
 DEFINE_MUTEX(owners_lock);
 static LIST_HEAD(owners);
 
-/* A process that has run to its end, threads and all. */
-static bool is_over(struct penglai_owner *owner)
+/* Ends an owner whose process has ended or gone on with another address space: ending.c's. */
+static work_func_t end_func;
+
+/* Whether the process has ended, with all its threads. */
+bool owner_is_over(struct penglai_owner *owner)
 {
 	struct task_struct *leader;
 	bool over;
@@ -41,18 +41,8 @@ static int on_exit(wait_queue_entry_t *wait, unsigned int mode, int flags, void 
 	return 0;
 }
 
-/* Ends what an owner has; false if something of it has to wait. */
-static bool owner_end(struct penglai_owner *owner)
-{
-	if (!enclaves_destroy_all(owner))
-		return false;
-	shared_drop_all(owner);
-	pool_reclaim_soon();
-	return true;
-}
-
 /* Takes a dead owner off the list, and gives the list's reference up. */
-static void owner_bury(struct penglai_owner *owner)
+void owner_bury(struct penglai_owner *owner)
 {
 	bool buried;
 
@@ -64,20 +54,6 @@ static void owner_bury(struct penglai_owner *owner)
 		return;
 	remove_wait_queue(&owner->pid->wait_pidfd, &owner->exit_wait);
 	owner_put(owner);
-}
-
-static void exit_work_func(struct work_struct *work)
-{
-	struct penglai_owner *owner =
-		container_of(to_delayed_work(work), struct penglai_owner, exit_work);
-
-	if (!READ_ONCE(owner->dead) && !is_over(owner))
-		return;
-	WRITE_ONCE(owner->dead, true);
-	if (owner_end(owner))
-		owner_bury(owner);
-	else
-		queue_delayed_work(penglai_workqueue, &owner->exit_work, RETRY_DELAY);
 }
 
 static void owner_release(struct kref *ref)
@@ -114,7 +90,7 @@ static struct penglai_owner *owner_make(void)
 		return NULL;
 	kref_init(&owner->ref);
 	INIT_LIST_HEAD(&owner->memories);
-	INIT_DELAYED_WORK(&owner->exit_work, exit_work_func);
+	INIT_DELAYED_WORK(&owner->exit_work, end_func);
 	mmgrab(current->mm);
 	owner->mm = current->mm;
 	owner->pid = get_task_pid(current, PIDTYPE_TGID);
@@ -152,23 +128,20 @@ void owners_sweep(void)
 	mutex_unlock(&owners_lock);
 }
 
-/* The driver goes: everything ends.  No program has a file open, and none comes in. */
-void owners_exit(void)
+/* The first owner that is not buried, with a reference; NULL if there is none. */
+struct penglai_owner *owner_first(void)
 {
 	struct penglai_owner *owner;
 
-	enclaves_destroy_all(NULL);
-	for (;;) {
-		mutex_lock(&owners_lock);
-		owner = list_first_entry_or_null(&owners, struct penglai_owner, node);
-		if (owner)
-			kref_get(&owner->ref);
-		mutex_unlock(&owners_lock);
-		if (!owner)
-			break;
-		owner_end(owner);
-		owner_bury(owner);
-		cancel_delayed_work_sync(&owner->exit_work);
-		owner_put(owner);
-	}
+	mutex_lock(&owners_lock);
+	owner = list_first_entry_or_null(&owners, struct penglai_owner, node);
+	if (owner)
+		kref_get(&owner->ref);
+	mutex_unlock(&owners_lock);
+	return owner;
+}
+
+void owners_init(work_func_t end)
+{
+	end_func = end;
 }

@@ -6,6 +6,13 @@
  * enclave.  The driver keeps records, so that whoever waits is woken, and that everything is given
  * back.
  *
+ * The files, each of which calls only those that stand before it:
+ *   base.c monitor.c contig.c pool.c      Linux's part, the monitor's calls, memory
+ *   elf.c image.c                         programs
+ *   owner.c shared.c enclave.c            records: of processes, memory that is seen, enclaves
+ *   create.c ocall.c run.c event.c        what is done with an enclave
+ *   reclaim.c ending.c ioctl.c main.c     what sets it off
+ *
  * Locks, outermost first:
  *   using         rwsem   what the monitor has been given and not yet used (pool.c)
  *   owners_lock   mutex   owners, memories, and what an owner has
@@ -31,37 +38,37 @@
 #include <linux/workqueue.h>
 #include <asm/sbi.h>
 #include "abi.h"
+#include "image.h"
 
 #define CHUNK_SIZE (2UL << 20)
 
+/* ---- base.c ---- */
+
 extern struct device *penglai_device;
 extern struct workqueue_struct *penglai_workqueue;
+
+int base_init(void);
+void base_exit(void);
 
 /* ---- monitor.c ---- */
 
 struct sbiret monitor_call(enum penglai_fid fid, ulong a0, ulong a1, ulong a2, ulong a3, ulong a4);
 int monitor_errno(long error);
+int monitor_set_limits(void);
 
-/* ---- pool.c: memory ---- */
+/* ---- pool.c: memory that the monitor has (contig.c: image.h) ---- */
 
-/* Physically contiguous memory of the host's, zeroed. */
-struct contig {
-	void *virt;
-	phys_addr_t pa;
-	size_t size;
-	dma_addr_t dma; /* not 0 if it came from CMA */
-};
+extern struct delayed_work pool_reclaim_work;
 
-int contig_alloc(struct contig *contig, size_t size);
-void contig_free(struct contig *contig);
-
-int pool_init(void);
+void pool_init(void);
 void pool_exit(void);
 void pool_begin_use(void);
 void pool_end_use(void);
 int pool_give(ulong pages);
-struct sbiret pool_call(enum penglai_fid fid, ulong a0, ulong a1, ulong a2, ulong a3,
-			ulong a4);
+struct sbiret pool_call(enum penglai_fid fid, ulong a0, ulong a1, ulong a2, ulong a3, ulong a4);
+void pool_reclaim(void);
+ulong pool_try_reclaim(void);
+ulong pool_size(void);
 void pool_reclaim_soon(void);
 
 /* ---- owner.c: address spaces that have made something ---- */
@@ -74,7 +81,8 @@ struct penglai_owner {
 	wait_queue_entry_t exit_wait;
 	struct delayed_work exit_work;
 	struct list_head memories;
-	struct shared *disk; /* where sectors are kept, or NULL */
+	struct shared *sectors; /* where sectors of its enclaves pass, or NULL */
+	struct file *disk; /* where they are kept, or NULL */
 	bool dead;
 };
 
@@ -82,8 +90,11 @@ extern struct mutex owners_lock;
 
 struct penglai_owner *owner_get_current(void);
 void owner_put(struct penglai_owner *owner);
+bool owner_is_over(struct penglai_owner *owner);
+void owner_bury(struct penglai_owner *owner);
+struct penglai_owner *owner_first(void);
+void owners_init(work_func_t end);
 void owners_sweep(void);
-void owners_exit(void);
 
 /* ---- shared.c: memory that enclaves get to see ---- */
 
@@ -116,7 +127,7 @@ int shared_make(enum shared_kind kind, ulong size);
 int shared_attach(struct penglai_file *file, enum shared_kind kind, int id, ulong *size);
 int shared_size(enum shared_kind kind, int id, ulong *size);
 int shared_remove(enum shared_kind kind, int id);
-int shared_use_as_disk(int id);
+int shared_use_for_sectors(int id, struct file *disk);
 void shared_drop_all(struct penglai_owner *owner);
 struct shared *shared_find(enum shared_kind kind, int id);
 void shared_put(struct shared *shared);
@@ -187,29 +198,11 @@ int enclave_destroy(struct enclave *enclave);
 bool enclaves_destroy_all(struct penglai_owner *owner);
 void enclave_return_relay(struct enclave *enclave);
 
-/* ---- create.c, image.c, elf.c ---- */
+/* ---- create.c ---- */
 
 struct enclave *enclave_create(const struct penglai_user_param *param);
 struct enclave *enclave_instantiate(struct enclave *shadow, struct shared *relay, ulong offset,
 				    ulong size, int *value);
-
-struct segment {
-	u64 start, size; /* addresses */
-	u64 offset, filled; /* in the file */
-	u8 permissions;
-};
-
-#define MAX_SEGMENTS 64
-
-struct program {
-	u64 entry;
-	int count;
-	struct segment segments[MAX_SEGMENTS]; /* by address */
-};
-
-int elf_parse(const void *elf, size_t size, struct program *program);
-int image_build(const void *elf, const struct program *program, ulong stack_size,
-		struct contig *image);
 
 /* ---- run.c, ocall.c, event.c ---- */
 
@@ -219,6 +212,13 @@ int ocall_serve(struct enclave *enclave, struct sbiret *ret);
 
 int events_init(void);
 void events_exit(void);
+
+/* ---- reclaim.c, ending.c ---- */
+
+int reclaim_init(void);
+void reclaim_exit(void);
+void ending_init(void);
+void ending_exit(void);
 
 /* ---- ioctl.c ---- */
 

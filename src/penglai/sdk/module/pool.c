@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * Memory: contiguous pieces for the driver itself, and chunks that are given to the monitor.
+ * The pool: chunks of memory that are given to the monitor.
  *
  * A chunk that the monitor has is not on Linux's bus: every touch of it is an access fault.  It
  * keeps its place in the page allocator, as allocated, until the monitor gives it back.
@@ -10,7 +10,6 @@
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/rwsem.h>
-#include <linux/shrinker.h>
 #include <linux/slab.h>
 #include <linux/xarray.h>
 #include "penglai.h"
@@ -18,10 +17,7 @@
 #define CHUNK_ORDER (ilog2(CHUNK_SIZE) - PAGE_SHIFT)
 #define QUIETLY (GFP_KERNEL | __GFP_NOWARN)
 
-/*
- * So long after the last enclave has ended, the chunks that the monitor has no use for come back.
- *
- */
+/* How long after an enclave has ended the chunks are taken back that the monitor does not use. */
 #define RECLAIM_DELAY (HZ / 10)
 
 struct chunk {
@@ -41,39 +37,8 @@ static atomic_long_t chunk_count;
  */
 static DECLARE_RWSEM(using);
 
-static void reclaim_work_func(struct work_struct *work);
-static DECLARE_DELAYED_WORK(reclaim_work, reclaim_work_func);
-
-/* ---- contiguous memory ---- */
-
-int contig_alloc(struct contig *contig, size_t size)
-{
-	*contig = (struct contig){ .size = PAGE_ALIGN(size) };
-	if (!contig->size)
-		return -EINVAL;
-	if (contig->size <= PAGE_SIZE << (MAX_ORDER - 1))
-		contig->virt = alloc_pages_exact(contig->size, QUIETLY | __GFP_ZERO);
-	if (contig->virt) {
-		contig->pa = virt_to_phys(contig->virt);
-		return 0;
-	}
-	contig->virt = dma_alloc_coherent(penglai_device, contig->size, &contig->dma, QUIETLY);
-	contig->pa = contig->dma;
-	return contig->virt ? 0 : -ENOMEM;
-}
-
-void contig_free(struct contig *contig)
-{
-	if (!contig->virt)
-		return;
-	if (contig->dma)
-		dma_free_coherent(penglai_device, contig->size, contig->virt, contig->dma);
-	else
-		free_pages_exact(contig->virt, contig->size);
-	contig->virt = NULL;
-}
-
-/* ---- chunks ---- */
+/* Queued by those who free something; reclaim.c sets its function. */
+struct delayed_work pool_reclaim_work;
 
 static phys_addr_t chunk_pa(const struct chunk *chunk)
 {
@@ -125,7 +90,7 @@ static int chunk_give(void)
 		chunk_free(chunk);
 		return error;
 	}
-	ret = monitor_call(FID_EXTEND, chunk_pa(chunk), CHUNK_SIZE, 0, 0, 0);
+	ret = monitor_call(FID_MEMORY_EXTEND, chunk_pa(chunk), CHUNK_SIZE, 0, 0, 0);
 	if (ret.error) {
 		xa_erase(&chunks, index);
 		chunk_free(chunk);
@@ -147,8 +112,8 @@ void pool_end_use(void)
 }
 
 /*
- * Gives the monitor at least so many pages, for a call that is made before pool_end_use.  If there
- * are not enough, what was given comes back soon.
+ * Gives the monitor at least this many pages, for a call that is made before pool_end_use. If there
+ * are not enough, those that were given are taken back soon.
  */
 int pool_give(ulong pages)
 {
@@ -171,13 +136,13 @@ static ulong reclaim_all(void)
 
 	lockdep_assert_held_write(&using);
 	for (;;) {
-		struct sbiret ret = monitor_call(FID_RECLAIM, 0, 0, 0, 0, 0);
+		struct sbiret ret = monitor_call(FID_MEMORY_RECLAIM, 0, 0, 0, 0, 0);
 		struct chunk *chunk;
 
 		if (ret.error || !ret.value)
 			return count;
 		chunk = xa_erase(&chunks, ret.value / CHUNK_SIZE);
-		if (!chunk) /* of a driver that went before */
+		if (!chunk) /* given by a driver that was loaded before this one */
 			continue;
 		chunk_free(chunk);
 		atomic_long_dec(&chunk_count);
@@ -186,8 +151,8 @@ static ulong reclaim_all(void)
 }
 
 /*
- * Makes a call of the monitor, giving memory as it asks for it: if it still has not enough, nor has
- * Linux.
+ * Makes a call of the monitor, giving it memory as it asks for it. If there is still not enough,
+ * Linux has none left.
  */
 struct sbiret pool_call(enum penglai_fid fid, ulong a0, ulong a1, ulong a2, ulong a3, ulong a4)
 {
@@ -202,58 +167,47 @@ struct sbiret pool_call(enum penglai_fid fid, ulong a0, ulong a1, ulong a2, ulon
 	return ret;
 }
 
-static void reclaim_work_func(struct work_struct *work)
+/* Takes back every chunk that the monitor has no use for. */
+void pool_reclaim(void)
 {
-	shared_collect();
 	down_write(&using);
 	reclaim_all();
 	up_write(&using);
 }
 
-void pool_reclaim_soon(void)
-{
-	mod_delayed_work(penglai_workqueue, &reclaim_work, RECLAIM_DELAY);
-}
-
-/* ---- memory pressure ---- */
-
-static ulong count_objects(struct shrinker *shrinker, struct shrink_control *control)
-{
-	return atomic_long_read(&chunk_count) ?: SHRINK_EMPTY;
-}
-
-static ulong scan_objects(struct shrinker *shrinker, struct shrink_control *control)
+/* The same for callers that must not wait for users of the pool; how many came back. */
+ulong pool_try_reclaim(void)
 {
 	ulong count;
 
 	if (!down_write_trylock(&using))
-		return SHRINK_STOP;
+		return 0;
 	count = reclaim_all();
 	up_write(&using);
-	return count ?: SHRINK_STOP;
+	return count;
 }
 
-static struct shrinker shrinker = {
-	.count_objects = count_objects,
-	.scan_objects = scan_objects,
-	.seeks = DEFAULT_SEEKS,
-};
+/* How many chunks the monitor has. */
+ulong pool_size(void)
+{
+	return atomic_long_read(&chunk_count);
+}
 
-int pool_init(void)
+void pool_reclaim_soon(void)
+{
+	mod_delayed_work(penglai_workqueue, &pool_reclaim_work, RECLAIM_DELAY);
+}
+
+void pool_init(void)
 {
 	monitor_call(FID_SM_INIT, 0, 0, 0, 0, 0);
-	return register_shrinker(&shrinker, "penglai");
 }
 
 /* No enclave lives any more: everything comes back, what they have left on its way included. */
 void pool_exit(void)
 {
-	unregister_shrinker(&shrinker);
-	cancel_delayed_work_sync(&reclaim_work);
 	monitor_call(FID_SM_INIT, 0, 0, 0, 0, 0);
-	down_write(&using);
-	reclaim_all();
-	up_write(&using);
+	pool_reclaim();
 	if (!xa_empty(&chunks))
 		pr_warn("penglai: the monitor keeps memory: it is lost\n");
 	xa_destroy(&chunks);

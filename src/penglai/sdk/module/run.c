@@ -58,11 +58,11 @@ static int enter(struct enclave *enclave)
 {
 	struct sbiret ret = enclave_call(enclave, FID_RESUME, RESUME_TIMER, 0, 0, 0);
 
-	/* An error: it is stopped, or runs already, or is no more. */
+	/* An error: it is stopped, already running, or gone. */
 	return ret.error ? WAIT : ret.value;
 }
 
-/* The value is dealt with later. */
+/* The value is handled later. */
 static void set_event(struct enclave *enclave, int value)
 {
 	spin_lock_irq(&enclave->lock);
@@ -100,8 +100,8 @@ static int next_value(struct enclave *enclave, int *value)
 }
 
 /*
- * Deals with a value; what comes next is in *value.  Returns 0, PENGLAI_RELAY_PAGE if the program
- * has to act, or a negative errno.
+ * Handles a value; the next one is in *value. Returns 0, PENGLAI_RELAY_PAGE if the program has to
+ * act, or a negative errno.
  */
 static int deal_with(struct enclave *enclave, int *value)
 {
@@ -144,7 +144,7 @@ static int run_loop(struct enclave *enclave, int value)
 
 /* ---- beginning ---- */
 
-/* The relay pages of a run are with the enclave, which may have ended already. */
+/* Records that the enclave, which may have ended already, has the relay pages of a run. */
 static void keep_relay(struct enclave *enclave, struct shared *relay,
 		       const struct penglai_user_param *param)
 {
@@ -258,6 +258,8 @@ static long finish(struct enclave *enclave, int result, struct penglai_user_para
 		return -ERESTARTNOINTR; /* the handler runs, and then the call goes on */
 	}
 	let_go(enclave, false);
+	if (result < 0) /* programs find there what they have put there */
+		return result;
 	return put_user(retval, &user->retval) ? -EFAULT : result;
 }
 
@@ -272,7 +274,7 @@ static long run_instance(struct enclave *shadow, struct penglai_user_param *para
 	instance = start_instance(shadow, param, user, &value);
 	if (IS_ERR(instance))
 		return PTR_ERR(instance);
-	if (!claim(instance, &again)) { /* another thread has guessed its id, and is as good */
+	if (!claim(instance, &again)) { /* another thread has guessed the id, and runs it already */
 		enclave_put(instance);
 		return -EFAULT;
 	}

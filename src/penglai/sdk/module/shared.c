@@ -6,6 +6,7 @@
  * Programs map both; the pages come with the first touch.  Relay pages that an enclave has are not
  * there: a touch is SIGBUS, and a mapping that was there is gone before the enclave gets them.
  */
+#include <linux/file.h>
 #include <linux/idr.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
@@ -21,7 +22,7 @@ static DEFINE_IDR(ids); /* under owners_lock; from 1 */
  */
 static struct inode *mappings;
 
-/* Relay pages that nobody refers to, and some of which an enclave still has. */
+/* Relay pages that are no longer referenced, but of which an enclave still has some. */
 static LIST_HEAD(strays);
 static DEFINE_MUTEX(strays_lock);
 
@@ -147,7 +148,7 @@ failed:
 	return NULL;
 }
 
-/* New memory of the caller's; its id, or a negative errno. */
+/* Allocates memory for the caller; its id, or a negative errno. */
 int shared_make(enum shared_kind kind, ulong size)
 {
 	struct penglai_owner *owner;
@@ -232,7 +233,7 @@ int shared_attach(struct penglai_file *file, enum shared_kind kind, int id, ulon
 
 /* ---- removing ---- */
 
-/* Nobody can name it any more. */
+/* Takes the id away: nobody can name the memory any more. */
 static void forget(struct shared *shared)
 {
 	lockdep_assert_held(&owners_lock);
@@ -254,8 +255,11 @@ int shared_remove(enum shared_kind kind, int id)
 	return shared ? 0 : -EINVAL;
 }
 
-/* The caller's enclaves keep their sectors there from now on. */
-int shared_use_as_disk(int id)
+/*
+ * The sectors of the caller's enclaves pass there from now on, and are kept in a file, whose
+ * reference is taken over unless the call fails.
+ */
+int shared_use_for_sectors(int id, struct file *disk)
 {
 	struct shared *shared, *before;
 
@@ -266,27 +270,35 @@ int shared_use_as_disk(int id)
 		return -EINVAL;
 	}
 	kref_get(&shared->ref);
-	before = shared->owner->disk;
-	shared->owner->disk = shared;
+	before = shared->owner->sectors;
+	shared->owner->sectors = shared;
+	swap(shared->owner->disk, disk);
 	mutex_unlock(&owners_lock);
 	if (before)
 		shared_put(before);
+	if (disk)
+		fput(disk);
 	return 0;
 }
 
 /* An owner ends. */
 void shared_drop_all(struct penglai_owner *owner)
 {
-	struct shared *shared, *next, *disk;
+	struct shared *shared, *next, *sectors;
+	struct file *disk;
 
 	mutex_lock(&owners_lock);
 	list_for_each_entry_safe(shared, next, &owner->memories, node)
 		forget(shared);
+	sectors = owner->sectors;
+	owner->sectors = NULL;
 	disk = owner->disk;
 	owner->disk = NULL;
 	mutex_unlock(&owners_lock);
+	if (sectors)
+		shared_put(sectors);
 	if (disk)
-		shared_put(disk);
+		fput(disk);
 }
 
 /* ---- mappings ---- */
@@ -387,8 +399,8 @@ static int check_part(const struct shared *shared, ulong offset, ulong size)
 }
 
 /*
- * Whole pages are about to be an enclave's: no program reaches them from now on.  -EFAULT if some
- * are away.
+ * Whole pages are about to go to an enclave: no program can reach them from now on. -EFAULT if some
+ * are away already.
  */
 int shared_lend(struct shared *shared, ulong offset, ulong size)
 {

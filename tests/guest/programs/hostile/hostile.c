@@ -20,7 +20,16 @@
 #define PREY_BYTES (PAGE_SIZE << PREY_ORDER)
 #define FUNCTIONS 104
 
-enum { EVENT = 2, DESTROY_SHADOW = 79, RUN_SHADOW = 87, DESTROY_SERVER = 89, DESTROY = 94, RESUME, STOP, RUN };
+enum {
+	EVENT = 2,
+	DESTROY_SHADOW = 79,
+	RUN_SHADOW = 87,
+	DESTROY_SERVER = 89,
+	DESTROY = 94,
+	RESUME,
+	STOP,
+	RUN
+};
 
 static ulong secret, victim, seed = 1, calls = 10000;
 module_param(secret, ulong, 0);
@@ -121,7 +130,8 @@ static int __init hostile_init(void)
 	ulong i;
 
 	prandom_seed_state(&state, seed);
-	prey = (char *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, PREY_ORDER); /* which it never gets back */
+	prey = (char *)__get_free_pages(GFP_KERNEL | __GFP_ZERO,
+					PREY_ORDER); /* which it never gets back */
 	if (!prey)
 		return -ENOMEM;
 	for (i = 0; i < calls; i++) {

@@ -6,19 +6,19 @@
 
 #define EXIT_USAGE 2
 
-/* Says how the program is called; returns EXIT_USAGE. */
+/* Prints how to use the program; returns EXIT_USAGE. */
 int usage(const char *arguments);
 
-/* Says "program: what: reason", the reason being errno's; returns EXIT_FAILURE. */
+/* Prints "program: what: reason", with the reason that errno gives; returns EXIT_FAILURE. */
 int failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The number in a text, from 1 to most; 0 if there is no such number. */
 int parse_count(const char *text, int most);
 
-/* Reads an enclave program; -1 if there is none, which it says. */
+/* Reads an enclave program; -1, with a message, if there is none. */
 int load_program(struct elf_args *elf, const char *file);
 
-/* Opens the device and creates an enclave of that kind and name; -1 if it cannot, which it says. */
+/* Opens the device and creates an enclave of that kind and name; -1, with a message, if that fails. */
 int create_enclave(struct PLenclave *enclave, struct elf_args *elf, int type, const char *name);
 
 /*

@@ -1,8 +1,8 @@
 /*
  * Enclave programs: ELF files in memory.
  *
- * The C library has an elf.h too, and includes it itself (link.h does).  Whoever finds this one instead
- * gets that one with it; the #include_next stands outside the guard because the first file that it leads
+ * The C library has an elf.h too, and includes it itself (link.h does).  A program that finds this
+ * one gets that one as well; the #include_next stands outside the guard because the first file that it leads
  * to may be this one again.  The pragma lets programs that are compiled with -Wpedantic have it.
  */
 #pragma GCC system_header
@@ -27,7 +27,7 @@ int elf_args_init(struct elf_args *elf, const char *file);
 /* 1 if it holds a 64-bit RISC-V program, else 0. */
 int elf_valid(const struct elf_args *elf);
 
-/* Lets the file go.  Enclaves made from it do not need it. */
+/* Frees the file's memory.  Enclaves made from it do not need it. */
 void elf_args_destroy(struct elf_args *elf);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 /*
- * What a host program and the driver tell each other: requests and structs of the ioctls on the device.
+ * The interface of host programs and driver: requests and structs of the ioctls on the device.
  *
- * The layouts are the ABI's (64-bit, little endian); lib/layout.c pins them.
+ * The layouts are the ABI's (64-bit, little endian).
  */
 #ifndef PENGLAI_PARAM_H
 #define PENGLAI_PARAM_H

@@ -14,10 +14,10 @@
  *     PLenclave_destruct(&enclave);
  *     elf_args_destroy(&elf);
  *
- * Calls return 0, or -1 with errno, where nothing else is said:
+ * Unless they say otherwise, calls return 0, or -1 with errno:
  *
- *     EINVAL    there is no such enclave (any more), or an argument is wrong
- *     EFAULT    the enclave is in no state for this call, or (run) it has faulted
+ *     EINVAL    there is no such enclave, or no longer, or an argument is wrong
+ *     EFAULT    the enclave's state does not allow this call, or (run) it has faulted
  *     ENOMEM    there is no memory
  *
  * Threads: while one is in PLenclave_run, others may call PLenclave_stop, _resume, _destroy and _attest
@@ -73,16 +73,16 @@ int PLenclave_create(struct PLenclave *enclave, struct elf_args *elf, struct enc
  */
 int PLenclave_run(struct PLenclave *enclave);
 
-/* Has the monitor sign what the enclave is made of, and the nonce: attest_param.report. */
+/* Has the monitor sign the enclave's measurement and the nonce; the report is attest_param.report. */
 int PLenclave_attest(struct PLenclave *enclave, unsigned long nonce);
 
 /* Stops the running enclave: on return it executes no further instruction. */
 int PLenclave_stop(struct PLenclave *enclave);
 
-/* Lets the stopped enclave go on where it was. */
+/* Continues the stopped enclave where it was. */
 int PLenclave_resume(struct PLenclave *enclave);
 
-/* Destroys the enclave and takes its memory back; who is in PLenclave_run gets 0. */
+/* Destroys the enclave and takes its memory back; a thread in PLenclave_run gets 0. */
 int PLenclave_destroy(struct PLenclave *enclave);
 
 /* Destroys the enclave if it still lives, and closes the device.  No other call may be under way. */
@@ -99,13 +99,16 @@ void *PLenclave_shmat(int id, void *addr);
 /* Unmaps it. */
 int PLenclave_shmdt(int id, void *addr);
 
-/* Gives the id up: the memory is free when nobody uses it any more. */
+/* Gives up the id: the memory is freed when nobody uses it any more. */
 int PLenclave_shmctl(int id);
 
-/* The part of shared memory that the enclave gets to see; before it is created. */
+/* Sets the part of shared memory that the enclave will see; call it before the enclave is created. */
 int PLenclave_set_shm(struct PLenclave *enclave, int id, unsigned long offset, unsigned long size);
 
-/* Keeps the sectors that enclaves store in this shared memory. */
+/*
+ * Lets sectors that enclaves store pass at the start of this shared memory; they are kept in
+ * /mnt/persistencty_file.
+ */
 int PLenclave_fs_persistency_init(int shmid);
 
 /* ---- relay pages ("schrodinger memory"), which belong to the host or to one enclave, never to both ---- */
@@ -119,7 +122,7 @@ int PLenclave_schrodinger_ctl(int id);
 /* The relay pages that the enclave gets when it is run, or run again. */
 int PLenclave_set_mem_arg(struct PLenclave *enclave, int id, unsigned long offset, unsigned long size);
 
-/* Why the enclave is run again: RETURN_USER_RELAY_PAGE.  Holds for one run. */
+/* Why the enclave is run again: RETURN_USER_RELAY_PAGE.  Holds for all further runs of it. */
 int PLenclave_set_rerun_arg(struct PLenclave *enclave, int rerun_reason);
 
 #ifdef __cplusplus

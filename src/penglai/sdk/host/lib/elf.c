@@ -67,8 +67,8 @@ int elf_valid(const struct elf_args *elf)
     if (!elf->ptr || elf->size < sizeof header)
         return 0;
     memcpy(&header, elf->ptr, sizeof header);
-    return !memcmp(header.e_ident, ELFMAG, SELFMAG) && header.e_ident[EI_CLASS] == ELFCLASS64
-        && header.e_ident[EI_DATA] == ELFDATA2LSB && header.e_machine == EM_RISCV;
+    return !memcmp(header.e_ident, ELFMAG, SELFMAG) && header.e_ident[EI_CLASS] == ELFCLASS64 &&
+           header.e_ident[EI_DATA] == ELFDATA2LSB && header.e_machine == EM_RISCV;
 }
 
 void elf_args_destroy(struct elf_args *elf)

@@ -23,14 +23,14 @@ static void forget(struct PLenclave *enclave)
     enclave->user_param.eid = NO_EID;
 }
 
-/* Makes the other places that tell the eid agree with user_param. */
+/* Updates the other fields that hold the eid from user_param. */
 static void spread_eid(struct PLenclave *enclave)
 {
     enclave->eid = enclave->attest_param.eid = (int)enclave->user_param.eid;
     enclave->attest_param.isShadow = enclave->user_param.isShadow;
 }
 
-/* Which enclave the struct means now: a driver that serves a run may be writing just this. */
+/* The enclave that the struct refers to now; a driver that serves a run may be writing it at this moment. */
 static struct user_param identity(const struct PLenclave *enclave)
 {
     const struct user_param *own = &enclave->user_param;
@@ -67,6 +67,7 @@ int PLenclave_create(struct PLenclave *enclave, struct elf_args *elf, struct enc
         return -1;
     }
     struct user_param param = enclave->user_param; /* what was set before: shared memory, relay pages */
+    param.rerun_reason = 0;
     strcpy(param.name, params->name);
     param.type = (unsigned int)params->type;
     param.elf_ptr = (unsigned long)elf->ptr;
@@ -88,7 +89,6 @@ int PLenclave_create(struct PLenclave *enclave, struct elf_args *elf, struct enc
 int PLenclave_run(struct PLenclave *enclave)
 {
     int result = ioctl(enclave->fd, PENGLAI_IOC_RUN, &enclave->user_param);
-    enclave->user_param.rerun_reason = 0;
     spread_eid(enclave);
     return result;
 }
@@ -122,7 +122,7 @@ void PLenclave_destruct(struct PLenclave *enclave)
 {
     int reason = errno;
     if (enclave->user_param.eid != NO_EID)
-        PLenclave_destroy(enclave); /* refused if it has ended, which is as well */
+        PLenclave_destroy(enclave); /* fails if it has ended, which is fine */
     if (enclave->fd >= 0)
         close(enclave->fd);
     forget(enclave);

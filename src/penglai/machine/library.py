@@ -1,0 +1,143 @@
+"""The library of hart.c and what is beside it, built and bound.  The only module that knows Unicorn."""
+
+import ctypes
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+from penglai.abi.errors import ToolchainError
+from penglai.machine.context import Context, RunRecord
+from penglai.toolchain.cache import compile_cached
+from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
+
+SOURCES = ("hart.c", "access.c", "supervisor.c", "shortcuts.c", "threads.c", "zcb.c", "floats.c")
+NATIVE_SOURCES = (
+    *("native/dispatch.c", "native/window.c", "native/fault.c", "native/code.c", "native/translate.c"),
+    *("native/integer.c", "native/memory.c", "native/floating.c", "native/registers.c", "native/emit.c"),
+    "native/decode.c",
+)
+"""Beside them on x86-64."""
+HEADERS = ("hart.h", "native/native.h", "native/emit.h", "native/instruction.h")
+NATIVE_MACHINE = "x86_64"
+
+NO_HART = "Unicorn cannot make a hart: the process is short of memory, or of address space (ulimit -v)"
+
+
+class ClockRecord(ctypes.Structure):
+    """Memory that a clock shares with hart.c.  manual: 0, or 1 + the time in ns."""
+
+    _fields_ = (("origin", ctypes.c_uint64), ("manual", ctypes.c_uint64))
+
+
+class ExitRecord(ctypes.Structure):
+    """What hart.c's supervisor and Python tell each other at an exit; supervisor.c says what."""
+
+    _fields_ = (
+        ("reason", ctypes.c_uint64),
+        ("a", ctypes.c_uint64 * 8),
+        ("address", ctypes.c_uint64),
+        ("value", ctypes.c_uint64),
+        ("bytes", ctypes.c_uint64),
+        ("store", ctypes.c_uint64),
+    )
+
+
+class Library:
+    """The functions of hart.c and what is beside it.
+
+    Those of `calls` may take long: they are called without Python's lock.  Those of `quick` take less
+    than a microsecond and keep it.
+    """
+
+    def __init__(self, library: Path) -> None:
+        self.calls: Any = ctypes.CDLL(str(library))
+        self.quick: Any = ctypes.PyDLL(str(library))
+        pointer, word = ctypes.c_void_p, ctypes.c_uint64
+        clock = ctypes.POINTER(ClockRecord)
+        for loaded in (self.calls, self.quick):
+            _declare(loaded.hart_open, pointer, pointer, word, word, clock, ctypes.POINTER(RunRecord))
+            _declare(loaded.hart_close, None, pointer)
+            _declare(loaded.hart_thread, None)
+            _declare(loaded.hart_run, ctypes.c_int, pointer, ctypes.POINTER(Context))
+            _declare(loaded.hart_interrupt, None, pointer)
+            _declare(loaded.hart_acknowledge, None, pointer)
+            _declare(loaded.native_obstacle, ctypes.c_char_p)
+            _declare(loaded.native_open, ctypes.c_bool, pointer, ctypes.c_int)
+            _declare(loaded.native_emitted, word, pointer, word)
+            _declare(loaded.native_entries, word, pointer, word)
+            _declare(loaded.native_counts, None, pointer, pointer)
+            _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
+            _declare(loaded.shortcuts_in_effect, ctypes.c_bool)
+            _declare(loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, word, word)
+            _declare(loaded.supervisor_close, None, pointer)
+            _declare(loaded.supervisor_set_x, None, pointer, ctypes.c_uint32, word)
+            _declare(loaded.supervisor_set_timer, None, pointer, word)
+            _declare(loaded.supervisor_kick, None, pointer)
+            _declare(loaded.supervisor_hold, None, pointer, ctypes.c_uint32)
+            _declare(loaded.supervisor_raise, None, pointer)
+            _declare(loaded.supervisor_request, None, pointer)
+            _declare(loaded.supervisor_interrupt, None, pointer)
+            _declare(loaded.supervisor_flush, None, pointer)
+            _declare(loaded.supervisor_run, ctypes.c_int, pointer, ctypes.POINTER(ExitRecord))
+            _declare(loaded.supervisor_registers, None, pointer, pointer)
+            _declare(loaded.supervisor_show, ctypes.c_int, pointer, word, word)
+            _declare(loaded.supervisor_written, None, pointer, word)
+
+
+def _declare(function: Any, result: Any, *arguments: Any) -> None:
+    function.restype = result
+    function.argtypes = arguments
+
+
+def unicorn_library() -> Path:
+    """The shared library of the installed unicorn package.  Raises ToolchainError if it is missing."""
+    path = package_dir("unicorn") / "lib" / "libunicorn.so.2"
+    if not path.exists():
+        raise ToolchainError(f"unicorn is installed without its library: {path} is missing")
+    return path
+
+
+def build() -> Path:
+    """Compile hart.c for this machine, or find it in the cache.  Takes a second or two the first time."""
+    here = Path(__file__).parent
+    native = os.uname().machine == NATIVE_MACHINE
+    sources = [here / name for name in (*SOURCES, *(NATIVE_SOURCES if native else ("native/none.c",)))]
+    unicorn = unicorn_library()
+    glibc = _is_glibc()
+    target = f"{os.uname().machine}-linux-{'gnu.2.28' if glibc else 'musl'}"
+    arguments: list[str | Path] = [
+        *("-target", target, "-std=c11", "-O2", "-fomit-frame-pointer", "-Wall", "-Wextra"),
+        *("-shared", "-fPIC", "-fvisibility=hidden", *(["-ftls-model=initial-exec"] if glibc else [])),
+        *("-I", unicorn.parent.parent / "include"),
+        *(*sources, unicorn),
+        # It is hart.so that loads Unicorn: only so are the functions of shortcuts.c found first.
+        f"-Wl,-rpath,{unicorn.parent},--disable-new-dtags",
+        f"-DUNICORN_PACKAGE={package_record('unicorn')}",
+    ]
+    return compile_cached("hart.so", arguments, [*sources, *(here / name for name in HEADERS)])
+
+
+def _is_glibc() -> bool:
+    """True if this machine's C library is glibc; other ones do not know of its version."""
+    try:
+        return bool(os.confstr("CS_GNU_LIBC_VERSION"))
+    except ValueError:
+        return False
+
+
+@functools.cache
+def library() -> Library:
+    """The library of this process, built on first use.  Raises ToolchainError."""
+    path = build()
+    try:
+        return Library(path)
+    except OSError as error:
+        raise ToolchainError(f"cannot load {path}: {_why_not(path, error)}") from error
+
+
+def _why_not(path: Path, error: OSError) -> str:
+    """Why a library that is whole cannot be loaded."""
+    if os.statvfs(path).f_flag & os.ST_NOEXEC:
+        return f"nothing may be executed there (noexec); set {CACHE_VARIABLE} to a directory elsewhere"
+    return f"{error}; is the process short of address space (ulimit -v)?"

@@ -1,0 +1,57 @@
+/* Stands for the native engine where there is none. */
+#include <stdlib.h>
+#include "../hart.h"
+
+EXPORT const char *native_obstacle(void)
+{
+    return "there is none for this kind of processor";
+}
+
+EXPORT bool native_open(struct hart *h, int memory)
+{
+    (void)h, (void)memory;
+    return false;
+}
+
+EXPORT void native_counts(const struct hart *h, uint64_t out[10])
+{
+    (void)h, (void)out;
+}
+
+EXPORT uint64_t native_emitted(uint64_t *out, uint64_t room)
+{
+    (void)out, (void)room;
+    return 0;
+}
+
+EXPORT uint64_t native_entries(uint64_t *out, uint64_t room)
+{
+    (void)out, (void)room;
+    return 0;
+}
+
+int native_run(struct native *n, struct context *c)
+{
+    (void)n, (void)c;
+    abort();
+}
+
+void native_want(struct native *n)
+{
+    (void)n;
+}
+
+void native_flush(struct native *n)
+{
+    (void)n;
+}
+
+void native_invalidate(struct native *n, uint64_t start, uint64_t end)
+{
+    (void)n, (void)start, (void)end;
+}
+
+void native_close(struct native *n)
+{
+    (void)n;
+}

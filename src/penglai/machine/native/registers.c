@@ -1,0 +1,301 @@
+/* Which guest registers live in registers of the host, and the ways into a text's code and out of it. */
+#include <stdlib.h>
+#include <string.h>
+#include "native.h"
+
+/* The rest: rax, rcx and rdx to compute with, rbp the frame, rsp returns, r15 the window's last address. */
+static const uint8_t pool[] = {RBX, RSI, RDI, R8, R9, R10, R11, R12, R13, R14};
+enum { FLOAT_POOL = 12, FIRST_FLOAT = 3 };
+static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
+
+#define SWEEP_BYTES ((uint64_t)256 << 10)
+#define LOOP_BYTES 4096
+#define DEPTH_MAX 4
+#define FUNCTION_BYTES 64
+#define HEAT_SHIFT 20
+#define RETURN_BYTES 32768
+
+struct place in_frame(size_t offset)
+{
+    return at(RBP, (int32_t)offset - FRAME_BIAS);
+}
+
+struct place constant(unsigned number)
+{
+    return in_frame(offsetof(struct frame, constants) + 8 * number);
+}
+
+static struct place frame_x(unsigned x)
+{
+    return in_frame(offsetof(struct frame, c.x) + 8 * x);
+}
+
+static struct place frame_f(unsigned f)
+{
+    return in_frame(offsetof(struct frame, c.f) + 8 * f);
+}
+
+/* ---- choice ----------------------------------------------------------------------------------- */
+
+struct insn insn_at(const struct code *code, uint64_t offset)
+{
+    uint16_t low;
+    uint32_t whole;
+    memcpy(&low, code->text + offset, sizeof low);
+    if ((low & 3) != 3)
+        return decode16(low);
+    if (code->bytes - offset < 4)
+        return (struct insn){.bytes = 4};
+    memcpy(&whole, code->text + offset, sizeof whole);
+    return decode32(whole);
+}
+
+/* For each halfword of [first, end) how many loops begin (+) or end (-) there. */
+static void count_loops(const struct code *code, uint64_t first, uint64_t end, int8_t *edges)
+{
+    for (uint64_t at = first; at + 2 <= end;) {
+        struct insn i = insn_at(code, at);
+        bool back = (is_branch(&i) || (i.op == OP_JAL && !i.rd)) && i.imm < 0 && i.imm > -LOOP_BYTES;
+        if (back && at + (uint64_t)(int64_t)i.imm >= first && at + (uint64_t)(int64_t)i.imm < at) {
+            int8_t *begin = &edges[(at + (uint64_t)(int64_t)i.imm - first) / 2],
+                   *over = &edges[(at - first) / 2 + 1];
+            if (*begin < DEPTH_MAX && *over > -DEPTH_MAX) {
+                ++*begin;
+                --*over;
+            }
+        }
+        at += i.bytes;
+    }
+}
+
+/*
+ * How hot each halfword of [first, end) is, by what was sampled: the body of a loop as hot as its beginning, and as
+ * hot as a function's beginning so much behind it.
+ */
+static void spread_samples(const struct code *code, uint64_t first, uint64_t end, uint32_t *heat)
+{
+    const uint16_t *samples = code->samples + first / 2;
+    for (uint64_t at = first; at + 2 <= end;) {
+        struct insn i = insn_at(code, at);
+        uint64_t there = at + (uint64_t)(int64_t)i.imm, last = at;
+        bool back = (is_branch(&i) || (i.op == OP_JAL && !i.rd)) && i.imm < 0 && i.imm > -LOOP_BYTES;
+        uint64_t from = back && there >= first && there < at ? there : at;
+        if (from == at && samples[(at - first) / 2])
+            last = at + FUNCTION_BYTES < end ? at + FUNCTION_BYTES : end - 2;
+        uint32_t count = samples[(from - first) / 2];
+        for (uint64_t hot = from; count && hot <= last; hot += 2)
+            heat[(hot - first) / 2] += count;
+        at += i.bytes;
+    }
+}
+
+static void weigh(const struct code *code, uint64_t first, uint64_t end, const int8_t *edges,
+                  const uint32_t *heat, uint64_t x[32], uint64_t f[32])
+{
+    int depth = 0;
+    for (uint64_t at = first; at + 2 <= end;) {
+        struct insn i = insn_at(code, at);
+        depth += edges[(at - first) / 2];
+        if (i.bytes == 4)
+            depth += edges[(at - first) / 2 + 1];
+        struct uses u = uses_of(&i);
+        uint64_t weight = (uint64_t)1 << 3 * (depth < 0 ? 0 : depth > DEPTH_MAX ? DEPTH_MAX : depth);
+        weight += (uint64_t)heat[(at - first) / 2] << HEAT_SHIFT;
+        for (unsigned r = 0; r < 32; r++) {
+            x[r] += weight * ((u.reads >> r & 1) + (u.writes >> r & 1));
+            f[r] += weight * ((u.float_reads >> r & 1) + (u.float_writes >> r & 1));
+        }
+        at += i.bytes;
+    }
+}
+
+static void take_heaviest(uint64_t weights[32], unsigned first, const uint8_t *from, unsigned count,
+                          uint8_t map[32])
+{
+    memset(map, NO_REG, 32);
+    for (unsigned taken = 0; taken < count; taken++) {
+        unsigned best = first;
+        for (unsigned r = first; r < 32; r++)
+            if (weights[r] > weights[best])
+                best = r;
+        if (!weights[best])
+            return;
+        map[best] = from[taken];
+        weights[best] = 0;
+    }
+}
+
+void choose_registers(struct code *code, uint64_t entry)
+{
+    uint64_t x[32] = {0}, f[32] = {0};
+    uint64_t first = entry - code->start, end = code->bytes;
+    first = first > SWEEP_BYTES / 4 ? (first - SWEEP_BYTES / 4) & ~(uint64_t)1 : 0;
+    if (end - first > SWEEP_BYTES)
+        end = first + SWEEP_BYTES;
+    int8_t *edges = calloc((end - first) / 2 + 2, 1);
+    uint32_t *heat = calloc((end - first) / 2 + 2, sizeof *heat);
+    uint8_t float_pool[FLOAT_POOL];
+    for (unsigned i = 0; i < FLOAT_POOL; i++)
+        float_pool[i] = (uint8_t)(FIRST_FLOAT + i);
+    if (edges && heat) {
+        count_loops(code, first, end, edges);
+        spread_samples(code, first, end, heat);
+        weigh(code, first, end, edges, heat, x, f);
+    }
+    free(edges);
+    free(heat);
+    take_heaviest(x, 1, pool, sizeof pool, code->map);
+    take_heaviest(f, 0, float_pool, FLOAT_POOL, code->float_map);
+}
+
+/* ---- operands --------------------------------------------------------------------------------- */
+
+struct place operand(const struct translator *t, unsigned x)
+{
+    return t->code->map[x] == NO_REG ? frame_x(x) : in_reg(t->code->map[x]);
+}
+
+void load_x(struct translator *t, enum reg reg, unsigned x)
+{
+    if (!x)
+        emit_constant(&t->b, reg, 0);
+    else if (t->code->map[x] != reg)
+        emit(&t->b, I_MOV | REX_W, reg, operand(t, x));
+}
+
+enum reg source(struct translator *t, unsigned x, enum reg scratch)
+{
+    if (t->code->map[x] != NO_REG)
+        return t->code->map[x];
+    load_x(t, scratch, x);
+    return scratch;
+}
+
+enum reg target(const struct translator *t, unsigned x, enum reg scratch)
+{
+    return t->code->map[x] == NO_REG ? scratch : (enum reg)t->code->map[x];
+}
+
+void store_x(struct translator *t, unsigned x, enum reg reg)
+{
+    t->checked &= ~(1u << x);
+    t->known &= ~(1u << x);
+    if (x && t->code->map[x] != reg)
+        emit(&t->b, I_STORE | REX_W, reg, operand(t, x));
+}
+
+struct place float_operand(const struct translator *t, unsigned f)
+{
+    return t->code->float_map[f] == NO_REG ? frame_f(f) : in_reg(t->code->float_map[f]);
+}
+
+void load_f(struct translator *t, unsigned xmm, unsigned f)
+{
+    if (t->code->float_map[f] == NO_REG)
+        emit(&t->b, I_MOVQ_LOAD, xmm, frame_f(f));
+    else if (t->code->float_map[f] != xmm)
+        emit(&t->b, I_MOVAPS, xmm, in_reg(t->code->float_map[f]));
+}
+
+unsigned float_source(struct translator *t, unsigned f, unsigned scratch)
+{
+    if (t->code->float_map[f] != NO_REG)
+        return t->code->float_map[f];
+    load_f(t, scratch, f);
+    return scratch;
+}
+
+unsigned float_target(const struct translator *t, unsigned f, unsigned scratch)
+{
+    return t->code->float_map[f] == NO_REG ? scratch : t->code->float_map[f];
+}
+
+void store_f(struct translator *t, unsigned f, unsigned xmm)
+{
+    t->boxed &= ~(1u << f);
+    if (t->code->float_map[f] == NO_REG)
+        emit(&t->b, I_MOVQ_STORE, xmm, frame_f(f));
+    else if (t->code->float_map[f] != xmm)
+        emit(&t->b, I_MOVAPS, t->code->float_map[f], in_reg((enum reg)xmm));
+}
+
+/* ---- in and out ------------------------------------------------------------------------------- */
+
+static void move_all(const struct code *code, struct buffer *b, bool in)
+{
+    for (unsigned x = 1; x < 32; x++)
+        if (code->map[x] != NO_REG)
+            emit(b, (in ? I_MOV : I_STORE) | REX_W, code->map[x], frame_x(x));
+    for (unsigned f = 0; f < 32; f++)
+        if (code->float_map[f] != NO_REG)
+            emit(b, in ? I_MOVQ_LOAD : I_MOVQ_STORE, code->float_map[f], frame_f(f));
+}
+
+/* void enter(struct frame *rdi, void *rsi).  On the stack there is a return that no call has made. */
+static void emit_enter(const struct code *code, struct buffer *b)
+{
+    for (unsigned i = 0; i < sizeof saved; i++)
+        emit_push(b, saved[i]);
+    emit(b, I_LEA | REX_W, RBP, at(RDI, FRAME_BIAS));
+    emit(b, I_MXCSR, G_STMXCSR, in_frame(offsetof(struct frame, host_mxcsr)));
+    emit(b, I_MXCSR, G_LDMXCSR, in_frame(offsetof(struct frame, mxcsr)));
+    emit(b, I_MOV | REX_W, RAX, in_reg(RSI));
+    emit_constant(b, RCX, UINT64_MAX);
+    emit_push(b, RCX);
+    emit(b, I_MOV | REX_W, RCX, in_frame(offsetof(struct frame, slow_return)));
+    emit_push(b, RCX);
+    emit(b, I_STORE | REX_W, RSP, in_frame(offsetof(struct frame, host_sp)));
+    emit(b, I_LEA | REX_W, RCX, at(RSP, -RETURN_BYTES));
+    emit(b, I_STORE | REX_W, RCX, in_frame(offsetof(struct frame, return_limit)));
+    emit(b, I_MOV | REX_W, R15, in_frame(offsetof(struct frame, limit)));
+    move_all(code, b, true);
+    emit(b, I_INDIRECT, G_JUMP, in_reg(RAX));
+}
+
+static void emit_leave(const struct code *code, struct buffer *b)
+{
+    move_all(code, b, false);
+    emit(b, I_MXCSR, G_STMXCSR, in_frame(offsetof(struct frame, mxcsr)));
+    emit(b, I_MXCSR, G_LDMXCSR, in_frame(offsetof(struct frame, host_mxcsr)));
+    emit(b, I_MOV | REX_W, RSP, in_frame(offsetof(struct frame, host_sp)));
+    emit(b, I_LEA | REX_W, RSP, at(RSP, 16));
+    for (unsigned i = sizeof saved; i-- > 0;)
+        emit_pop(b, saved[i]);
+    put8(b, 0xc3);
+}
+
+/* Leaves at the address in rax. */
+static void emit_leave_at_rax(struct buffer *b, enum reason reason, uint32_t leave)
+{
+    emit(b, I_STORE | REX_W, RAX, in_frame(offsetof(struct frame, c.pc)));
+    emit(b, I_MOV_IMM32, 0, in_frame(offsetof(struct frame, reason)));
+    put32(b, reason);
+    land_at(b, emit_jmp(b), leave);
+}
+
+bool emit_stubs(struct code *code)
+{
+    struct translator t = {.code = code};
+    struct buffer *b = &t.b;
+    emit_enter(code, b);
+    uint32_t leave = (uint32_t)b->used;
+    emit_leave(code, b);
+    uint32_t miss = (uint32_t)b->used;
+    emit_leave_at_rax(b, LEFT_MISS, leave);
+    uint32_t poll = (uint32_t)b->used;
+    emit_leave_at_rax(b, LEFT_POLL, leave);
+    uint32_t start = code_place(code, b);
+    code->enter = start;
+    code->leave = start + leave;
+    code->miss = start + miss;
+    code->poll = start + poll;
+    /* A return to where no call has come from: forgets what calls there were, and goes there as a jump does. */
+    buffer_clear(b);
+    load_x(&t, RAX, 1);
+    emit_imm(b, REX_W, G_AND, in_reg(RAX), -2);
+    emit(b, I_MOV | REX_W, RSP, in_frame(offsetof(struct frame, host_sp)));
+    jump_to_rax(&t);
+    code->slow_return = code_place(code, b);
+    buffer_free(b);
+    return start && code->slow_return;
+}

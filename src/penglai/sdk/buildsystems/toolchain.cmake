@@ -1,0 +1,22 @@
+# For cmake --toolchain "$(penglai toolchain cmake)": programs are enclaves, and tests run in penglai's machine.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR riscv64)
+set(CMAKE_C_COMPILER "${CMAKE_CURRENT_LIST_DIR}/cc")
+set(CMAKE_CXX_COMPILER "${CMAKE_CURRENT_LIST_DIR}/c++")
+set(CMAKE_ASM_COMPILER "${CMAKE_CURRENT_LIST_DIR}/cc")
+foreach(tool IN ITEMS AR C_COMPILER_AR CXX_COMPILER_AR)
+    set(CMAKE_${tool} "${CMAKE_CURRENT_LIST_DIR}/ar" CACHE FILEPATH "the archiver")
+endforeach()
+foreach(tool IN ITEMS RANLIB C_COMPILER_RANLIB CXX_COMPILER_RANLIB)
+    set(CMAKE_${tool} "${CMAKE_CURRENT_LIST_DIR}/ranlib" CACHE FILEPATH "the indexer of archives")
+endforeach()
+set(CMAKE_CROSSCOMPILING_EMULATOR "${CMAKE_CURRENT_LIST_DIR}/run")
+
+# Programs are this machine's; libraries, headers and packages are the enclave's, below CMAKE_PREFIX_PATH.
+set(CMAKE_SYSROOT "${CMAKE_CURRENT_LIST_DIR}/sysroot")
+set(CMAKE_FIND_ROOT_PATH ${CMAKE_FIND_ROOT_PATH} ${CMAKE_PREFIX_PATH})
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
+set(BUILD_SHARED_LIBS OFF)

@@ -1,0 +1,475 @@
+/* What is open: reading and writing it. */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "linux.h"
+
+#define MOST_PIECES 1024
+#define MOST_BYTES 0x7ffff000UL
+#define RANDOM_PIECE (1UL << 20)
+
+struct file *file_new(enum kind kind, int flags)
+{
+    struct file *file = heap_new(sizeof *file);
+    if (file)
+        *file = (struct file){.kind = kind, .flags = flags, .uses = 1};
+    return file;
+}
+
+void file_release(struct file *file)
+{
+    if (--file->uses)
+        return;
+    if (file->kind == PIPE_READ || file->kind == PIPE_WRITE || file->kind == PAIR)
+        pipe_release(file);
+    if (file->kind == EVENT)
+        heap_free(file->more, sizeof(word));
+    if (file->kind == EPOLL)
+        epoll_release(file);
+    if (file->node) {
+        file->node->uses--;
+        tree_drop(file->node);
+    }
+    heap_free(file, sizeof *file);
+}
+
+static int reads(const struct file *file)
+{
+    return !(file->flags & O_PATH) && (file->flags & O_ACCMODE) != O_WRONLY;
+}
+
+static int writes(const struct file *file)
+{
+    return !(file->flags & O_PATH) && (file->flags & O_ACCMODE) != O_RDONLY;
+}
+
+/* ---- reading ---- */
+
+static long read_content(struct file *file, word buffer, word size, word *offset)
+{
+    const struct node *node = file->node;
+    word at = offset ? *offset : file->offset;
+    if (at >= node->size || !size)
+        return 0;
+    size = node->size - at < size ? node->size - at : size;
+    if (memory_reach(buffer, size, 1))
+        return -EFAULT;
+    memmove((void *)buffer, node->data + at, size);
+    *(offset ? offset : &file->offset) = at + size;
+    return (long)size;
+}
+
+static long read_random(word buffer, word size)
+{
+    size = size < RANDOM_PIECE ? size : RANDOM_PIECE;
+    if (memory_reach(buffer, size, 1))
+        return -EFAULT;
+    return monitor_random((void *)buffer, size) ? (long)size : -EIO;
+}
+
+static long read_zeros(word buffer, word size)
+{
+    size = size < RANDOM_PIECE ? size : RANDOM_PIECE;
+    if (memory_reach(buffer, size, 1))
+        return -EFAULT;
+    memset((void *)buffer, 0, size);
+    return (long)size;
+}
+
+long file_read(struct file *file, word buffer, word size, word *offset)
+{
+    if (!reads(file))
+        return -EBADF;
+    size = size < MOST_BYTES ? size : MOST_BYTES;
+    switch (file->kind) {
+    case REGULAR:
+        return read_content(file, buffer, size, offset);
+    case DIRECTORY:
+        return -EISDIR;
+    case ZERO_DEVICE:
+    case FULL_DEVICE:
+        return read_zeros(buffer, size);
+    case RANDOM_DEVICE:
+        return read_random(buffer, size);
+    case PIPE_READ:
+    case PAIR:
+        return offset ? -ESPIPE : pipe_read(file, buffer, size);
+    case EVENT:
+        return offset ? -ESPIPE : event_read(file, buffer, size);
+    case CONSOLE:
+    case NULL_DEVICE:
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
+/* ---- writing ---- */
+
+static long write_content(struct file *file, word buffer, word size, word *offset)
+{
+    word at = offset ? *offset : file->offset;
+    if (file->flags & O_APPEND)
+        at = file->node->size;
+    if (memory_reach(buffer, size, 0))
+        return -EFAULT;
+    long done = tree_write(file->node, (const char *)buffer, size, at);
+    if (done == -EFBIG && at < FILE_BYTES)
+        done = tree_write(file->node, (const char *)buffer, FILE_BYTES - at, at);
+    if (done > 0)
+        *(offset ? offset : &file->offset) = at + (word)done;
+    return done;
+}
+
+long file_write(struct file *file, word buffer, word size, word *offset)
+{
+    if (!writes(file))
+        return -EBADF;
+    size = size < MOST_BYTES ? size : MOST_BYTES;
+    switch (file->kind) {
+    case REGULAR:
+        return write_content(file, buffer, size, offset);
+    case CONSOLE:
+        if (offset)
+            return -ESPIPE;
+        if (memory_reach(buffer, size, 0))
+            return -EFAULT;
+        monitor_write((const char *)buffer, size);
+        return (long)size;
+    case NULL_DEVICE:
+    case ZERO_DEVICE:
+    case RANDOM_DEVICE:
+        return (long)size;
+    case FULL_DEVICE:
+        return -ENOSPC;
+    case PIPE_WRITE:
+    case PAIR:
+        return offset ? -ESPIPE : pipe_write(file, buffer, size);
+    case EVENT:
+        return offset ? -ESPIPE : event_write(file, buffer, size);
+    default:
+        return -EINVAL;
+    }
+}
+
+unsigned file_ready(struct file *file)
+{
+    switch (file->kind) {
+    case PIPE_READ:
+    case PIPE_WRITE:
+    case PAIR:
+        return pipe_ready(file);
+    case EVENT:
+        return event_ready(file);
+    case EPOLL:
+        return epoll_ready(file);
+    default:
+        return (reads(file) ? POLLIN | POLLRDNORM : 0) | (writes(file) ? POLLOUT | POLLWRNORM : 0);
+    }
+}
+
+void file_describe(const struct file *file, struct stat *about)
+{
+    static const unsigned modes[] = {[CONSOLE] = S_IFIFO | 0600,
+                                     [NULL_DEVICE] = S_IFCHR | 0666,
+                                     [PIPE_READ] = S_IFIFO | 0600,
+                                     [PIPE_WRITE] = S_IFIFO | 0600,
+                                     [PAIR] = S_IFSOCK | 0777,
+                                     [EVENT] = 0600,
+                                     [EPOLL] = 0600};
+    if (file->node)
+        tree_describe(file->node, about);
+    else
+        *about = (struct stat){.st_dev = 2,
+                               .st_ino = (ino_t)file->kind + 1,
+                               .st_mode = modes[file->kind],
+                               .st_nlink = 1,
+                               .st_blksize = PAGE};
+}
+
+/* ---- calls ---- */
+
+long call_read(word number, word buffer, word size)
+{
+    struct file *file = descriptor_file(number);
+    return file ? file_read(file, buffer, size, NULL) : -EBADF;
+}
+
+long call_write(word number, word buffer, word size)
+{
+    struct file *file = descriptor_file(number);
+    return file ? file_write(file, buffer, size, NULL) : -EBADF;
+}
+
+long call_pread(word number, word buffer, word size, word offset)
+{
+    struct file *file = descriptor_file(number);
+    if ((long)offset < 0)
+        return -EINVAL;
+    return file ? file_read(file, buffer, size, &offset) : -EBADF;
+}
+
+long call_pwrite(word number, word buffer, word size, word offset)
+{
+    struct file *file = descriptor_file(number);
+    if ((long)offset < 0)
+        return -EINVAL;
+    return file ? file_write(file, buffer, size, &offset) : -EBADF;
+}
+
+typedef long transfer(struct file *file, word buffer, word size, word *offset);
+
+/* Until one piece is not done whole.  What was done counts, and an error only if nothing was. */
+static long each_piece(transfer *move, word number, word pieces, word count, word *offset)
+{
+    struct file *file = descriptor_file(number);
+    if (!file)
+        return -EBADF;
+    if (count > MOST_PIECES || (offset && (long)*offset < 0))
+        return -EINVAL;
+    if (memory_reach(pieces, count * sizeof(struct iovec), 0))
+        return -EFAULT;
+    long total = 0;
+    for (word i = 0; i < count; i++) {
+        struct iovec piece = ((const struct iovec *)pieces)[i];
+        if (!piece.iov_len)
+            continue;
+        if (total && (file->kind == PIPE_READ || file->kind == PAIR) && !(file_ready(file) & POLLIN) &&
+            move == file_read)
+            break; /* it would wait, and has something */
+        long done = move(file, (word)piece.iov_base, piece.iov_len, offset);
+        if (done < 0) {
+            if (total && done == WAITS)
+                current->wait = RUNS;
+            return total ? total : done;
+        }
+        total += done;
+        if ((word)done < piece.iov_len)
+            break;
+    }
+    return total;
+}
+
+long call_readv(word number, word pieces, word count)
+{
+    return each_piece(file_read, number, pieces, count, NULL);
+}
+
+long call_writev(word number, word pieces, word count)
+{
+    return each_piece(file_write, number, pieces, count, NULL);
+}
+
+long call_preadv(word number, word pieces, word count, word offset)
+{
+    return each_piece(file_read, number, pieces, count, &offset);
+}
+
+long call_pwritev(word number, word pieces, word count, word offset)
+{
+    return each_piece(file_write, number, pieces, count, &offset);
+}
+
+static long seek_data(const struct node *node, word offset, int data)
+{
+    if (offset >= node->size)
+        return -ENXIO;
+    return data ? (long)offset : (long)node->size;
+}
+
+long call_lseek(word number, word offset, word whence)
+{
+    struct file *file = descriptor_file(number);
+    if (!file || file->flags & O_PATH)
+        return -EBADF;
+    if (file->kind != REGULAR && file->kind != DIRECTORY)
+        return file->kind == NULL_DEVICE || file->kind == ZERO_DEVICE || file->kind == FULL_DEVICE ||
+                       file->kind == RANDOM_DEVICE
+                   ? 0
+                   : -ESPIPE;
+    if (whence == SEEK_DATA || whence == SEEK_HOLE) {
+        long found = seek_data(file->node, offset, whence == SEEK_DATA);
+        if (found >= 0)
+            file->offset = (word)found;
+        return found;
+    }
+    if (whence > SEEK_END)
+        return -EINVAL;
+    word from = whence == SEEK_SET ? 0 : whence == SEEK_CUR ? file->offset : file->node->size;
+    if ((long)(from + offset) < 0)
+        return -EINVAL;
+    file->offset = from + offset;
+    return (long)file->offset;
+}
+
+/* ---- directories ---- */
+
+struct entry_out {
+    word number, offset;
+    unsigned short length;
+    unsigned char type;
+    char name[];
+};
+
+#define ENTRY_HEAD 19
+
+static unsigned char type_of(const struct node *node)
+{
+    return (unsigned char)(node->mode >> 12);
+}
+
+static int put_entry(word *at, word *left, const struct node *node, word cookie, const char *name,
+                     size_t length)
+{
+    word size = (ENTRY_HEAD + length + 1 + 7) & -8UL;
+    if (size > *left)
+        return 0;
+    struct entry_out *out = memset((void *)*at, 0, size);
+    out->number = node->number;
+    out->offset = cookie;
+    out->length = (unsigned short)size;
+    out->type = type_of(node);
+    memcpy((char *)out + ENTRY_HEAD, name, length);
+    *at += size;
+    *left -= size;
+    return 1;
+}
+
+long call_getdents(word number, word buffer, word size)
+{
+    struct file *file = descriptor_file(number);
+    if (!file)
+        return -EBADF;
+    if (file->kind != DIRECTORY)
+        return -ENOTDIR;
+    size = size < 16 * PAGE ? size : 16 * PAGE;
+    if (memory_reach(buffer, size, 1))
+        return -EFAULT;
+    word at = buffer, left = size;
+    const struct node *node = file->node;
+    if (file->offset < 1 && put_entry(&at, &left, node, 1, ".", 1))
+        file->offset = 1;
+    if (file->offset == 1 && put_entry(&at, &left, node->parent, 2, "..", 2))
+        file->offset = 2;
+    for (struct entry *entry = node->first; file->offset >= 2 && entry; entry = entry->next) {
+        if (entry->cookie <= file->offset)
+            continue;
+        if (!put_entry(&at, &left, entry->node, entry->cookie, entry->name, entry->length))
+            return left == size ? -EINVAL : (long)(size - left);
+        file->offset = entry->cookie;
+    }
+    return (long)(size - left);
+}
+
+/* ---- from file to file ---- */
+
+static long copy(struct file *in, word *from, struct file *out, word *to, word size)
+{
+    char *content;
+    if (in->kind != REGULAR)
+        return -EINVAL;
+    word at = from ? *from : in->offset;
+    if (at >= in->node->size)
+        return 0;
+    size = in->node->size - at < size ? in->node->size - at : size;
+    content = in->node->data + at;
+    long done = size;
+    if (out->kind == REGULAR) {
+        word place = out->flags & O_APPEND ? out->node->size : to ? *to : out->offset;
+        if (in->node == out->node)
+            return -EINVAL;
+        done = writes(out) ? tree_write(out->node, content, size, place) : -EBADF;
+        if (done > 0)
+            *(to ? to : &out->offset) = place + (word)done;
+    } else if (out->kind == CONSOLE) {
+        monitor_write(content, size);
+    } else if (out->kind != NULL_DEVICE) {
+        return -EINVAL;
+    }
+    if (done > 0)
+        *(from ? from : &in->offset) = at + (word)done;
+    return done;
+}
+
+long call_sendfile(word out, word in, word offset, word size)
+{
+    struct file *target = descriptor_file(out), *source = descriptor_file(in);
+    if (!target || !source || !reads(source))
+        return -EBADF;
+    if (offset && memory_reach(offset, sizeof(word), 1))
+        return -EFAULT;
+    return copy(source, (word *)offset, target, NULL, size < MOST_BYTES ? size : MOST_BYTES);
+}
+
+long call_copy_range(word in, word in_offset, word out, word out_offset, word size, word flags)
+{
+    struct file *source = descriptor_file(in), *target = descriptor_file(out);
+    if (!target || !source || !reads(source))
+        return -EBADF;
+    if (flags || target->kind != REGULAR)
+        return -EINVAL;
+    if ((in_offset && memory_reach(in_offset, sizeof(word), 1)) ||
+        (out_offset && memory_reach(out_offset, sizeof(word), 1)))
+        return -EFAULT;
+    return copy(source, (word *)in_offset, target, (word *)out_offset, size < MOST_BYTES ? size : MOST_BYTES);
+}
+
+long call_ftruncate(word number, word size)
+{
+    struct file *file = descriptor_file(number);
+    if (!file)
+        return -EBADF;
+    if (file->kind != REGULAR || !writes(file) || (long)size < 0)
+        return -EINVAL;
+    return tree_resize(file->node, size);
+}
+
+long call_fallocate(word number, word mode, word offset, word size)
+{
+    struct file *file = descriptor_file(number);
+    if (!file || !writes(file))
+        return -EBADF;
+    if (file->kind != REGULAR)
+        return -ENODEV;
+    if (mode > 1)
+        return -EOPNOTSUPP;
+    if ((long)offset < 0 || (long)size <= 0)
+        return -EINVAL;
+    if (offset + size > FILE_BYTES)
+        return -EFBIG;
+    return !mode && offset + size > file->node->size ? tree_resize(file->node, offset + size) : 0;
+}
+
+long call_fsync(word number)
+{
+    struct file *file = descriptor_file(number);
+    if (!file)
+        return -EBADF;
+    return file->kind == REGULAR || file->kind == DIRECTORY ? 0 : -EINVAL;
+}
+
+static word readable(const struct file *file)
+{
+    if (file->kind == REGULAR)
+        return file->node->size > file->offset ? file->node->size - file->offset : 0;
+    return file->kind == PIPE_READ || file->kind == PAIR ? pipe_held(file) : 0;
+}
+
+/* Nothing here is a terminal. */
+long call_ioctl(word number, word request, word argument)
+{
+    struct file *file = descriptor_file(number);
+    if (!file)
+        return -EBADF;
+    if (request != FIONBIO && request != FIONREAD)
+        return -ENOTTY;
+    if (memory_reach(argument, sizeof(int), request == FIONREAD))
+        return -EFAULT;
+    if (request == FIONREAD)
+        *(int *)argument = (int)readable(file);
+    else
+        file->flags = *(int *)argument ? file->flags | O_NONBLOCK : file->flags & ~O_NONBLOCK;
+    return 0;
+}

@@ -1,0 +1,397 @@
+/*
+ * What the parts of the Linux personality share.
+ *
+ * One thread of the program runs at a time; while the personality runs none does, so nothing here is locked.
+ * Calls have Linux's results: negative is an errno.  A call that has to wait returns WAITS, having said for what
+ * (wait_for), and is made again when that has come.
+ *
+ * Every pointer of the program is looked at before it is used (memory_reach): what is not there is -EFAULT, and
+ * what has no page yet gets one.  Nothing here uses a floating-point register.
+ */
+#ifndef PENGLAI_LINUX_H
+#define PENGLAI_LINUX_H
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include "image.h"
+
+typedef unsigned long word;
+
+#define PAGE 4096UL
+#define NEVER (~0UL)
+#define NS_PER_S 1000000000UL
+#define WAITS (-600L)    /* the call is made again later */
+#define CONTINUES (-601L) /* the thread's registers are already what it goes on with */
+#define PATH_BYTES 4096
+#define SIGNALS 64
+#define PROCESS_ID 1
+#define DESCRIPTORS 1024
+#define FILE_BYTES (1UL << 31) /* a file is no larger */
+#define PATHS_BYTES (2 * PATH_BYTES)
+
+struct pending {
+    int number, code;
+    word value, address;
+};
+
+/* Registers of a thread, as entry.S and the monitor know them. */
+struct frame {
+    word pc, x[31], f[32], fcsr;
+};
+
+#define X(thread, n) ((thread)->frame.x[(n) - 1])
+#define A0 10
+#define A6 16
+#define A7 17
+
+enum wait { RUNS, SLEEPS, WAITS_FUTEX, WAITS_FILES, WAITS_SIGNAL };
+
+struct thread {
+    struct frame frame;
+    struct thread *next;
+    int id;
+    enum wait wait;
+    int woken, interrupted, again; /* again: the call was made before, and has waited since */
+    word deadline;
+    word futex;
+    unsigned bits;
+    word mask, old_mask; /* blocked signals; those to put back once a handler has been entered */
+    int restores_mask;
+    word pending;
+    struct pending info[SIGNALS + 1];
+    word stack, stack_size; /* for signals; size 0: none */
+    word clear_id;
+    word preference;
+    char name[16];
+};
+
+extern struct thread *linux_current;
+#define current linux_current
+
+/* ---- monitor.c: calls to the monitor ---- */
+long monitor_call(long function, word a, word b, word c);
+_Noreturn void monitor_end(word value);
+void monitor_yield(void);
+int monitor_map(word address, word size);
+int monitor_unmap(word address, word size);
+int monitor_random(void *buffer, word size);
+void monitor_write(const char *text, size_t size);
+word monitor_time_of_day(void);
+void monitor_events(word handler, word events);
+word ticks_ns(void);
+
+/* ---- string.c ---- */
+void *memcpy(void *restrict to, const void *restrict from, size_t size);
+void *memmove(void *to, const void *from, size_t size);
+void *memset(void *to, int value, size_t size);
+int memcmp(const void *a, const void *b, size_t size);
+size_t strlen(const char *text);
+int text_is(const char *text, size_t length, const char *word);
+size_t format_number(char *out, word value);
+
+/* ---- memory.c: the program's address space ---- */
+int memory_begin(const struct linux_image *image);
+/* Makes [address, address + size) usable; 0 or -EFAULT. */
+int memory_reach(word address, word size, int writes);
+/* A text that ends within size bytes, copied; its length, or -EFAULT or -ENAMETOOLONG. */
+long memory_text(char *out, word address, size_t size);
+/* A page that is the program's but not there yet: 1 if it is there now. */
+int memory_fault(word address, int writes);
+/* Pages for the personality itself; 0 if there is no memory. */
+word memory_take(word size);
+void memory_give(word address, word size);
+word memory_resident(void);
+size_t memory_describe(char *out, size_t room);
+long call_brk(word end);
+long call_mmap(word address, word size, word protection, word flags, word descriptor, word offset);
+long call_munmap(word address, word size);
+long call_mremap(word address, word old, word size, word flags, word to);
+long call_mprotect(word address, word size, word protection);
+long call_madvise(word address, word size, word advice);
+long call_mincore(word address, word size, word vector);
+long call_msync(word address, word size);
+
+/* ---- heap.c: small pieces of the personality's own ---- */
+void *heap_new(size_t size);
+void heap_free(void *piece, size_t size);
+
+/* ---- stack.c ---- */
+word stack_build(const struct linux_image *image, word top);
+
+/* ---- tree.c: files and directories ---- */
+struct place {
+    struct node *node;      /* NULL: there is none of that name */
+    struct node *directory; /* that has, or is to have, the name; NULL: the path ends with . or .. or is / */
+    struct entry *entry;
+    char name[256];
+    size_t length;
+    int slash; /* the path ends with one */
+};
+extern struct node *tree_root, *tree_current;
+extern unsigned tree_umask;
+int tree_begin(const struct linux_image *image);
+/* from: the directory that a relative path begins in.  follows: the last name, if it is a link.  0 or an error. */
+long tree_walk(struct node *from, const char *path, int follows, struct place *place);
+struct node *tree_add(struct node *directory, const char *name, size_t length, unsigned mode);
+long tree_enter(struct node *directory, const char *name, size_t length, struct node *node);
+void tree_remove(struct node *directory, struct entry *entry);
+void tree_drop(struct node *node); /* frees it, if it has no name and is not open */
+long tree_write(struct node *node, const char *from, word size, word offset);
+long tree_resize(struct node *node, word size);
+long tree_share(struct node *node);
+void tree_touch(struct node *node);
+long tree_path(const struct node *node, char *out, size_t room); /* its length, or an error */
+void tree_describe(const struct node *node, struct stat *about);
+
+/* ---- proc.c: files whose content is made when they are opened ---- */
+enum special {
+    NOTHING,
+    IS_NULL,
+    IS_ZERO,
+    IS_FULL,
+    IS_RANDOM,
+    IS_STDIN,
+    IS_STDOUT,
+    IS_STDERR,
+    PROC_MAPS,
+    PROC_STATUS,
+    PROC_STAT,
+    PROC_COMMAND,
+    PROC_ENVIRONMENT,
+    PROC_CPUS,
+    PROC_MEMORY,
+    PROC_UPTIME,
+    PROC_LOAD,
+    PROC_VERSION,
+    PROC_STATM,
+    PROC_MOUNTS,
+    PROC_LIMITS
+};
+int proc_begin(const struct linux_image *image);
+struct node *proc_make(const struct node *node);
+
+/* ---- files.c: what is open ---- */
+enum kind {
+    REGULAR,
+    DIRECTORY,
+    CONSOLE,
+    NULL_DEVICE,
+    ZERO_DEVICE,
+    FULL_DEVICE,
+    RANDOM_DEVICE,
+    PIPE_READ,
+    PIPE_WRITE,
+    PAIR,
+    EVENT,
+    EPOLL
+};
+struct file {
+    enum kind kind;
+    int uses, flags;
+    word offset;
+    struct node *node;
+    void *more; /* of its kind */
+};
+struct file *file_new(enum kind kind, int flags);
+void file_release(struct file *file);
+/* offset: NULL for the file's own. */
+long file_read(struct file *file, word buffer, word size, word *offset);
+long file_write(struct file *file, word buffer, word size, word *offset);
+unsigned file_ready(struct file *file); /* POLLIN, POLLOUT, POLLERR, POLLHUP */
+void file_describe(const struct file *file, struct stat *about);
+long call_read(word number, word buffer, word size);
+long call_write(word number, word buffer, word size);
+long call_readv(word number, word pieces, word count);
+long call_writev(word number, word pieces, word count);
+long call_pread(word number, word buffer, word size, word offset);
+long call_pwrite(word number, word buffer, word size, word offset);
+long call_preadv(word number, word pieces, word count, word offset);
+long call_pwritev(word number, word pieces, word count, word offset);
+long call_lseek(word number, word offset, word whence);
+long call_getdents(word number, word buffer, word size);
+long call_sendfile(word out, word in, word offset, word size);
+long call_copy_range(word in, word in_offset, word out, word out_offset, word size, word flags);
+long call_ftruncate(word number, word size);
+long call_fallocate(word number, word mode, word offset, word size);
+long call_fsync(word number);
+long call_ioctl(word number, word request, word argument);
+
+/* ---- descriptors.c ---- */
+int descriptors_begin(void);
+struct file *descriptor_file(word number);
+long descriptor_new(struct file *file, word from, int closes_on_exec); /* takes the file over, if it can */
+long call_close(word number);
+long call_close_range(word first, word last, word flags);
+long call_dup(word number);
+long call_dup3(word number, word to, word flags);
+long call_fcntl(word number, word command, word argument);
+long call_flock(word number, word operation);
+
+/* ---- names.c: calls with paths ---- */
+long call_openat(word from, word path, word flags, word mode);
+long call_fstatat(word from, word path, word about, word flags);
+long call_fstat(word number, word about);
+long call_statx(word from, word path, word flags, word mask, word about);
+long call_faccessat(word from, word path, word mode, word flags);
+long call_readlinkat(word from, word path, word out, word size);
+long call_mkdirat(word from, word path, word mode);
+long call_mknodat(word from, word path, word mode, word device);
+long call_unlinkat(word from, word path, word flags);
+long call_renameat2(word from, word path, word to, word new, word flags);
+long call_linkat(word from, word path, word to, word new, word flags);
+long call_symlinkat(word target, word from, word path);
+long call_fchmod(word number, word mode);
+long call_fchmodat(word from, word path, word mode, word flags);
+long call_fchown(word number, word user, word group);
+long call_fchownat(word from, word path, word user, word group, word flags);
+long call_utimensat(word from, word path, word times, word flags);
+long call_truncate(word path, word size);
+long call_chdir(word path);
+long call_fchdir(word number);
+long call_getcwd(word out, word size);
+long call_statfs(word path, word out);
+long call_fstatfs(word number, word out);
+long call_umask(word mask);
+
+/* ---- pipes.c ---- */
+long call_pipe2(word out, word flags);
+long call_socketpair(word domain, word type, word protocol, word out);
+long pair_shut(struct file *file, int reads, int writes);
+long pipe_read(struct file *file, word buffer, word size);
+long pipe_write(struct file *file, word buffer, word size);
+unsigned pipe_ready(const struct file *file);
+void pipe_release(struct file *file);
+word pipe_held(const struct file *file);
+
+/* ---- sockets.c: calls on pairs of sockets ---- */
+long call_refused_connection(word number);
+long call_socket_name(word number, word name, word size);
+long call_sendto(word number, word buffer, word size, word flags);
+long call_recvfrom(word number, word buffer, word size, word flags, word name, word name_size);
+long call_setsockopt(word number);
+long call_getsockopt(word number, word level, word option, word value, word size);
+long call_shutdown(word number, word how);
+long call_sendmsg(word number, word message, word flags);
+long call_recvmsg(word number, word message, word flags);
+
+/* ---- poll.c ---- */
+long call_ppoll(word list, word count, word timeout, word mask, word size);
+long call_pselect(word count, word in, word out, word errors, word timeout, word mask);
+
+/* ---- epoll.c: eventfd and epoll ---- */
+long call_eventfd(word value, word flags);
+long event_read(struct file *file, word buffer, word size);
+long event_write(struct file *file, word buffer, word size);
+unsigned event_ready(const struct file *file);
+long call_epoll_create(word flags);
+long call_epoll_ctl(word epoll, word operation, word number, word event);
+long call_epoll_pwait(word epoll, word events, word most, word timeout, word mask, word size);
+unsigned epoll_ready(const struct file *file);
+void epoll_release(struct file *file);
+void epoll_forget(word number, const struct file *file);
+
+/* ---- threads.c ---- */
+int threads_begin(word pc, word stack);
+/* The call of the current thread waits: WAITS, or -EINTR if a signal has come.  deadline: of ticks_ns(). */
+long wait_for(enum wait wait, word deadline);
+/* When a call that began now, or has waited since, is to end. */
+word wait_until(word ns);
+int wait_is_over(void);
+void wake(struct thread *thread);
+void wake_files(void);
+extern word files_changed; /* counts wake_files() */
+/* Fills in the current thread's pc, a6 and a7, which only the monitor knows. */
+void where_is_current(void);
+void threads_set_events(void);
+struct thread *thread_of(int id);
+struct thread *threads_first(void);
+int threads_count(void);
+long call_clone(word flags, word stack, word parent_id, word tls, word child_id);
+long call_exit(word value);
+long call_set_tid_address(word address);
+long call_futex(word address, word operation, word value, word timeout, word other, word bits);
+
+/* ---- signals.c ---- */
+#define BIT(signal) (1UL << ((signal) - 1))
+void signal_raise(struct thread *thread, struct pending info); /* thread NULL: any */
+int signal_is_due(const struct thread *thread);
+/* Enters the handlers of what is due; the thread's registers are those that it goes on with. */
+void signal_deliver(struct thread *thread);
+void signal_fault(struct thread *thread, word cause, word address);
+int signal_restarts(const struct thread *thread);
+/* Sets the mask for the length of a call; a signal that comes is handled under the old one. */
+long signal_mask_for_call(word address, word size);
+long call_sigaction(word number, word new, word old, word size);
+long call_sigprocmask(word how, word new, word old, word size);
+long call_sigpending(word set, word size);
+long call_sigsuspend(word set, word size);
+long call_sigtimedwait(word set, word info, word timeout, word size);
+long call_sigaltstack(word new, word old);
+long call_sigreturn(void);
+long call_kill(word process, word number);
+long call_tkill(word id, word number);
+long call_tgkill(word process, word id, word number);
+long call_sigqueueinfo(word process, word number, word info);
+
+/* ---- time.c ---- */
+int time_of(word clock, word *ns);
+long time_read(word address, int micro, word *ns); /* of a timespec or timeval */
+void timers_expire(void);
+int timers_armed(void);
+long write_time(word address, word ns, word unit);
+long call_clock_gettime(word clock, word time);
+long call_clock_getres(word clock, word time);
+long call_gettimeofday(word time, word zone);
+long call_nanosleep(word time, word rest);
+long call_clock_nanosleep(word clock, word flags, word time, word rest);
+long call_setitimer(word which, word new, word old);
+long call_getitimer(word which, word old);
+long call_times(word out);
+
+/* ---- system.c ---- */
+void complain(const char *text); /* one line of the personality's own, among the output */
+void complain_once(const char *text); /* unless it was the last one */
+void system_memory(word *total, word *free);
+long call_uname(word out);
+long call_sysinfo(word out);
+long call_getcpu(word cpu, word node);
+long call_getrandom(word buffer, word size, word flags);
+long call_zero(void);
+long call_getpid(void);
+long call_gettid(void);
+long call_getpgid(word process);
+long call_setpgid(word process, word group);
+long call_setsid(void);
+long call_setid(word id);
+long call_setids(word real, word effective, word saved);
+long call_setids2(word real, word effective);
+long call_getresid(word real, word effective, word saved);
+long call_getpriority(word which, word who);
+long call_setpriority(word which, word who, word value);
+long call_wait4(void);
+long call_exit_group(word value);
+long call_prlimit(word process, word which, word new, word old);
+long call_getrlimit(word which, word old);
+long call_setrlimit(word which, word new);
+long call_getrusage(word who, word out);
+long call_sched_yield(void);
+long call_sched_getaffinity(word id, word size, word out);
+long call_sched_setaffinity(word id, word size, word in);
+long call_sched_getscheduler(word id);
+long call_sched_getparam(word id, word out);
+long call_sched_setscheduler(word id, word policy);
+long call_sched_priority(word policy);
+long call_prctl(word option, word argument);
+long call_set_robust_list(word head, word size);
+long call_membarrier(word command);
+long call_process(void);
+long call_refused_permission(void);
+long call_refused_family(void);
+
+/* ---- table.c ---- */
+long linux_dispatch(struct thread *thread);
+
+#endif

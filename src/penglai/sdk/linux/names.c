@@ -1,0 +1,542 @@
+/* Calls that name files. */
+#include <fcntl.h>
+#include <sys/statfs.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "linux.h"
+
+#define MEMORY_FILES 0x01021994 /* as tmpfs says of itself */
+#define NO_REPLACE 1            /* of renameat2 */
+#define EXCHANGE 2
+#define NOW 0x3fffffff
+#define OMIT 0x3ffffffe
+
+/* The directory that a path begins in. */
+static long start_of(word from, struct node **start)
+{
+    struct file *file = descriptor_file(from);
+    if ((int)from == AT_FDCWD) {
+        *start = tree_current;
+        return 0;
+    }
+    if (!file)
+        return -EBADF;
+    *start = file->node;
+    return file->kind == DIRECTORY ? 0 : -ENOTDIR;
+}
+
+/* Copies a path and walks it.  empty: what "" means is the descriptor itself. */
+static long find(word from, word path, int follows, int empty, struct place *place)
+{
+    char text[PATH_BYTES];
+    struct node *start;
+    long length = empty && !path ? 0 : memory_text(text, path, sizeof text);
+    if (length < 0)
+        return length;
+    if (!length && empty) {
+        struct file *file = descriptor_file(from);
+        if ((int)from == AT_FDCWD) {
+            *place = (struct place){.node = tree_current};
+            return 0;
+        }
+        if (!file)
+            return -EBADF;
+        *place = (struct place){.node = file->node};
+        return 0;
+    }
+    long error = *text == '/' ? 0 : start_of(from, &start);
+    return error ? error : tree_walk(*text == '/' ? tree_root : start, text, follows, place);
+}
+
+static long find_node(word from, word path, int follows, int empty, struct node **node)
+{
+    struct place place;
+    long error = find(from, path, follows, empty, &place);
+    if (!error && !place.node)
+        error = -ENOENT;
+    *node = error ? NULL : place.node;
+    return error;
+}
+
+/* ---- opening ---- */
+
+static enum kind kind_of(const struct node *node)
+{
+    static const enum kind devices[] = {[IS_NULL] = NULL_DEVICE,
+                                        [IS_ZERO] = ZERO_DEVICE,
+                                        [IS_FULL] = FULL_DEVICE,
+                                        [IS_RANDOM] = RANDOM_DEVICE};
+    if (S_ISDIR(node->mode))
+        return DIRECTORY;
+    return S_ISCHR(node->mode) ? devices[node->device] : REGULAR;
+}
+
+static long check_open(const struct place *place, word flags)
+{
+    const struct node *node = place->node;
+    int writes = (flags & O_ACCMODE) != O_RDONLY || flags & O_TRUNC;
+    if (flags & O_CREAT && flags & O_EXCL)
+        return -EEXIST;
+    if (S_ISLNK(node->mode) && !(flags & O_PATH))
+        return -ELOOP;
+    if (flags & O_DIRECTORY && !S_ISDIR(node->mode))
+        return -ENOTDIR;
+    if (S_ISDIR(node->mode) && (writes || flags & O_CREAT) && !(flags & O_PATH))
+        return -EISDIR;
+    return 0;
+}
+
+static long open_node(struct node *node, word flags)
+{
+    if (node->device >= IS_STDIN && node->device <= IS_STDERR)
+        return call_dup(node->device - IS_STDIN);
+    struct node *content = node->device > IS_STDERR && !(flags & O_PATH) ? proc_make(node) : node;
+    struct file *file =
+        content ? file_new(kind_of(content), (int)flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC)) : NULL;
+    if (!file)
+        return -ENOMEM;
+    file->node = content;
+    content->uses++;
+    if (flags & O_TRUNC && file->kind == REGULAR && !(flags & O_PATH))
+        tree_resize(content, 0);
+    long number = descriptor_new(file, 0, !!(flags & O_CLOEXEC));
+    if (number < 0)
+        file_release(file);
+    return number;
+}
+
+long call_openat(word from, word path, word flags, word mode)
+{
+    struct place place;
+    if ((flags & O_TMPFILE) == O_TMPFILE)
+        return -EOPNOTSUPP;
+    int follows = !(flags & O_NOFOLLOW) && !(flags & O_CREAT && flags & O_EXCL);
+    long error = find(from, path, follows, 0, &place);
+    if (error)
+        return error;
+    if (place.node) {
+        error = check_open(&place, flags);
+        return error ? error : open_node(place.node, flags);
+    }
+    if (!(flags & O_CREAT) || flags & O_PATH)
+        return -ENOENT;
+    if (place.slash)
+        return -EISDIR;
+    if (!place.directory->links)
+        return -ENOENT;
+    struct node *node =
+        tree_add(place.directory, place.name, place.length, S_IFREG | ((unsigned)mode & 07777 & ~tree_umask));
+    return node ? open_node(node, flags) : -ENOSPC;
+}
+
+/* ---- what it is ---- */
+
+static long about_open(word number, struct stat *about)
+{
+    struct file *file = descriptor_file(number);
+    if (!file)
+        return -EBADF;
+    file_describe(file, about);
+    return 0;
+}
+
+long call_fstat(word number, word out)
+{
+    struct stat about;
+    long error = about_open(number, &about);
+    if (error || memory_reach(out, sizeof about, 1))
+        return error ? error : -EFAULT;
+    *(struct stat *)out = about;
+    return 0;
+}
+
+static long describe(word from, word path, word flags, struct stat *about)
+{
+    struct node *node;
+    char first;
+    int empty = !!(flags & AT_EMPTY_PATH);
+    if (empty && (int)from != AT_FDCWD && (!path || memory_text(&first, path, 1) == 0))
+        return about_open(from, about);
+    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), empty, &node);
+    if (!error)
+        tree_describe(node, about);
+    return error;
+}
+
+long call_fstatat(word from, word path, word out, word flags)
+{
+    struct stat about;
+    if (flags & ~(word)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
+        return -EINVAL;
+    long error = describe(from, path, flags, &about);
+    if (error || memory_reach(out, sizeof about, 1))
+        return error ? error : -EFAULT;
+    *(struct stat *)out = about;
+    return 0;
+}
+
+static struct statx_timestamp stamp(struct timespec time)
+{
+    return (struct statx_timestamp){.tv_sec = time.tv_sec, .tv_nsec = (uint32_t)time.tv_nsec};
+}
+
+long call_statx(word from, word path, word flags, word mask, word out)
+{
+    struct stat about;
+    (void)mask;
+    long error = describe(from, path, flags, &about);
+    if (error || memory_reach(out, sizeof(struct statx), 1))
+        return error ? error : -EFAULT;
+    *(struct statx *)out = (struct statx){.stx_mask = STATX_BASIC_STATS,
+                                          .stx_blksize = (uint32_t)about.st_blksize,
+                                          .stx_nlink = about.st_nlink,
+                                          .stx_mode = (uint16_t)about.st_mode,
+                                          .stx_ino = about.st_ino,
+                                          .stx_size = (uint64_t)about.st_size,
+                                          .stx_blocks = (uint64_t)about.st_blocks,
+                                          .stx_atime = stamp(about.st_atim),
+                                          .stx_ctime = stamp(about.st_ctim),
+                                          .stx_mtime = stamp(about.st_mtim),
+                                          .stx_rdev_minor = minor(about.st_rdev),
+                                          .stx_dev_minor = minor(about.st_dev)};
+    return 0;
+}
+
+/* The program is its enclave's root: it may all, but execute what nobody may. */
+long call_faccessat(word from, word path, word mode, word flags)
+{
+    struct node *node;
+    if (mode & ~7UL)
+        return -EINVAL;
+    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !!(flags & AT_EMPTY_PATH), &node);
+    if (error || !node)
+        return error;
+    return mode & X_OK && !S_ISDIR(node->mode) && !(node->mode & 0111) ? -EACCES : 0;
+}
+
+long call_readlinkat(word from, word path, word out, word size)
+{
+    struct node *node;
+    if (!size || (int)size < 0)
+        return -EINVAL;
+    long error = find_node(from, path, 0, 1, &node);
+    if (error)
+        return error;
+    if (!node || !S_ISLNK(node->mode))
+        return -EINVAL;
+    size = node->size < size ? node->size : size;
+    if (memory_reach(out, size, 1))
+        return -EFAULT;
+    memcpy((void *)out, node->data, size);
+    return (long)size;
+}
+
+/* ---- making and removing ---- */
+
+static long place_for_new(word from, word path, struct place *place)
+{
+    long error = find(from, path, 0, 0, place);
+    if (error)
+        return error;
+    if (place->node || !place->directory)
+        return -EEXIST;
+    return place->directory->links ? 0 : -ENOENT;
+}
+
+long call_mkdirat(word from, word path, word mode)
+{
+    struct place place;
+    long error = place_for_new(from, path, &place);
+    if (error)
+        return error;
+    unsigned kept = (unsigned)mode & 01777 & ~tree_umask;
+    return tree_add(place.directory, place.name, place.length, S_IFDIR | kept) ? 0 : -ENOSPC;
+}
+
+long call_mknodat(word from, word path, word mode, word device)
+{
+    struct place place;
+    (void)device;
+    if ((mode & S_IFMT) && !S_ISREG(mode))
+        return -EPERM;
+    long error = place_for_new(from, path, &place);
+    if (error)
+        return error;
+    unsigned kept = S_IFREG | ((unsigned)mode & 07777 & ~tree_umask);
+    return tree_add(place.directory, place.name, place.length, kept) ? 0 : -ENOSPC;
+}
+
+long call_unlinkat(word from, word path, word flags)
+{
+    struct place place;
+    int directory = !!(flags & AT_REMOVEDIR);
+    if (flags & ~(word)AT_REMOVEDIR)
+        return -EINVAL;
+    long error = find(from, path, 0, 0, &place);
+    if (error)
+        return error;
+    if (!place.node)
+        return -ENOENT;
+    if (S_ISDIR(place.node->mode) != directory)
+        return directory ? -ENOTDIR : -EISDIR;
+    if (!place.directory)
+        return place.node == tree_root ? -EBUSY : -EINVAL;
+    if (place.node->first)
+        return -ENOTEMPTY;
+    if (place.node == tree_current)
+        return -EBUSY;
+    tree_remove(place.directory, place.entry);
+    return 0;
+}
+
+static int is_inside(const struct node *node, const struct node *directory)
+{
+    while (node != tree_root && node != directory)
+        node = node->parent;
+    return node == directory;
+}
+
+static long check_replacing(const struct place *old, const struct place *new)
+{
+    if (!new->node)
+        return 0;
+    int directory = S_ISDIR(old->node->mode);
+    if (S_ISDIR(new->node->mode) != directory)
+        return directory ? -ENOTDIR : -EISDIR;
+    return new->node->first ? -ENOTEMPTY : 0;
+}
+
+long call_renameat2(word from, word path, word to, word new_path, word flags)
+{
+    struct place old, new;
+    if (flags & ~(word)NO_REPLACE)
+        return -EINVAL;
+    long error = find(from, path, 0, 0, &old);
+    if (!error)
+        error = find(to, new_path, 0, 0, &new);
+    if (error)
+        return error;
+    if (!old.node)
+        return -ENOENT;
+    if (!old.directory || !new.directory)
+        return -EBUSY;
+    if (new.node && flags & NO_REPLACE)
+        return -EEXIST;
+    if (new.node == old.node)
+        return 0;
+    if (S_ISDIR(old.node->mode) && is_inside(new.directory, old.node))
+        return -EINVAL;
+    if (new.slash && !S_ISDIR(old.node->mode))
+        return -ENOTDIR;
+    error = check_replacing(&old, &new);
+    if (error)
+        return error;
+    struct node *node = old.node;
+    node->uses++;
+    if (new.entry)
+        tree_remove(new.directory, new.entry);
+    error = tree_enter(new.directory, new.name, new.length, node);
+    if (!error && S_ISDIR(node->mode))
+        node->links++; /* removing a directory takes the link of its own . too */
+    if (!error)
+        tree_remove(old.directory, old.entry);
+    node->uses--;
+    tree_drop(node);
+    return error;
+}
+
+long call_linkat(word from, word path, word to, word new_path, word flags)
+{
+    struct node *node;
+    struct place new;
+    if (flags & ~(word)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
+        return -EINVAL;
+    long error = find_node(from, path, !!(flags & AT_SYMLINK_FOLLOW), !!(flags & AT_EMPTY_PATH), &node);
+    if (!error)
+        error = place_for_new(to, new_path, &new);
+    if (error)
+        return error;
+    if (!node || S_ISDIR(node->mode))
+        return -EPERM;
+    return tree_enter(new.directory, new.name, new.length, node);
+}
+
+long call_symlinkat(word target, word from, word path)
+{
+    char text[PATH_BYTES];
+    struct place place;
+    long length = memory_text(text, target, sizeof text);
+    if (length <= 0)
+        return length ? length : -ENOENT;
+    long error = place_for_new(from, path, &place);
+    if (error)
+        return error;
+    struct node *node = tree_add(place.directory, place.name, place.length, S_IFLNK | 0777);
+    if (!node)
+        return -ENOSPC;
+    error = tree_write(node, text, (word)length, 0);
+    return error < 0 ? error : 0;
+}
+
+/* ---- changing what it is ---- */
+
+static void set_mode(struct node *node, word mode)
+{
+    node->mode = (node->mode & S_IFMT) | ((uint32_t)mode & 07777);
+}
+
+long call_fchmod(word number, word mode)
+{
+    struct file *file = descriptor_file(number);
+    if (!file || file->flags & O_PATH)
+        return -EBADF;
+    if (file->node)
+        set_mode(file->node, mode);
+    return 0;
+}
+
+long call_fchmodat(word from, word path, word mode, word flags)
+{
+    struct node *node;
+    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !!(flags & AT_EMPTY_PATH), &node);
+    if (error || !node)
+        return error;
+    if (S_ISLNK(node->mode))
+        return -EOPNOTSUPP;
+    set_mode(node, mode);
+    return 0;
+}
+
+/* There is one user, root. */
+static long check_owner(word user, word group)
+{
+    return ((int)user && (int)user != -1) || ((int)group && (int)group != -1) ? -EPERM : 0;
+}
+
+long call_fchown(word number, word user, word group)
+{
+    return descriptor_file(number) ? check_owner(user, group) : -EBADF;
+}
+
+long call_fchownat(word from, word path, word user, word group, word flags)
+{
+    struct node *node;
+    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !!(flags & AT_EMPTY_PATH), &node);
+    return error ? error : check_owner(user, group);
+}
+
+long call_utimensat(word from, word path, word times, word flags)
+{
+    struct node *node;
+    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !path || flags & AT_EMPTY_PATH, &node);
+    if (error || !node)
+        return error;
+    if (!times) {
+        tree_touch(node);
+        return 0;
+    }
+    if (memory_reach(times, 4 * sizeof(word), 0))
+        return -EFAULT;
+    word seconds = ((word *)times)[2], nanoseconds = ((word *)times)[3];
+    if (nanoseconds == OMIT)
+        return 0;
+    if (nanoseconds != NOW && nanoseconds >= NS_PER_S)
+        return -EINVAL;
+    tree_touch(node);
+    if (nanoseconds != NOW) {
+        node->seconds = seconds;
+        node->nanoseconds = nanoseconds;
+    }
+    return 0;
+}
+
+long call_truncate(word path, word size)
+{
+    struct node *node;
+    if ((long)size < 0)
+        return -EINVAL;
+    long error = find_node((word)AT_FDCWD, path, 1, 0, &node);
+    if (error)
+        return error;
+    if (!S_ISREG(node->mode))
+        return S_ISDIR(node->mode) ? -EISDIR : -EINVAL;
+    return tree_resize(node, size);
+}
+
+/* ---- the current directory ---- */
+
+static long set_current(struct node *node)
+{
+    if (!S_ISDIR(node->mode))
+        return -ENOTDIR;
+    node->uses++;
+    tree_current->uses--;
+    tree_drop(tree_current);
+    tree_current = node;
+    return 0;
+}
+
+long call_chdir(word path)
+{
+    struct node *node;
+    long error = find_node((word)AT_FDCWD, path, 1, 0, &node);
+    return error ? error : set_current(node);
+}
+
+long call_fchdir(word number)
+{
+    struct file *file = descriptor_file(number);
+    if (!file)
+        return -EBADF;
+    return file->node ? set_current(file->node) : -ENOTDIR;
+}
+
+long call_getcwd(word out, word size)
+{
+    char text[PATH_BYTES];
+    long length = tree_path(tree_current, text, sizeof text);
+    if (length < 0)
+        return length;
+    if ((word)length + 1 > size)
+        return -ERANGE;
+    if (memory_reach(out, (word)length + 1, 1))
+        return -EFAULT;
+    memcpy((void *)out, text, (size_t)length);
+    ((char *)out)[length] = 0;
+    return length + 1;
+}
+
+/* ---- the file system ---- */
+
+static long about_system(word out)
+{
+    if (memory_reach(out, sizeof(struct statfs), 1))
+        return -EFAULT;
+    *(struct statfs *)out = (struct statfs){.f_type = MEMORY_FILES,
+                                            .f_bsize = PAGE,
+                                            .f_frsize = PAGE,
+                                            .f_namelen = 255,
+                                            .f_blocks = FILE_BYTES / PAGE,
+                                            .f_bfree = FILE_BYTES / PAGE,
+                                            .f_bavail = FILE_BYTES / PAGE};
+    return 0;
+}
+
+long call_statfs(word path, word out)
+{
+    struct node *node;
+    long error = find_node((word)AT_FDCWD, path, 1, 0, &node);
+    return error ? error : about_system(out);
+}
+
+long call_fstatfs(word number, word out)
+{
+    return descriptor_file(number) ? about_system(out) : -EBADF;
+}
+
+long call_umask(word mask)
+{
+    unsigned old = tree_umask;
+    tree_umask = (unsigned)mask & 0777;
+    return old;
+}

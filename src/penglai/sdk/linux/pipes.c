@@ -1,0 +1,218 @@
+/* Pipes, and pairs of sockets, which are two pipes. */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include "linux.h"
+
+#define CAPACITY (16 * PAGE)
+#define WHOLE PAGE /* a write of so much is never cut */
+
+struct pipe {
+    char *data;
+    size_t first, held;
+    int readers, writers; /* whether there is one */
+    int ends;             /* how many are open, shut down or not */
+};
+
+/* What a pair's end reads from, and writes to. */
+struct ends {
+    struct pipe *in, *out;
+};
+
+static struct pipe *new_pipe(void)
+{
+    struct pipe *pipe = heap_new(sizeof *pipe);
+    char *data = (char *)memory_take(CAPACITY);
+    if (pipe && data) {
+        *pipe = (struct pipe){.data = data, .readers = 1, .writers = 1, .ends = 2};
+        return pipe;
+    }
+    if (pipe)
+        heap_free(pipe, sizeof *pipe);
+    if (data)
+        memory_give((word)data, CAPACITY);
+    return NULL;
+}
+
+static void leave(struct pipe *pipe, int reader)
+{
+    *(reader ? &pipe->readers : &pipe->writers) = 0;
+    wake_files();
+    if (!--pipe->ends) {
+        memory_give((word)pipe->data, CAPACITY);
+        heap_free(pipe, sizeof *pipe);
+    }
+}
+
+static struct pipe *source(const struct file *file)
+{
+    return file->kind == PAIR ? ((struct ends *)file->more)->in : file->kind == PIPE_READ ? file->more : NULL;
+}
+
+static struct pipe *sink(const struct file *file)
+{
+    return file->kind == PAIR         ? ((struct ends *)file->more)->out
+           : file->kind == PIPE_WRITE ? file->more
+                                      : NULL;
+}
+
+void pipe_release(struct file *file)
+{
+    if (source(file))
+        leave(source(file), 1);
+    if (sink(file))
+        leave(sink(file), 0);
+    if (file->kind == PAIR)
+        heap_free(file->more, sizeof(struct ends));
+}
+
+long pair_shut(struct file *file, int reads, int writes)
+{
+    struct ends *ends = file->more;
+    if (reads)
+        ends->in->readers = 0;
+    if (writes)
+        ends->out->writers = 0;
+    wake_files();
+    return 0;
+}
+
+word pipe_held(const struct file *file)
+{
+    return source(file)->held;
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+long pipe_read(struct file *file, word buffer, word size)
+{
+    struct pipe *pipe = source(file);
+    if (!size)
+        return 0;
+    if (!pipe->held) {
+        if (!pipe->writers || !pipe->readers)
+            return 0;
+        return file->flags & O_NONBLOCK ? -EAGAIN : wait_for(WAITS_FILES, NEVER);
+    }
+    size = least(size, pipe->held);
+    if (memory_reach(buffer, size, 1))
+        return -EFAULT;
+    for (size_t done = 0; done < size;) {
+        size_t part = least(size - done, CAPACITY - pipe->first);
+        memcpy((char *)buffer + done, pipe->data + pipe->first, part);
+        pipe->first = (pipe->first + part) % CAPACITY;
+        done += part;
+    }
+    pipe->held -= size;
+    wake_files();
+    return (long)size;
+}
+
+long pipe_write(struct file *file, word buffer, word size)
+{
+    struct pipe *pipe = sink(file);
+    if (!pipe->readers || !pipe->writers) {
+        signal_raise(current, (struct pending){SIGPIPE, SI_KERNEL, 0, 0});
+        return -EPIPE;
+    }
+    size_t room = CAPACITY - pipe->held;
+    if (size && (!room || (size <= WHOLE && room < size)))
+        return file->flags & O_NONBLOCK ? -EAGAIN : wait_for(WAITS_FILES, NEVER);
+    size = least(size, room); /* a longer write is done in parts: its caller writes the rest */
+    if (memory_reach(buffer, size, 0))
+        return -EFAULT;
+    for (size_t done = 0; done < size;) {
+        size_t end = (pipe->first + pipe->held) % CAPACITY, part = least(size - done, CAPACITY - end);
+        memcpy(pipe->data + end, (const char *)buffer + done, part);
+        pipe->held += part;
+        done += part;
+    }
+    wake_files();
+    return (long)size;
+}
+
+unsigned pipe_ready(const struct file *file)
+{
+    struct pipe *in = source(file), *out = sink(file);
+    unsigned ready = 0;
+    if (in)
+        ready |= (in->held ? POLLIN | POLLRDNORM : 0) | (in->writers          ? 0
+                                                         : file->kind == PAIR ? POLLIN | POLLHUP
+                                                                              : POLLHUP);
+    if (out)
+        ready |=
+            out->readers ? (CAPACITY - out->held >= WHOLE ? POLLOUT | POLLWRNORM : 0) : POLLERR | POLLOUT;
+    return ready;
+}
+
+/* ---- calls ---- */
+
+static long give_both(struct file *one, struct file *other, word out, int closes_on_exec)
+{
+    if (!one || !other || memory_reach(out, 2 * sizeof(int), 1)) {
+        long error = one && other ? -EFAULT : -ENOMEM;
+        if (one)
+            file_release(one);
+        if (other)
+            file_release(other);
+        return error;
+    }
+    long first = descriptor_new(one, 0, closes_on_exec), second = descriptor_new(other, 0, closes_on_exec);
+    if (second < 0) {
+        file_release(other);
+        if (first < 0)
+            file_release(one);
+        else
+            call_close((word)first);
+        return -EMFILE;
+    }
+    ((int *)out)[0] = (int)first;
+    ((int *)out)[1] = (int)second;
+    return 0;
+}
+
+long call_pipe2(word out, word flags)
+{
+    if (flags & ~(word)(O_CLOEXEC | O_NONBLOCK | O_DIRECT))
+        return -EINVAL;
+    struct pipe *pipe = new_pipe();
+    if (!pipe)
+        return -ENFILE;
+    int kept = (int)flags & O_NONBLOCK;
+    struct file *reader = file_new(PIPE_READ, O_RDONLY | kept),
+                *writer = file_new(PIPE_WRITE, O_WRONLY | kept);
+    if (reader)
+        reader->more = pipe;
+    if (writer)
+        writer->more = pipe;
+    return give_both(reader, writer, out, !!(flags & O_CLOEXEC));
+}
+
+static struct file *new_end(struct pipe *in, struct pipe *out, int flags)
+{
+    struct file *file = file_new(PAIR, O_RDWR | flags);
+    struct ends *ends = heap_new(sizeof *ends);
+    if (!file || !ends)
+        return NULL;
+    *ends = (struct ends){in, out};
+    file->more = ends;
+    return file;
+}
+
+long call_socketpair(word domain, word type, word protocol, word out)
+{
+    word kind = type & ~(word)(SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (domain != AF_UNIX)
+        return -EAFNOSUPPORT;
+    if (kind != SOCK_STREAM || protocol)
+        return -EPROTONOSUPPORT;
+    struct pipe *one = new_pipe(), *other = new_pipe();
+    if (!one || !other)
+        return -ENFILE;
+    int flags = type & SOCK_NONBLOCK ? O_NONBLOCK : 0;
+    return give_both(new_end(one, other, flags), new_end(other, one, flags), out, !!(type & SOCK_CLOEXEC));
+}

@@ -1,0 +1,360 @@
+/* What a program asks about itself and its machine. */
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include "linux.h"
+
+#define RANDOM_MOST (1UL << 25)
+#define MEMORY (1UL << 30) /* what a program is told that there is, if its image says nothing */
+#define STACK (8UL << 20)
+
+/* ---- words for whoever reads the enclave's output ---- */
+
+void complain(const char *text)
+{
+    static const char start[] = "penglai: ";
+    monitor_write(start, sizeof start - 1);
+    monitor_write(text, strlen(text));
+    monitor_write("\n", 1);
+}
+
+void complain_once(const char *text)
+{
+    static const char *said;
+    if (said != text)
+        complain(said = text);
+}
+
+/* ---- the machine ---- */
+
+void system_memory(word *total, word *free)
+{
+    word used = memory_resident(), most = ((const struct linux_image *)LINUX_IMAGE)->memory_limit;
+    *total = most ? most : MEMORY;
+    *free = *total > used ? *total - used : 0;
+}
+
+static void set(char *field, const char *text)
+{
+    memcpy(field, text, strlen(text) + 1);
+}
+
+long call_uname(word out)
+{
+    if (memory_reach(out, sizeof(struct utsname), 1))
+        return -EFAULT;
+    struct utsname *name = memset((void *)out, 0, sizeof *name);
+    set(name->sysname, "Linux");
+    set(name->nodename, "enclave");
+    set(name->release, "6.1.0");
+    set(name->version, "#1 Penglai");
+    set(name->machine, "riscv64");
+    return 0;
+}
+
+long call_sysinfo(word out)
+{
+    word total, free;
+    if (memory_reach(out, sizeof(struct sysinfo), 1))
+        return -EFAULT;
+    system_memory(&total, &free);
+    *(struct sysinfo *)out = (struct sysinfo){.uptime = ticks_ns() / NS_PER_S,
+                                              .totalram = total,
+                                              .freeram = free,
+                                              .procs = (unsigned short)threads_count(),
+                                              .mem_unit = 1};
+    return 0;
+}
+
+long call_getcpu(word cpu, word node)
+{
+    if ((cpu && memory_reach(cpu, sizeof(int), 1)) || (node && memory_reach(node, sizeof(int), 1)))
+        return -EFAULT;
+    if (cpu)
+        *(int *)cpu = 0;
+    if (node)
+        *(int *)node = 0;
+    return 0;
+}
+
+long call_getrandom(word buffer, word size, word flags)
+{
+    if (flags > 7)
+        return -EINVAL;
+    size = size < RANDOM_MOST ? size : RANDOM_MOST;
+    if (memory_reach(buffer, size, 1))
+        return -EFAULT;
+    return monitor_random((void *)buffer, size) ? (long)size : -EIO;
+}
+
+/* ---- the process: it is alone, and root ---- */
+
+long call_zero(void)
+{
+    return 0;
+}
+
+long call_getpid(void)
+{
+    return PROCESS_ID;
+}
+
+long call_gettid(void)
+{
+    return current->id;
+}
+
+static long own(word process, long result)
+{
+    return (int)process == 0 || (int)process == PROCESS_ID ? result : -ESRCH;
+}
+
+long call_getpgid(word process)
+{
+    return own(process, PROCESS_ID);
+}
+
+long call_setpgid(word process, word group)
+{
+    return own(process, (int)group == 0 || (int)group == PROCESS_ID ? 0 : -EPERM);
+}
+
+long call_setsid(void)
+{
+    return -EPERM; /* it leads its group already */
+}
+
+long call_setid(word id)
+{
+    return (int)id == 0 || (int)id == -1 ? 0 : -EPERM;
+}
+
+long call_setids(word real, word effective, word saved)
+{
+    return call_setid(real) || call_setid(effective) || call_setid(saved) ? -EPERM : 0;
+}
+
+long call_setids2(word real, word effective)
+{
+    return call_setids(real, effective, 0);
+}
+
+long call_getresid(word real, word effective, word saved)
+{
+    word all[3] = {real, effective, saved};
+    for (int i = 0; i < 3; i++)
+        if (memory_reach(all[i], sizeof(int), 1))
+            return -EFAULT;
+    for (int i = 0; i < 3; i++)
+        *(int *)all[i] = 0;
+    return 0;
+}
+
+long call_getpriority(word which, word who)
+{
+    return which > PRIO_USER ? -EINVAL : (int)who > PROCESS_ID ? -ESRCH : 20;
+}
+
+long call_setpriority(word which, word who, word value)
+{
+    (void)value;
+    return which > PRIO_USER ? -EINVAL : (int)who > PROCESS_ID ? -ESRCH : 0;
+}
+
+long call_wait4(void)
+{
+    return -ECHILD;
+}
+
+long call_exit_group(word value)
+{
+    monitor_end(value & 0xff);
+}
+
+/* ---- limits and use ---- */
+
+static struct rlimit limit_of(word which)
+{
+    if (which == RLIMIT_STACK)
+        return (struct rlimit){STACK, STACK};
+    if (which == RLIMIT_NOFILE)
+        return (struct rlimit){DESCRIPTORS, DESCRIPTORS};
+    if (which == RLIMIT_CORE)
+        return (struct rlimit){0, 0};
+    return (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+}
+
+static long set_limit(word which, word new)
+{
+    struct rlimit wanted, has = limit_of(which);
+    if (!new)
+        return 0;
+    if (memory_reach(new, sizeof wanted, 0))
+        return -EFAULT;
+    wanted = *(const struct rlimit *)new;
+    return wanted.rlim_cur > wanted.rlim_max ? -EINVAL : wanted.rlim_max > has.rlim_max ? -EPERM : 0;
+}
+
+long call_prlimit(word process, word which, word new, word old)
+{
+    if (which >= RLIM_NLIMITS)
+        return -EINVAL;
+    if (own(process, 0))
+        return -ESRCH;
+    if (old && memory_reach(old, sizeof(struct rlimit), 1))
+        return -EFAULT;
+    long error = set_limit(which, new);
+    if (!error && old)
+        *(struct rlimit *)old = limit_of(which);
+    return error;
+}
+
+long call_getrlimit(word which, word old)
+{
+    return old ? call_prlimit(0, which, 0, old) : -EFAULT;
+}
+
+long call_setrlimit(word which, word new)
+{
+    return new ? call_prlimit(0, which, new, 0) : -EFAULT;
+}
+
+long call_getrusage(word who, word out)
+{
+    if ((int)who > RUSAGE_THREAD || (int)who < RUSAGE_CHILDREN)
+        return -EINVAL;
+    if (memory_reach(out, sizeof(struct rusage) - sizeof(long[16]), 1))
+        return -EFAULT;
+    long *words = memset((void *)out, 0, 144); /* what the kernel writes; musl's structure is larger */
+    if ((int)who != RUSAGE_CHILDREN) {
+        write_time(out, ticks_ns(), 1000);
+        words[4] = (long)(memory_resident() / 1024);
+    }
+    return 0;
+}
+
+/* ---- scheduling: there is one hart, and threads take turns ---- */
+
+long call_sched_yield(void)
+{
+    return current->again ? 0 : threads_count() > 1 ? wait_for(SLEEPS, wait_until(0)) : (monitor_yield(), 0);
+}
+
+static int is_thread(word id)
+{
+    return (int)id == 0 || thread_of((int)id) != NULL;
+}
+
+long call_sched_getaffinity(word id, word size, word out)
+{
+    if (size < sizeof(word) || size % sizeof(word))
+        return -EINVAL;
+    if (!is_thread(id))
+        return -ESRCH;
+    if (memory_reach(out, sizeof(word), 1))
+        return -EFAULT;
+    *(word *)out = 1;
+    return sizeof(word);
+}
+
+long call_sched_setaffinity(word id, word size, word in)
+{
+    word wanted = 0;
+    if (!is_thread(id))
+        return -ESRCH;
+    if (memory_reach(in, size < 8 ? size : 8, 0))
+        return -EFAULT;
+    memcpy(&wanted, (const void *)in, size < 8 ? size : 8);
+    return wanted & 1 ? 0 : -EINVAL;
+}
+
+long call_sched_getscheduler(word id)
+{
+    return is_thread(id) ? SCHED_OTHER : -ESRCH;
+}
+
+long call_sched_getparam(word id, word out)
+{
+    if (!is_thread(id))
+        return -ESRCH;
+    if (memory_reach(out, sizeof(int), 1))
+        return -EFAULT;
+    *(int *)out = 0;
+    return 0;
+}
+
+long call_sched_setscheduler(word id, word policy)
+{
+    return !is_thread(id) ? -ESRCH : policy == SCHED_OTHER || policy == 3 || policy == 5 ? 0 : -EPERM;
+}
+
+long call_sched_priority(word policy)
+{
+    return policy == SCHED_OTHER || policy == 3 || policy == 5 ? 0 : policy <= 2 ? 1 : -EINVAL;
+}
+
+/* ---- prctl ---- */
+
+long call_prctl(word option, word argument)
+{
+    switch (option) {
+    case PR_SET_NAME: {
+        char name[16] = {0};
+        for (int i = 0; i < 15; i++) {
+            if (memory_reach(argument + (word)i, 1, 0))
+                return -EFAULT;
+            if (!(name[i] = ((const char *)argument)[i]))
+                break;
+        }
+        memcpy(current->name, name, sizeof name);
+        return 0;
+    }
+    case PR_GET_NAME:
+        if (memory_reach(argument, sizeof current->name, 1))
+            return -EFAULT;
+        memcpy((void *)argument, current->name, sizeof current->name);
+        return 0;
+    case PR_SET_PDEATHSIG:
+    case PR_SET_DUMPABLE:
+    case PR_SET_NO_NEW_PRIVS:
+    case PR_SET_TIMERSLACK:
+        return 0;
+    case PR_GET_DUMPABLE:
+    case PR_GET_NO_NEW_PRIVS:
+        return 1;
+    case PR_CAPBSET_READ:
+        return argument > 40 ? -EINVAL : 1;
+    default:
+        return -EINVAL;
+    }
+}
+
+long call_set_robust_list(word head, word size)
+{
+    (void)head;
+    return size == 24 ? 0 : -EINVAL;
+}
+
+/* Threads take turns on one hart: each sees what the others have written. */
+long call_membarrier(word command)
+{
+    return command ? 0 : 0x1ff; /* 0 asks which commands there are */
+}
+
+long call_process(void)
+{
+    complain_once("a program inside an enclave cannot make processes: fork, vfork and exec fail");
+    return -ENOSYS;
+}
+
+long call_refused_permission(void)
+{
+    return -EPERM;
+}
+
+long call_refused_family(void)
+{
+    return -EAFNOSUPPORT;
+}

@@ -1,0 +1,13 @@
+"""All facts, by section."""
+
+from tests.compat.fact import Fact
+from tests.compat.facts import begin, calls, memory, passing, servers, storage
+
+FACTS: tuple[Fact, ...] = (
+    *begin.FACTS,
+    *calls.FACTS,
+    *memory.FACTS,
+    *servers.FACTS,
+    *passing.FACTS,
+    *storage.FACTS,
+)

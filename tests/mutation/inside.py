@@ -1,0 +1,64 @@
+"""pytest plugins for the processes in which mutants run: nothing of penglai is imported here."""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pytest
+from coverage import Coverage
+from hypothesis import Phase, settings
+
+
+class Chosen:
+    """Runs these tests only, the quickest first.  seconds: what each takes."""
+
+    def __init__(self, tests: Collection[str], seconds: Mapping[str, float]) -> None:
+        self._tests = tests
+        self._seconds = seconds
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """A failure is enough: no search for the smallest one."""
+        settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
+        settings.load_profile("mutation")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if item.nodeid in self._tests]
+        items.sort(key=lambda item: self._seconds.get(item.nodeid, 0.0))
+
+
+class Watching:
+    """Notes which test executes what, how long it takes, and whether all passed."""
+
+    def __init__(self, coverage: Coverage) -> None:
+        self._coverage = coverage
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._coverage.stop()
+        self._coverage.start()  # anew for each: some tests trace by themselves
+        self._coverage.switch_context(item.nodeid)
+        yield
+        self._coverage.switch_context("")
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+class First:
+    """Notes the first test that fails."""
+
+    def __init__(self) -> None:
+        self.name = ""
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed and not self.name:
+            self.name = report.nodeid
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed and not self.name:
+            self.name = f"{report.nodeid} (cannot be imported)"

@@ -1,0 +1,27 @@
+"""Programs for Linux, static, compiled once: files of tests/personality/programs, or C text."""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import penglai
+from penglai.sdk.cross import kit_key
+from penglai.sdk.hostbuild import HOST
+from penglai.toolchain.cache import cache_dir
+
+PROGRAMS = Path(__file__).parents[1] / "personality" / "programs"
+
+
+@functools.cache
+def linux_program(source: str, *flags: str) -> Path:
+    """The ELF.  source: the name of a file, or the text of a C program."""
+    text = source if "\n" in source else (PROGRAMS / source).read_text()
+    suffix = ".cpp" if source.endswith(".cpp") else ".c"
+    key = hashlib.sha256(repr((text, flags, kit_key(HOST))).encode()).hexdigest()[:24]
+    directory = cache_dir() / "tests" / key
+    target = directory / "program"
+    if not target.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"source{suffix}").write_text(text)
+        penglai.build_host(directory / f"source{suffix}", target, [*flags, "-Wno-format-pedantic"])
+    return target
