@@ -103,6 +103,7 @@ def test_all_that_the_table_permits_passes(copy: Path, plant: Plant):
     assert check(copy) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("room", "other"), FORBIDDEN)
 def test_what_the_table_forbids_fails(
     copy: Path, plant: Plant, capsys: pytest.CaptureFixture[str], room: str, other: str
@@ -222,6 +223,7 @@ def test_the_driver_sees_only_the_hosts_view_of_the_machine(copy: Path, plant: P
     assert check(copy)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", TABLE)
 @pytest.mark.parametrize("text", ["import penglai", "import unicorn.riscv_const"])
 def test_what_is_for_no_room(copy: Path, plant: Plant, room: str, text: str):
