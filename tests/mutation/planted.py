@@ -108,7 +108,7 @@ MUTATIONS = [
     Mutation(
         "an address that was unmapped is forgotten by the harts",
         f"{MONITOR}/platform.py",
-        "            hart.flush_tlb()\n",
+        "            hart.flush_tlb(enclave.table.satp, ended=ended)\n",
         "            pass\n",
         ("tests/monitor/test_regions.py", "tests/monitor/test_sharing.py", "tests/monitor/test_execution.py"),
     ),

@@ -45,8 +45,12 @@ class Core(Protocol):
     def acknowledge(self) -> None:
         """It may run again."""
 
-    def flush(self) -> None:
-        """Page tables changed: forget translated addresses before the next run."""
+    def flush(self, space: int, ended: bool, /) -> None:
+        """Mappings went away: forget translated addresses before the next run.
+
+        space: the satp that they were mapped by; nothing of the engine's own that shows them is left when
+        this returns.  ended: none of its mappings is used any more.  0: of any.
+        """
 
     def invalidate(self, start: int, end: int) -> int:
         """Between runs: forget the code of physical [start, end).  Returns 0, or an error."""
@@ -94,13 +98,31 @@ class LibraryCore:
         weakref.finalize(self, calls.hart_close, core).atexit = False
         self.address: int = core
 
-    def flush(self) -> None:
+    def flush(self, _space: int, _ended: bool, /) -> None:
         """See Core."""
         self._record.stale = 1
 
     def begin_thread(self) -> None:
         """Ask the system for short turns on this thread, and for cores soon."""
         self._quick.hart_thread()
+
+
+class NativeCore(LibraryCore):
+    """One that has native/ beside it."""
+
+    def __init__(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> None:
+        super().__init__(memory, clock, record)
+        if not library().calls.native_open(self.address, memory.fd):
+            raise MachineError("the native engine could not make a hart; is the process short of memory?")
+        self._revoke: Callable[[int, bool], None] = functools.partial(self._quick.native_revoke, self.address)
+        self._close: Callable[[int, bool], None] = functools.partial(
+            library().calls.native_revoke, self.address
+        )
+
+    def flush(self, space: int, ended: bool, /) -> None:
+        """See Core."""
+        self._record.stale = 1
+        (self._close if ended else self._revoke)(space, ended)
 
 
 def _has_shortcuts() -> bool:
@@ -149,15 +171,13 @@ class Native:
     name = "native"
 
     def __init__(self) -> None:
-        self._cores: weakref.WeakSet[LibraryCore] = weakref.WeakSet()
+        self._cores: weakref.WeakSet[NativeCore] = weakref.WeakSet()
 
     def open(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> Core:
         """See Engine.  Raises MachineError where there is no such engine."""
         if obstacle := self.obstacle():
             raise MachineError(f"there is no native engine: {obstacle}; take PENGLAI_ENGINE=unicorn")
-        core = LibraryCore(memory, clock, record)
-        if not library().calls.native_open(core.address, memory.fd):
-            raise MachineError("the native engine could not make a hart; is the process short of memory?")
+        core = NativeCore(memory, clock, record)
         self._cores.add(core)
         return core
 
@@ -189,7 +209,7 @@ class Native:
 ENGINES: dict[str, Callable[[], Engine]] = {"unicorn": Unicorn, "native": Native}
 """By the names that PENGLAI_ENGINE has for them."""
 
-DEFAULT = "unicorn"
+DEFAULT = "native"
 
 
 def choose(engine: Engine | str | None = None) -> Engine:

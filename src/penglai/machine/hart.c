@@ -48,6 +48,14 @@ uint64_t clock_ns(struct clock *clock)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - clock->origin;
 }
 
+bool read_counter(struct hart *h, unsigned csr, uint64_t *value)
+{
+    if (csr != CSR_TIME && csr != CSR_CYCLE)
+        return false;
+    *value = clock_ns(h->clock) / NS_PER_TICK;
+    return true;
+}
+
 void write_reg(struct hart *h, int id, uint64_t value)
 {
     uc_reg_write(h->uc, id, &value);
@@ -149,7 +157,9 @@ static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
     h->interrupt = h->exception = NO_CAUSE;
     h->half_at = NOWHERE;
     running = h->shortcuts ? h : NULL;
+    counters_hidden = h->run != NULL; /* an operating system has its own */
     int error = uc_emu_start(h->uc, *pc, 0, 0, 0);
+    counters_hidden = false;
     running = NULL;
     *t = (struct trap){.cause = NO_CAUSE};
     if (h->exception != NO_CAUSE) {
@@ -224,14 +234,15 @@ static int settle_fetch_fault(struct hart *h, uint64_t *pc, struct trap *t)
     return error;
 }
 
-/* Executes rdtime, which Unicorn's CPU lacks.  False if insn is a different instruction. */
-static bool execute_rdtime(struct hart *h, uint64_t *pc, uint32_t insn)
+/* Executes rdtime, which Unicorn's CPU lacks, and rdcycle.  False if insn is a different instruction. */
+static bool execute_counter(struct hart *h, uint64_t *pc, uint32_t insn)
 {
-    if ((insn & 0xfffff07f) != 0xc0102073) /* csrrs rd, time, x0 */
+    uint64_t value;
+    if ((insn & 0x000ff07f) != 0x00002073 || !read_counter(h, insn >> 20, &value)) /* csrrs rd, csr, x0 */
         return false;
     unsigned rd = bits(insn, 11, 7);
     if (rd)
-        write_reg(h, UC_RISCV_REG_X0 + (int)rd, clock_ns(h->clock) / NS_PER_TICK);
+        write_reg(h, UC_RISCV_REG_X0 + (int)rd, value);
     *pc += 4;
     return true;
 }
@@ -276,7 +287,7 @@ static bool settle_illegal(struct hart *h, uint64_t *pc, struct trap *t, struct 
 {
     struct view v = look(h);
     uint32_t insn = fetch(h, &v, *pc);
-    if (execute_rdtime(h, pc, insn))
+    if (execute_counter(h, pc, insn))
         return true;
     if (is_unknown16(insn)) {
         enum settled settled = execute_zcb(h, &v, insn, t);
@@ -416,6 +427,7 @@ bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, stru
 {
     *h = (struct hart){.ram = ram, .ram_base = base, .ram_bytes = bytes, .clock = clock, .refill = 1024};
     h->pages = MAP_FAILED;
+    hide_counters();
     pthread_mutex_lock(&opening);
     bool made = have_memory() && make_engine(h);
     pthread_mutex_unlock(&opening);

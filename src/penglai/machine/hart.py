@@ -99,9 +99,13 @@ class Hart:
         """Take note of `interrupt`: the hart may run again."""
         self._core.acknowledge()
 
-    def flush_tlb(self) -> None:
-        """Page tables changed: forget translated addresses before the next run."""
-        self._core.flush()
+    def flush_tlb(self, space: int = 0, *, ended: bool = False) -> None:
+        """Mappings went away: forget translated addresses before the next run.
+
+        space: the satp of the page table that they are gone from; whatever the hart has mapped for it is as
+        the table says when this returns.  ended: or is gone altogether.
+        """
+        self._core.flush(space, ended)
 
     def invalidate(self, start: int, end: int) -> None:
         """Memory at physical [start, end) changes hands: forget its translated code before the next run."""

@@ -11,7 +11,16 @@ from penglai.machine.context import Context, RunRecord
 from penglai.toolchain.cache import compile_cached
 from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
 
-SOURCES = ("hart.c", "access.c", "supervisor.c", "shortcuts.c", "threads.c", "zcb.c", "floats.c")
+SOURCES = (
+    "hart.c",
+    "access.c",
+    "supervisor.c",
+    "shortcuts.c",
+    "threads.c",
+    "zcb.c",
+    "floats.c",
+    "counters.c",
+)
 NATIVE_SOURCES = (
     *("native/dispatch.c", "native/window.c", "native/fault.c", "native/code.c", "native/translate.c"),
     *("native/integer.c", "native/memory.c", "native/floating.c", "native/registers.c", "native/emit.c"),
@@ -64,6 +73,7 @@ class Library:
             _declare(loaded.hart_acknowledge, None, pointer)
             _declare(loaded.native_obstacle, ctypes.c_char_p)
             _declare(loaded.native_open, ctypes.c_bool, pointer, ctypes.c_int)
+            _declare(loaded.native_revoke, None, pointer, word, ctypes.c_bool)
             _declare(loaded.native_emitted, word, pointer, word)
             _declare(loaded.native_entries, word, pointer, word)
             _declare(loaded.native_counts, None, pointer, pointer)

@@ -13,7 +13,7 @@
 #define BLOCKS_OF_OTHER_CODE 4096  /* that is not translated */
 #define FAULTS_IN_A_ROW 3
 
-enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3, CSR_TIME = 0xc01 };
+enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3 };
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
 
 /* ---- fcsr and MXCSR --------------------------------------------------------------------------- */
@@ -65,8 +65,8 @@ static bool execute_csr(struct native *n, const struct insn *i)
     bool reads_only = (i->rm & 3) != CSR_WRITE && !i->rs1;
     uint64_t operand = i->rm & CSR_IMMEDIATE ? i->rs1 : f->c.x[i->rs1], old;
     unsigned number = (unsigned)i->imm & 0xfff;
-    if (number == CSR_TIME && i->rm == CSR_SET && !i->rs1) {
-        old = clock_ns(n->hart->clock) / NS_PER_TICK;
+    if (i->rm == CSR_SET && !i->rs1 && read_counter(n->hart, number, &old)) {
+        /* all done */
     } else if (number >= CSR_FFLAGS && number <= CSR_FCSR && !n->hart->run->without_floats) {
         unsigned shift = number == CSR_FRM ? 5 : 0;
         uint64_t mask = number == CSR_FFLAGS ? 31 : number == CSR_FRM ? 7 : 255;
@@ -91,6 +91,10 @@ static int run_elsewhere(struct native *n, struct trap *t, unsigned blocks)
     struct frame *f = &n->frame;
     struct access a;
     int64_t fuel = h->fuel;
+    if (atomic_exchange(&h->run->stale, 0)) { /* while this hart ran */
+        h->tlb_stale = true;
+        n->epoch++;
+    }
     give_fcsr(f);
     load_context(h, &f->c);
     h->counting = true;
@@ -235,8 +239,11 @@ int native_run(struct native *n, struct context *c)
     memcpy(&n->frame.c, c, offsetof(struct context, owner));
     n->frame.c.x[0] = 0;
     *t = (struct trap){.cause = CAUSE_M_TIMER};
+    pthread_mutex_lock(&n->running);
+    windows_sweep(n);
     if (arm(h, h->run->deadline, 0))
         error = run_until_trap(n, t);
+    pthread_mutex_unlock(&n->running);
     t->epc = n->frame.c.pc;
     if (atomic_load(&c->owner) != h->run->owner)
         return FOREIGN_CONTEXT;
@@ -291,6 +298,8 @@ EXPORT bool native_open(struct hart *h, int memory)
     memset(n, 0, sizeof *n);
     n->hart = h;
     n->memory = memory;
+    pthread_mutex_init(&n->running, NULL);
+    pthread_mutex_init(&n->lock, NULL);
     n->frame.limit = WINDOW_BYTES - 1;
     n->frame.area = (uint64_t)area;
     set_constants(&n->frame);
@@ -301,6 +310,8 @@ EXPORT bool native_open(struct hart *h, int memory)
 void native_close(struct native *n)
 {
     windows_close(n);
+    pthread_mutex_destroy(&n->lock);
+    pthread_mutex_destroy(&n->running);
     free(n);
 }
 
@@ -316,7 +327,15 @@ void native_flush(struct native *n)
 
 void native_invalidate(struct native *n, uint64_t start, uint64_t end)
 {
+    pthread_mutex_lock(&n->running);
     windows_forget(n, start, end);
+    pthread_mutex_unlock(&n->running);
+}
+
+/* Mappings of this address space went away, or all of them with it: nobody reaches them when this returns. */
+EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
+{
+    window_revoke(h->native, satp, ended);
 }
 
 /* Counts, for people: in the order of penglai.machine.native. */

@@ -223,12 +223,18 @@ struct window {
     unsigned next_binding;
 };
 
+/*
+ * `running` is held by the hart's thread while it runs a context, and by whoever closes its windows.  `lock` is
+ * held for as long as pages are mapped or unmapped, or the list changes; it is taken after the other one.
+ */
 struct native {
     struct hart *hart;
     int memory; /* the file of RAM */
     uint64_t epoch;
+    pthread_mutex_t running, lock;
     struct window *newest, *oldest;
     unsigned windows;
+    _Atomic bool abandoned; /* some of them belong to address spaces that are no more */
     uint64_t last_fault, last_pc;
     unsigned faults_in_a_row;
     struct {
@@ -245,6 +251,15 @@ bool window_map(struct native *n, struct window *w, uint64_t va, bool store);
 
 /* The binding that pc is in; NULL if nothing can be executed there. */
 struct binding *window_bind(struct native *n, struct window *w, uint64_t pc);
+
+/*
+ * From any thread: when it returns, nobody reaches through the window what the address space does not map any
+ * more; nor anything, if the address space has ended.
+ */
+void window_revoke(struct native *n, uint64_t satp, bool ended);
+
+/* Closes the windows of address spaces that have ended.  By who holds `running`. */
+void windows_sweep(struct native *n);
 
 /* Physical [start, end) changes hands: lets go of windows with code there. */
 void windows_forget(struct native *n, uint64_t start, uint64_t end);

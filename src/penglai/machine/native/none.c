@@ -30,6 +30,11 @@ EXPORT uint64_t native_entries(uint64_t *out, uint64_t room)
     return 0;
 }
 
+EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
+{
+    (void)h, (void)satp, (void)ended;
+}
+
 int native_run(struct native *n, struct context *c)
 {
     (void)n, (void)c;

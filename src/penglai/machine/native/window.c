@@ -1,8 +1,11 @@
 /*
  * Windows: a range of the host's addresses for each address space of the guest, WINDOW_BYTES long, in which the pages
  * of RAM that its page table maps are mapped with its rights.  A window is to a hart what a TLB is, and belongs to
- * one hart: pages are mapped when they are first used, together with their neighbours; when the hart is told
- * that mappings went away, each window is compared with its page table before it is used again.
+ * one hart: pages are mapped when they are first used, together with their neighbours.
+ *
+ * Where mappings went away, whoever took them away unmaps them here too, whatever the hart does meanwhile: so
+ * nothing is mapped in any window that its page table does not say.  When the hart is told that some went away
+ * somewhere, it compares each window with its page table besides, before it uses it again.
  *
  * Only Sv39 and U-mode have windows, only the lower half of the addresses, and only pages whose accessed and dirty
  * bits are set: what is not mapped here is left to the other engine, which knows all of it.
@@ -143,12 +146,17 @@ static bool binding_unchanged(const struct hart *h, uint64_t satp, const struct 
     return true;
 }
 
-/* Lets go of what the page table does not say any more. */
-static void validate(struct native *n, struct window *w)
+static void drop_changed_runs(struct native *n, struct window *w)
 {
     for (size_t i = w->run_count; i-- > 0;)
         if (!is_unchanged(n->hart, w->satp, &w->runs[i]))
             drop_run(w, i);
+}
+
+/* Lets go of what the page table does not say any more. */
+static void validate(struct native *n, struct window *w)
+{
+    drop_changed_runs(n, w);
     for (unsigned i = 0; i < BINDINGS; i++)
         if (w->bindings[i].bytes && !binding_unchanged(n->hart, w->satp, &w->bindings[i])) {
             drop_bindings(w);
@@ -177,16 +185,6 @@ static void put_first(struct native *n, struct window *w)
         n->oldest = w;
 }
 
-static void put_last(struct native *n, struct window *w)
-{
-    w->newer = n->oldest;
-    if (n->oldest)
-        n->oldest->older = w;
-    n->oldest = w;
-    if (!n->newest)
-        n->newest = w;
-}
-
 static void empty(struct window *w)
 {
     drop_all_runs(w);
@@ -197,7 +195,8 @@ static void empty(struct window *w)
 static void close_window(struct native *n, struct window *w)
 {
     unlink_window(n, w);
-    n->windows--;
+    if (!--n->windows)
+        atomic_fetch_sub(&harts, 1);
     drop_bindings(w);
     atomic_fetch_sub(&mappings, (int64_t)w->run_count);
     munmap(w->base - GUARD_BYTES, WINDOW_BYTES + 2 * GUARD_BYTES);
@@ -235,9 +234,7 @@ static struct window *fresh_window(struct native *n)
 {
     while (n->windows > windows_allowed() || (n->windows > 1 && atomic_load(&mappings) > MAPPINGS_MAX))
         close_window(n, n->oldest);
-    struct window *w = n->oldest;
-    if (w && !w->satp)
-        return w;
+    struct window *w;
     if (n->windows < windows_allowed() && (w = new_window(n)))
         return w;
     w = n->oldest;
@@ -246,13 +243,17 @@ static struct window *fresh_window(struct native *n)
     return w;
 }
 
-struct window *window_of(struct native *n, uint64_t satp)
+static struct window *find_window(struct native *n, uint64_t satp)
 {
     struct window *w = n->newest;
-    if (satp >> 60 != SATP_MODE_SV39)
-        return NULL;
     while (w && w->satp != satp)
         w = w->older;
+    return w;
+}
+
+static struct window *current_window(struct native *n, uint64_t satp)
+{
+    struct window *w = find_window(n, satp);
     if (!w) {
         w = fresh_window(n);
         if (!w)
@@ -269,10 +270,51 @@ struct window *window_of(struct native *n, uint64_t satp)
     return w;
 }
 
+struct window *window_of(struct native *n, uint64_t satp)
+{
+    if (satp >> 60 != SATP_MODE_SV39)
+        return NULL;
+    pthread_mutex_lock(&n->lock);
+    struct window *w = current_window(n, satp);
+    pthread_mutex_unlock(&n->lock);
+    return w;
+}
+
+void windows_sweep(struct native *n)
+{
+    if (!atomic_exchange(&n->abandoned, false))
+        return;
+    pthread_mutex_lock(&n->lock);
+    for (struct window *w = n->newest, *older; w; w = older) {
+        older = w->older;
+        if (!w->satp)
+            close_window(n, w);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+void window_revoke(struct native *n, uint64_t satp, bool ended)
+{
+    if (satp >> 60 != SATP_MODE_SV39)
+        return;
+    pthread_mutex_lock(&n->lock);
+    struct window *w = find_window(n, satp);
+    if (w && !ended)
+        drop_changed_runs(n, w);
+    if (w && ended) { /* what it has of code is the hart's thread's, unless that is idle */
+        drop_all_runs(w);
+        w->satp = 0;
+        atomic_store(&n->abandoned, true);
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (w && ended && !pthread_mutex_trylock(&n->running)) {
+        windows_sweep(n);
+        pthread_mutex_unlock(&n->running);
+    }
+}
+
 void windows_close(struct native *n)
 {
-    if (n->windows)
-        atomic_fetch_sub(&harts, 1);
     while (n->newest)
         close_window(n, n->newest);
 }
@@ -304,7 +346,7 @@ static void drop_overlapping(struct window *w, uint64_t address, uint64_t bytes)
     }
 }
 
-bool window_map(struct native *n, struct window *w, uint64_t va, bool store)
+static bool map_run(struct native *n, struct window *w, uint64_t va, bool store)
 {
     struct hart *h = n->hart;
     const uint64_t *words = va < WINDOW_BYTES ? leaf_table(h, w->satp, va) : NULL;
@@ -340,6 +382,14 @@ bool window_map(struct native *n, struct window *w, uint64_t va, bool store)
     }
     n->counts.maps++;
     return true;
+}
+
+bool window_map(struct native *n, struct window *w, uint64_t va, bool store)
+{
+    pthread_mutex_lock(&n->lock);
+    bool mapped = map_run(n, w, va, store);
+    pthread_mutex_unlock(&n->lock);
+    return mapped;
 }
 
 /* ---- texts ------------------------------------------------------------------------------------ */
@@ -467,9 +517,9 @@ void windows_forget(struct native *n, uint64_t start, uint64_t end)
                 hit = pa >= start && pa < end;
             }
         if (hit) { /* whose it was is gone, as a rule; what is still there is found again */
-            empty(w);
-            unlink_window(n, w);
-            put_last(n, w);
+            pthread_mutex_lock(&n->lock);
+            close_window(n, w);
+            pthread_mutex_unlock(&n->lock);
         }
     }
 }
