@@ -24,6 +24,7 @@ from penglai.host.console import Console
 from penglai.host.program import HostProgram
 from penglai.machine.board import Board
 from penglai.machine.clock import Clock
+from penglai.machine.engine import choose
 from penglai.machine.memory import parse_size
 from penglai.machine.ratelimit import ENCLAVES
 from penglai.machine.store import Store
@@ -58,7 +59,8 @@ class Machine(HostProgram):
     a restart, the device's keys and its disk; by default the user's own ($PENGLAI_STATE, or
     ~/.local/state/penglai: penglai.USER_STATE); None: nothing outlives this machine.  limits: how far
     enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
-    executes the harts' code; by default $PENGLAI_ENGINE says.  profile: "native", or "tvm" for a machine that
+    executes the harts' code; by default $PENGLAI_ENGINE says, or else it is the best that there is here.
+    profile: "native", or "tvm" for a machine that
     behaves as Penglai-TVM's own (docs/guides/hardware.md).
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
@@ -85,7 +87,8 @@ class Machine(HostProgram):
         directory = _directory(state)
         behaviour = ProfileName.named(profile)
         tvm = behaviour is ProfileName.TVM
-        self._board = Board(parse_size(memory), harts, clock, Store(directory), engine, floats=not tvm)
+        executes = choose(engine, code_cache=limits.code_bytes)
+        self._board = Board(parse_size(memory), harts, clock, Store(directory), executes, floats=not tvm)
         self._monitor = Monitor(self._board, make(behaviour))
         self._disk_bytes = size = limits.disk_bytes
         disk = MemoryDisk(size) if directory is None else FileDisk(directory / DISK, size)
@@ -111,6 +114,11 @@ class Machine(HostProgram):
     @on_output.setter
     def on_output(self, listener: Callable[[int, bytes], None] | None) -> None:
         self.console.listener = listener
+
+    @property
+    def engine(self) -> str:
+        """What executes the harts' code, in which form."""
+        return self._board.engine.describe()
 
     @property
     def engine_counts(self) -> dict[str, int]:

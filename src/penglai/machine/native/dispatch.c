@@ -114,6 +114,15 @@ static int run_elsewhere(struct native *n, struct trap *t, unsigned blocks)
     return 0;
 }
 
+/* The entry at the context's pc; for want of room the code of programs that have not run for long goes. */
+static uint64_t find_entry(struct native *n, const struct window *w, struct code *code)
+{
+    uint64_t entry = code_entry(code, n->frame.c.pc);
+    while (!entry && code_wants_room(code) && drop_oldest_bindings(n, w))
+        entry = code_entry(code, n->frame.c.pc);
+    return entry;
+}
+
 /* Native code from the context's pc on, if there is some; why it was left. */
 static enum reason enter(struct native *n, struct window *w, struct code **ran)
 {
@@ -123,7 +132,7 @@ static enum reason enter(struct native *n, struct window *w, struct code **ran)
     if (b && b->code)
         b->code = code_current(b->code);
     *ran = b ? b->code : NULL;
-    uint64_t entry = *ran ? code_entry(*ran, f->c.pc) : 0;
+    uint64_t entry = *ran ? find_entry(n, w, *ran) : 0;
     if (!entry)
         return LEFT_ELSEWHERE;
     struct code *code = *ran;
@@ -286,11 +295,16 @@ EXPORT const char *native_obstacle(void)
 {
     if (!has_instructions())
         return "the processor lacks AVX, FMA3 or BMI2";
-    return area_ready() ? NULL : "the system gives no memory that may be executed";
+    if (!area_ready())
+        return "the system gives no memory that may be executed";
+    return window_possible() ? NULL : "the process has no 256 GiB of addresses to spare (ulimit -v)";
 }
 
-/* The hart's own code runs natively from now on.  memory: the file of RAM.  False if that cannot be. */
-EXPORT bool native_open(struct hart *h, int memory)
+/*
+ * The hart's own code runs natively from now on, with that of other harts in the cache.  memory: the file of RAM.
+ * False if that cannot be.
+ */
+EXPORT bool native_open(struct hart *h, int memory, struct cache *cache)
 {
     struct native *n = native_obstacle() ? NULL : aligned_alloc(64, (sizeof *n + 63) & ~(size_t)63);
     if (!n)
@@ -298,6 +312,8 @@ EXPORT bool native_open(struct hart *h, int memory)
     memset(n, 0, sizeof *n);
     n->hart = h;
     n->memory = memory;
+    n->cache = cache;
+    cache_share(cache);
     pthread_mutex_init(&n->running, NULL);
     pthread_mutex_init(&n->lock, NULL);
     n->frame.limit = WINDOW_BYTES - 1;
@@ -310,6 +326,7 @@ EXPORT bool native_open(struct hart *h, int memory)
 void native_close(struct native *n)
 {
     windows_close(n);
+    cache_close(n->cache);
     pthread_mutex_destroy(&n->lock);
     pthread_mutex_destroy(&n->running);
     free(n);
@@ -339,13 +356,12 @@ EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
 }
 
 /* Counts, for people: in the order of penglai.machine.native. */
-EXPORT void native_counts(const struct hart *h, uint64_t out[10])
+EXPORT void native_counts(const struct hart *h, uint64_t out[7])
 {
     const struct native *n = h->native;
-    struct code_sizes sizes = code_sizes();
-    uint64_t all[10] = {
-        n->counts.entries,     n->counts.elsewhere, n->counts.faults, n->counts.maps,   n->counts.misses,
-        n->counts.validations, n->windows,          sizes.texts,      sizes.text_bytes, sizes.area_bytes,
+    uint64_t all[7] = {
+        n->counts.entries, n->counts.elsewhere,   n->counts.faults, n->counts.maps,
+        n->counts.misses,  n->counts.validations, n->windows,
     };
     memcpy(out, all, sizeof all);
 }
