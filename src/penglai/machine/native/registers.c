@@ -297,5 +297,7 @@ bool emit_stubs(struct code *code)
     jump_to_rax(&t);
     code->slow_return = code_place(code, b);
     buffer_free(b);
-    return start && code->slow_return;
+    if (!code->slow_return)
+        code->enter = 0; /* none of them: there may be room later */
+    return code->enter;
 }
