@@ -1,4 +1,4 @@
-"""Promises of the monitor and of the engines, broken one at a time by hand, each with the tests that must notice.
+"""Promises of the monitor and of the engines, broken one at a time by hand, with the tests that must notice.
 
 Each mutation is one change in a copy of the source tree; the tests that hold the promise run against the
 copy, and one of them must fail.  The tree itself must pass them all.  Exit status 1 if a mutation survives.
