@@ -336,7 +336,7 @@ def test_every_cycle_can_be_stopped_and_has_a_deadline(kind: str):
 
 @pytest.mark.parametrize("kind", ["amo", "reservation"])
 def test_atomics_of_two_harts_on_one_page_are_atomic(board: Board, kind: str):
-    times = 100_000
+    times = 3_000_000
     add = (
         "amoadd.d x0, t0, (a0)"
         if kind == "amo"
