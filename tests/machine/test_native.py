@@ -342,10 +342,9 @@ def test_atomics_of_two_harts_on_one_page_are_atomic(board: Board, kind: str):
         if kind == "amo"
         else "2: lr.d t1, (a0)\nadd t1, t1, t0\nsc.d t2, t1, (a0)\nbnez t2, 2b"
     )
-    spaces = [
-        load(board, f"li t0, 1\nli s0, {times}\n1: {add}\naddi s0, s0, -1\nbnez s0, 1b\necall")
-        for _ in (0, 1)
-    ]
+    meet = "li t0, 1\naddi a3, a0, 64\namoadd.d x0, t0, (a3)\nli t1, 2\n3: ld t2, 0(a3)\nbne t1, t2, 3b\n"
+    loop = f"li s0, {times}\n1: {add}\naddi s0, s0, -1\nbnez s0, 1b\necall"
+    spaces = [load(board, meet + loop) for _ in (0, 1)]
     shared = spaces[0][0].page()
     threads = []
     for (space, context), hart in zip(spaces, board.harts, strict=True):

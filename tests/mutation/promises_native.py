@@ -47,7 +47,7 @@ NATIVE = [
         f"{WHERE}/memory.c",
         "I_XADD | LOCK",
         "I_XADD",
-        (ONE.format("atomics_of_two_harts_on_one_page_are_atomic[amo]"),),
+        (RANDOM,),
     ),
     Mutation(
         "a quotient by zero is all ones",
