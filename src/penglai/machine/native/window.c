@@ -249,20 +249,21 @@ void window_revoke(struct native *n, uint64_t satp, bool ended)
 {
     if (satp >> 60 != SATP_MODE_SV39)
         return;
+    bool idle = ended && !pthread_mutex_trylock(&n->running);
     pthread_mutex_lock(&n->lock);
     struct window *w = find_window(n, satp);
-    if (w && !ended)
-        drop_changed_runs(n, w);
-    if (w && ended) { /* what it has of code is the hart's thread's, unless that is idle */
+    if (w && idle) {
+        close_window(n, w);
+    } else if (w && ended) { /* what it has of code is the hart's thread's */
         drop_all_runs(w);
         w->satp = 0;
         atomic_store(&n->abandoned, true);
+    } else if (w) {
+        drop_changed_runs(n, w);
     }
     pthread_mutex_unlock(&n->lock);
-    if (w && ended && !pthread_mutex_trylock(&n->running)) {
-        windows_sweep(n);
+    if (idle)
         pthread_mutex_unlock(&n->running);
-    }
 }
 
 void windows_close(struct native *n)
