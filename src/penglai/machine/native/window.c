@@ -262,8 +262,10 @@ void window_revoke(struct native *n, uint64_t satp, bool ended)
         drop_changed_runs(n, w);
     }
     pthread_mutex_unlock(&n->lock);
-    if (idle)
+    if (idle) {
+        windows_sweep(n);
         pthread_mutex_unlock(&n->running);
+    }
 }
 
 void windows_close(struct native *n)
