@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     )
     from penglai.abi.state import State
     from penglai.attestation.report import Report
+    from penglai.driver.fault import Fault, Frame
     from penglai.driver.limits import Limits
     from penglai.driver.shared import RelayPages, SharedMemory
-    from penglai.driver.task import Fault, Info, Reason, Result
+    from penglai.driver.task import Info, Reason, Result
     from penglai.embedded import USER_STATE, Machine
     from penglai.guest.session import Linux, Ran
     from penglai.host.console import Console, Output
@@ -62,6 +63,7 @@ __all__ = [
     "ErrorCode",
     "ExistsError",
     "Fault",
+    "Frame",
     "HostProgram",
     "ImageError",
     "Info",
@@ -108,7 +110,8 @@ _HOMES = {
     "attestation.report": ("Report",),
     "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
-    "driver.task": ("Fault", "Info", "Reason", "Result"),
+    "driver.fault": ("Fault", "Frame"),
+    "driver.task": ("Info", "Reason", "Result"),
     "guest.session": ("Linux", "Ran"),
     "host.console": ("Console", "Output"),
     "host.enclave": ("Enclave", "Run"),

@@ -14,13 +14,17 @@ from typing import Final
 
 from penglai.abi.errors import BadArgumentError, MachineError, StateError
 from penglai.abi.profile import ProfileName
+from penglai.debug.crash import Crashes, watcher
+from penglai.debug.images import Images
 from penglai.driver.disk import FileDisk, MemoryDisk
 from penglai.driver.driver import Driver
+from penglai.driver.fault import Fault
 from penglai.driver.kernellog import logged
 from penglai.driver.limits import Limits
 from penglai.driver.shared import SharedMemory
 from penglai.driver.shield import Shield
 from penglai.host.console import Console
+from penglai.host.enclave import Enclave
 from penglai.host.program import HostProgram
 from penglai.machine.board import Board
 from penglai.machine.clock import Clock
@@ -94,7 +98,9 @@ class Machine(HostProgram):
         self._driver.set_limits(limits)
         if tvm:
             self._driver.ocalls.shown = logged
-        super().__init__(self._driver, console, find_image)
+        self._crashes = Crashes(Images())
+        self._monitor.platform.registry.watch_faults = watcher(self._board.memory, self._crashes)
+        super().__init__(self._driver, console, find_image, self._crashes)
         try:
             self._board.power_on(self._driver.hart_main)
         except BaseException:
@@ -139,7 +145,14 @@ class Machine(HostProgram):
 
     def program(self) -> HostProgram:
         """Another host process on this machine, with enclaves of its own."""
-        return HostProgram(self._driver, self.console, find_image)
+        return HostProgram(self._driver, self.console, find_image, self._crashes)
+
+    def server_faults(self, enclave: Enclave) -> list[Fault]:
+        """Faults of servers that an enclave has called: they are gone, and its calls have failed.
+
+        Of the latest 32 faults of the machine.
+        """
+        return self._crashes.of_servers(enclave.eid)
 
     def trace(self, path: str | os.PathLike[str]) -> Trace:
         """Write into a file what runs where and when, until the trace is closed: with machine.trace(path).

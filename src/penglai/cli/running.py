@@ -17,6 +17,7 @@ from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Eapp, Harts, Json, Memory, Profile, Stats, command, err, fail, write_json
 from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
 from penglai.cli.supplying import Supplies, supply
+from penglai.driver.fault import Fault
 from penglai.driver.shared import SharedMemory
 from penglai.driver.task import Info, Reason, Result
 from penglai.embedded import Machine
@@ -89,9 +90,14 @@ def run(
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
     stats: Stats = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With the backtrace of a fault, show the registers too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run an enclave to its end, with its output on standard output.
+
+    What it did if it faulted is on standard error, with a backtrace: lines too if it was built with -g.
 
     The exit status is 0 if it ended by itself, 1 if it faulted or the time was over; that of a Linux
     program is the program's own.
@@ -119,6 +125,8 @@ def run(
             write_json(rows if instances else rows[0])
         if stats:
             show_stats(machine, [*(run.enclave for run in runs), *made])
+        for run, (result, _) in zip(runs, outcomes, strict=True):
+            explain_faults(machine, run, result, registers=verbose)
     for run, (result, _) in zip(runs, outcomes, strict=True):
         _tell(run.eid, eapp, result, quiet=as_json or linux)
     if exit_value or linux:
@@ -157,6 +165,17 @@ def wait_for_end(run: Run, eapp: str, timeout: float | None, supplies: Supplies)
     return result, run.enclave.info()
 
 
+def explain_faults(machine: Machine, run: Run, result: Result, *, registers: bool) -> None:
+    """On standard error: what led to the fault that ended a run, and to those of servers that it called."""
+    faults = machine.server_faults(run.enclave)
+    if result.fault is not None and result.fault not in faults:
+        faults.append(result.fault)
+    for fault in faults:
+        if fault.details is not None:
+            err.print(f"{fault.details.enclave}: {fault}", style="bold")
+            err.print(fault.explain(registers=registers))
+
+
 def _tell(eid: int, eapp: str, result: Result, *, quiet: bool) -> None:
     if result.reason is Reason.DESTROYED:
         raise typer.Exit(1)
@@ -171,7 +190,7 @@ def _as_dict(eid: int, result: Result, info: Info, output: bytes) -> dict[str, A
         "eid": eid,
         "reason": result.reason.name,
         "value": result.value,
-        "fault": asdict(result.fault) if result.fault else None,
+        "fault": _fault_as_dict(result.fault) if result.fault else None,
         "measurement": info.measurement.hex(),
         "pages": info.pages,
         "run_time_ns": info.run_time,
@@ -181,6 +200,15 @@ def _as_dict(eid: int, result: Result, info: Info, output: bytes) -> dict[str, A
         "server_calls": info.server_calls,
         "ocalls": info.ocalls,
         "output": output.decode("utf-8", "replace"),
+    }
+
+
+def _fault_as_dict(fault: Fault) -> dict[str, Any]:
+    return {
+        "cause": fault.cause,
+        "address": fault.address,
+        "where": fault.details.where if fault.details else "",
+        "backtrace": [asdict(frame) for frame in fault.backtrace],
     }
 
 

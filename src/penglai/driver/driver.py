@@ -18,6 +18,7 @@ from penglai.abi.report import REPORT_BYTES
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveInfo, EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
 from penglai.driver.disk import Disk
+from penglai.driver.fault import Fault
 from penglai.driver.image import Template
 from penglai.driver.limits import Limits
 from penglai.driver.ocalls import OcallServer, Output, code_name
@@ -25,7 +26,7 @@ from penglai.driver.pages import PageAllocator
 from penglai.driver.params import create_param, shadow_run_param
 from penglai.driver.shared import RelayPages, SharedMemories, SharedMemory
 from penglai.driver.shield import Shield
-from penglai.driver.task import Fault, Info, Reason, Result, Task, TaskRun
+from penglai.driver.task import Info, Reason, Result, Task, TaskRun
 from penglai.machine.board import HostPort
 from penglai.machine.memory import HostMemory
 from penglai.scheduler import TURN_IS_OVER, Scheduler, enter

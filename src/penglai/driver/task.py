@@ -8,14 +8,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Self
 
-from penglai.abi import layout
 from penglai.abi.errors import WaitTimeoutError
-from penglai.abi.hang import TEXT as HANGS
 from penglai.abi.sbi import EnclaveInfo, EnclaveType
 from penglai.abi.state import State
 from penglai.abi.timeout import checked_timeout
+from penglai.driver.fault import Fault
 from penglai.driver.shared import SharedMemory
-from penglai.machine.context import cause_name
 from penglai.scheduler import Turn
 
 
@@ -30,23 +28,6 @@ class Reason(Enum):
 
     def __str__(self) -> str:
         return self.name
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What an enclave did wrong: the RISC-V cause, and the address it concerns.
-
-    For memory faults the address is the one accessed; for the others, that of the instruction.
-    """
-
-    cause: int
-    address: int
-
-    def __str__(self) -> str:
-        overflow = layout.MMAP_TOP <= self.address < layout.STACK_TOP
-        hint = " (it lies below the stack, which is too small)" if overflow else ""
-        what = HANGS.get(self.cause) or cause_name(self.cause)
-        return f"{what} at {self.address:#x}{hint}"
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,31 @@
 
 import asyncio
 from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from penglai.abi.errors import BadArgumentError, StateError
 from penglai.abi.state import State
 from penglai.abi.timeout import checked_timeout
 from penglai.attestation.report import Report
+from penglai.driver.fault import Fault
 from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages
 from penglai.driver.task import Info, Result, Task, TaskRun
 from penglai.host.console import Console, Output
 from penglai.host.image import Kind
+
+
+class Witness(Protocol):
+    """Who looks on while enclaves run, and can explain their faults afterwards (penglai.debug)."""
+
+    def made(self, eid: int, origin: Path | bytes) -> None:
+        """An enclave was made from this."""
+
+    def explain(self, eid: int, fault: Fault) -> Fault:
+        """The fault that ended an enclave, with what is known of it beside."""
 
 
 class Enclave:
@@ -157,10 +170,19 @@ class Run(TaskRun):
     called on a hart's thread, and should be quick.
     """
 
-    def __init__(self, process: Process, console: Console, task: Task) -> None:
+    def __init__(
+        self, process: Process, console: Console, task: Task, *, witness: Witness | None = None
+    ) -> None:
         super().__init__(task)
         self._process = process
         self._console = console
+        self._witness = witness
+
+    def finish(self, outcome: Result | Exception) -> None:
+        """For the driver, see TaskRun.  What somebody has seen of a fault is put to it."""
+        if self._witness is not None and isinstance(outcome, Result) and outcome.fault is not None:
+            outcome = replace(outcome, fault=self._witness.explain(self.eid, outcome.fault))
+        super().finish(outcome)
 
     @staticmethod
     def of(run: TaskRun) -> "Run":

@@ -133,6 +133,9 @@ def _fault(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
     if reflect.enter_event(enclave.active, Event.FAULTS, trap.cause, trap.tval):
         return None
     log.info("%r: %s", enclave.active, trap)
+    watch = platform.registry.watch_faults
+    if watch is not None:
+        watch(enclave, trap)
     if enclave.frames and not platform.profile.server_faults_end_caller:
         end_server(platform, enclave)
         return None

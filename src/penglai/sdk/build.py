@@ -180,8 +180,8 @@ def _run(line: Sequence[str], loud: bool) -> None:
 
 
 def _strip_flags(flags: Sequence[str]) -> list[str]:
-    """Debug information is kept if a flag asks for it."""
-    return [] if any(flag.startswith("-g") for flag in flags) else ["-Wl,--strip-debug"]
+    """Debug information is kept if a flag asks for it; with -s not even names are, which is the linker's."""
+    return [] if any(flag.startswith("-g") or flag == "-s" for flag in flags) else ["-Wl,--strip-debug"]
 
 
 def _with_zig_compiled(kind: Kind, words: Sequence[str], reading: Reading, directory: Path) -> list[str]:
