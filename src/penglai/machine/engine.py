@@ -7,7 +7,7 @@ import ctypes
 import functools
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from penglai.abi.errors import BadArgumentError, MachineError
@@ -18,6 +18,15 @@ from penglai.machine.memory import MIN_MEMORY, PhysicalMemory
 
 ENGINE_VARIABLE = "PENGLAI_ENGINE"
 """Environment variable that names the engine of machines that are not given one."""
+
+MOST_BREAKS = 1024
+"""Addresses of one `Core.break_at`; hart.h has the same."""
+
+Probe = Callable[["Core", RunRecord], "Core"]
+"""What a debugger puts between a hart and its core, given both, when the hart is made.
+
+A hart that has one can be looked into: its machine says so (`Board.debuggable`).
+"""
 
 FOREIGN_CONTEXT = -1
 """A run's error: somebody gave the context to another hart without an interrupt."""
@@ -44,6 +53,12 @@ class Core(Protocol):
 
     def acknowledge(self) -> None:
         """It may run again."""
+
+    def break_at(self, addresses: Sequence[int]) -> None:
+        """Between runs: end them with DEBUG before an instruction at any of these addresses, and only these.
+
+        Of any context: a debugger sets them for each.  At most MOST_BREAKS.  Raises MachineError.
+        """
 
     def flush(self) -> None:
         """Page tables changed: forget translated addresses before the next run."""
@@ -97,6 +112,12 @@ class LibraryCore:
     def flush(self) -> None:
         """See Core."""
         self._record.stale = 1
+
+    def break_at(self, addresses: Sequence[int]) -> None:
+        """See Core."""
+        words = (ctypes.c_uint64 * len(addresses))(*addresses)
+        if error := library().calls.hart_break(self.address, words, len(words)):
+            raise MachineError(f"the hart takes no {len(words)} breakpoints: Unicorn says {error}")
 
     def begin_thread(self) -> None:
         """Ask the system for short turns on this thread, and for cores soon."""

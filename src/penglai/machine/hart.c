@@ -24,6 +24,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include "hart.h"
@@ -143,6 +144,15 @@ void charge(struct hart *h)
         h->fuel -= h->refill / TRAPS_TO_REFILL;
 }
 
+/* True if a debugger wants the hart to stop before the instruction at pc. */
+static bool is_break(const struct hart *h, uint64_t pc)
+{
+    for (uint64_t i = 0; i < h->break_count; i++)
+        if (h->breaks[i] == pc)
+            return true;
+    return false;
+}
+
 /* One uc_emu_start() from *pc.  Leaves h->interrupt or a cause in t; returns a uc_err. */
 static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
 {
@@ -155,6 +165,9 @@ static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
     if (h->exception != NO_CAUSE) {
         t->cause = h->exception;
         *pc = h->hook_pc - 4;
+        /* A block that is empty, since it begins at an exit, has its last byte on the page before. */
+        if (t->cause == CAUSE_FETCH_PAGE && is_break(h, *pc))
+            t->cause = NO_CAUSE;
         return 0;
     }
     *pc = read_reg(h, UC_RISCV_REG_PC);
@@ -163,6 +176,9 @@ static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
         return 0;
     }
     h->priv = read_reg(h, UC_RISCV_REG_PRIV);
+    if (error == UC_ERR_INSN_INVALID &&
+        is_break(h, *pc)) /* so Unicorn calls a block that begins at an exit */
+        return 0;
     switch (error) {
     case UC_ERR_INSN_INVALID:
         t->cause = CAUSE_ILLEGAL;
@@ -215,10 +231,11 @@ static int settle_fetch_fault(struct hart *h, uint64_t *pc, struct trap *t)
         }
         previous = *pc;
         last = (*pc | PAGE_MASK) - 1;
-        uc_ctl_set_exits(h->uc, &last, 1);
+        h->breaks[h->break_count] = last;
+        uc_ctl_set_exits(h->uc, h->breaks, h->break_count + 1);
         error = emulate(h, pc, t);
-        uc_ctl_set_exits(h->uc, &last, 0);
-        if (!error && t->cause == NO_CAUSE) /* the exit was reached: on from there, as usual */
+        uc_ctl_set_exits(h->uc, h->breaks, h->break_count);
+        if (!error && t->cause == NO_CAUSE) /* an exit was reached: on from there, as usual */
             error = emulate(h, pc, t);
     }
     return error;
@@ -470,7 +487,9 @@ static int run(struct hart *h, struct context *c, uint64_t blocks)
     if (arm(h, h->run->deadline, blocks)) {
         do
             error = step(h, &c->pc, t, &a);
-        while (!error && t->cause == NO_CAUSE);
+        while (!error && t->cause == NO_CAUSE && !is_break(h, c->pc));
+        if (!error && t->cause == NO_CAUSE)
+            t->cause = CAUSE_DEBUG;
     }
     if (t->cause == CAUSE_M_TIMER) /* Unicorn's TLB grows with the program's needs only when it is flushed */
         h->tlb_stale = true;
@@ -503,7 +522,7 @@ EXPORT int hart_run(struct hart *h, struct context *c)
             native_flush(h->native);
     }
     if (owns(h, c))
-        error = h->native && !blocks ? native_run(h->native, c) : run(h, c, blocks);
+        error = h->native && !blocks && !h->break_count ? native_run(h->native, c) : run(h, c, blocks);
     leave_guest(h);
     return error;
 }
@@ -518,6 +537,21 @@ EXPORT void hart_interrupt(struct hart *h)
     if (h->native)
         native_want(h->native);
     await_exit(h);
+}
+
+/*
+ * From now on a run ends with CAUSE_DEBUG before it executes an instruction at any of these addresses, also the
+ * first one.  Whatever was translated before does not know of them.  On the hart's own thread, between runs.
+ * Returns 0, or a uc_err.
+ */
+EXPORT int hart_break(struct hart *h, const uint64_t *addresses, uint64_t count)
+{
+    if (count > BREAKS_MAX)
+        return UC_ERR_ARG;
+    memcpy(h->breaks, addresses, count * sizeof *addresses);
+    h->break_count = count;
+    int error = uc_ctl_set_exits(h->uc, h->breaks, count);
+    return error ? error : uc_ctl_flush_tb(h->uc);
 }
 
 EXPORT void hart_acknowledge(struct hart *h)

@@ -47,6 +47,8 @@ enum {
     CAUSE_STORE_PAGE = 15,
 };
 #define CAUSE_INTERRUPT ((uint64_t)1 << 63)
+#define CAUSE_DEBUG (CAUSE_INTERRUPT | 24) /* one of those left to platforms: an address of hart_break() */
+#define BREAKS_MAX 1024
 #define CAUSE_M_SOFTWARE (CAUSE_INTERRUPT | 3)
 #define CAUSE_M_TIMER (CAUSE_INTERRUPT | 7)
 #define NO_CAUSE UINT64_MAX
@@ -105,6 +107,8 @@ struct hart {
     uint64_t priv; /* of the code that trapped last */
     bool tlb_stale; /* this engine's TLB has to be emptied before it is used */
     struct native *native; /* NULL: all code runs on Unicorn */
+    uint64_t breaks[BREAKS_MAX + 1]; /* where a debugger stops it; one more for settle_fetch_fault() */
+    uint64_t break_count;
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 
     /* For shortcuts.c. */

@@ -8,7 +8,7 @@ import threading
 from penglai.abi.errors import MachineError
 from penglai.machine.clock import Clock
 from penglai.machine.context import NEVER, Context, RunRecord, Trap
-from penglai.machine.engine import FOREIGN_CONTEXT, Engine, choose
+from penglai.machine.engine import FOREIGN_CONTEXT, Engine, Probe, choose
 from penglai.machine.memory import PhysicalMemory
 
 MAX_STALE_RANGES = 256
@@ -18,7 +18,7 @@ class Hart:
     """One hart of the machine.
 
     id: its number, from 0.  engine: what executes its code; by default `choose` says.  floats: has a
-    floating-point unit.  `run` and `execute` belong to the hart's own thread; every other method may be
+    floating-point unit.  probe: a debugger's.  `run` and `execute` belong to the hart's own thread; every other method may be
     called from any thread.
     """
 
@@ -30,6 +30,7 @@ class Hart:
         engine: Engine | None = None,
         *,
         floats: bool = True,
+        probe: Probe | None = None,
     ) -> None:
         self.id = hart_id
         self.owner = hart_id + 1
@@ -39,7 +40,8 @@ class Hart:
         self._keep = (memory, clock)  # the core holds pointers into them
         self._lock = threading.Lock()
         self._stale: list[tuple[int, int]] = []
-        self._core = self.engine.open(memory, clock, self._record)
+        core = self.engine.open(memory, clock, self._record)
+        self._core = core if probe is None else probe(core, self._record)
         self._core_run = self._core.run
 
     @property

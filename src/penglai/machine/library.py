@@ -61,6 +61,7 @@ class Library:
             _declare(loaded.hart_thread, None)
             _declare(loaded.hart_run, ctypes.c_int, pointer, ctypes.POINTER(Context))
             _declare(loaded.hart_interrupt, None, pointer)
+            _declare(loaded.hart_break, ctypes.c_int, pointer, ctypes.POINTER(word), word)
             _declare(loaded.hart_acknowledge, None, pointer)
             _declare(loaded.native_obstacle, ctypes.c_char_p)
             _declare(loaded.native_open, ctypes.c_bool, pointer, ctypes.c_int)
