@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from penglai.abi.state import State
     from penglai.attestation.report import Report
+    from penglai.debug.session import DebugSession
     from penglai.driver.fault import Fault, Frame
     from penglai.driver.limits import Limits
     from penglai.driver.shared import RelayPages, SharedMemory
@@ -59,6 +60,7 @@ __all__ = [
     "AttestationError",
     "BadArgumentError",
     "Console",
+    "DebugSession",
     "Enclave",
     "ErrorCode",
     "ExistsError",
@@ -110,6 +112,7 @@ _HOMES = {
     "attestation.report": ("Report",),
     "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
+    "debug.session": ("DebugSession",),
     "driver.fault": ("Fault", "Frame"),
     "driver.task": ("Info", "Reason", "Result"),
     "guest.session": ("Linux", "Ran"),

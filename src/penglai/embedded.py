@@ -12,10 +12,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from penglai.abi.errors import BadArgumentError, MachineError, StateError
+from penglai.abi.errors import BadArgumentError, MachineError, NoSuchEnclaveError, StateError
 from penglai.abi.profile import ProfileName
 from penglai.debug.crash import Crashes, watcher
 from penglai.debug.images import Images
+from penglai.debug.probe import Debugger
+from penglai.debug.session import DebugSession
 from penglai.driver.disk import FileDisk, MemoryDisk
 from penglai.driver.driver import Driver
 from penglai.driver.fault import Fault
@@ -63,7 +65,8 @@ class Machine(HostProgram):
     ~/.local/state/penglai: penglai.USER_STATE); None: nothing outlives this machine.  limits: how far
     enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
     executes the harts' code; by default $PENGLAI_ENGINE says.  profile: "native", or "tvm" for a machine that
-    behaves as Penglai-TVM's own (docs/guides/hardware.md).
+    behaves as Penglai-TVM's own (docs/guides/hardware.md).  debug: `debug` works;
+    reports of its enclaves say so, and their keys are others (docs/guides/debug.md).
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
     itself a host program; `program` makes others.
@@ -72,7 +75,7 @@ class Machine(HostProgram):
     if the engine cannot be built.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the machine's parts, nearly all by name
         self,
         memory: int | str = "256M",
         harts: int = 2,
@@ -83,13 +86,19 @@ class Machine(HostProgram):
         limits: Limits | None = None,
         engine: str | None = None,
         profile: str = "native",
+        debug: bool = False,
     ) -> None:
         limits = limits or Limits()
         console = Console(on_output, limits.console_bytes)
         directory = _directory(state)
         behaviour = ProfileName.named(profile)
         tvm = behaviour is ProfileName.TVM
-        self._board = Board(parse_size(memory), harts, clock, Store(directory), engine, floats=not tvm)
+        self._debugger = Debugger() if debug else None
+        probe = self._debugger.probe if self._debugger is not None else None
+        store = Store(directory)
+        self._board = Board(parse_size(memory), harts, clock, store, engine, floats=not tvm, probe=probe)
+        if self._debugger is not None:
+            self._debugger.clock = self._board.clock
         self._monitor = Monitor(self._board, make(behaviour))
         self._disk_bytes = size = limits.disk_bytes
         disk = MemoryDisk(size) if directory is None else FileDisk(directory / DISK, size)
@@ -154,6 +163,29 @@ class Machine(HostProgram):
         """
         return self._crashes.of_servers(enclave.eid)
 
+    def debug(
+        self, enclave: Enclave, place: int | os.PathLike[str] = 0, *, attached: bool = True
+    ) -> DebugSession:
+        """Halt an enclave, and wait for a gdb that looks at it and lets it go on.
+
+        place: a port of the loopback, 0 for any that is free, or the path of a socket that is made.  The
+        session's `address` is what gdb's command `target remote` takes.  attached: gdb lets the enclave live
+        when it quits.
+
+        Raises StateError on a machine that was not made with debug=True, and for an enclave that is being
+        debugged; NoSuchEnclaveError; BadArgumentError for a place where nobody can wait.
+        """
+        if self._debugger is None:
+            raise StateError("this machine cannot be debugged; make it so: Machine(debug=True)")
+        record = self._monitor.platform.registry.find(enclave.eid)
+        if record is None:
+            raise NoSuchEnclaveError(f"enclave {enclave.eid} has ended")
+        where = place if isinstance(place, int) else Path(place)
+        memory = self._board.memory
+        session = DebugSession(self._debugger, record, memory, enclave.destroy, where, attached=attached)
+        enclave.when_ended().add_done_callback(lambda _: _tell_end(session, enclave))
+        return session
+
     def trace(self, path: str | os.PathLike[str]) -> Trace:
         """Write into a file what runs where and when, until the trace is closed: with machine.trace(path).
 
@@ -187,6 +219,16 @@ class Machine(HostProgram):
         memory = self._board.memory
         power = "on" if self._off.alive else "off"
         return f"<Machine {power} {memory.size >> 20} MiB {len(self.enclaves)} enclaves>"
+
+
+def _tell_end(session: DebugSession, enclave: Enclave) -> None:
+    """Its run is about to be over, if there was one."""
+    try:
+        run = enclave.last_run
+    except StateError:
+        session.on_end(None)
+        return
+    run.add_done_callback(lambda done: session.on_end(None if done.exception() else done.result()))
 
 
 def _directory(state: str | os.PathLike[str] | UserState | None) -> Path | None:

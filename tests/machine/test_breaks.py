@@ -46,7 +46,7 @@ def test_in_code_that_ran_before(board: Board):
 
 
 def test_at_the_end_of_a_page_that_is_the_last(board: Board):
-    """Code whose last instruction would reach into a page that is not there is settled by an exit of its own."""
+    """Code that ends with half an instruction is settled by an exit of the hart's own."""
     _, context = load(
         board, "j 2f\n.skip 4084\n2: addi s0, s0, 1\naddi s0, s0, 1\naddi s0, s0, 1\n.2byte 0x0003"
     )

@@ -10,6 +10,7 @@ from penglai.toolchain.places import package_version
 
 COMMANDS = {
     "run": "running",
+    "gdb": "debugging",
     "trace": "tracing",
     "test-stop": "stopping",
     "boot": "booting",

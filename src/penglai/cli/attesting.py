@@ -167,6 +167,10 @@ def verify(
     device_key: DeviceKey = None,
     monitor_hash: MonitorHash = None,
     scheme: SchemeOption = Scheme.PENGLAI_2,
+    allow_debug: Annotated[
+        bool,
+        typer.Option("--allow-debug", help="Accept a machine that can be debugged, which keeps no secret."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check that a report proves what it should.
@@ -181,6 +185,7 @@ def verify(
             device_key=device_key,
             monitor_hash=monitor_hash,
             scheme=scheme,
+            allow_debug=allow_debug,
         )
     except AttestationError as error:
         if as_json:
@@ -194,6 +199,8 @@ def verify(
         return
     out.print("valid", style="bold green", end=": ")
     out.print(f"enclave {measurement.hex()} answered nonce {nonce:#x}")
+    if report.debuggable:
+        err.print("the machine can be debugged: nothing in the enclave is secret", style="yellow")
     if device_key is None:
         err.print("any device was accepted; name the one that you trust with --device-key", style="yellow")
 

@@ -13,6 +13,7 @@ import typer
 from penglai.abi.errors import PenglaiError, WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.profile import ProfileName
+from penglai.cli.halting import Gdb, WithGdb, halted
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Eapp, Harts, Json, Memory, Profile, Stats, command, err, fail, write_json
 from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
@@ -86,6 +87,7 @@ def run(
         ),
     ] = None,
     profile: Profile = ProfileName.NATIVE,
+    gdb: Gdb = None,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
@@ -104,7 +106,9 @@ def run(
     """
     image = Packed(arguments, root, files, environment).image_or(eapp, linux=linux)
     servers = [split_server(text) for text in server or []]
-    with Machine(memory, harts, profile=profile) as machine:
+    if gdb is not None and instances is not None:
+        raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
+    with Machine(memory, harts, profile=profile, debug=gdb is not None) as machine:
         written: dict[int, bytes] = {}
         machine.on_output = Stdout(machine)
         if as_json:
@@ -115,8 +119,9 @@ def run(
         name = Path(eapp).name[:MAX_NAME] if linux else ""
         size = parse_size(stack_size)
         enclave = machine.create(image, name=name, kind=kind, stack_size=size, shm=supplies.client)
-        runs = [enclave.start(relay=supplies.pages(0)) for _ in range(instances or 1)]
-        outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
+        with halted(machine, enclave, gdb):
+            runs = [enclave.start(relay=supplies.pages(0)) for _ in range(instances or 1)]
+            outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
         if as_json:
             rows = [
                 _as_dict(run.eid, *outcome, written.get(run.eid, b""))
@@ -231,4 +236,4 @@ def show_stats(machine: Machine, enclaves: Iterable[Enclave]) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command("run")(run)
+    app.command("run", cls=WithGdb)(run)

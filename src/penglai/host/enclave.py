@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Generator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -130,6 +131,10 @@ class Enclave:
         if run is None:
             raise StateError(f"{self._task.label} was not started; call start() or run()")
         return Run.of(run)
+
+    def when_ended(self) -> Future[None]:
+        """A future that is done when it has ended; the result of its run may be a moment away."""
+        return self._console.when(lambda: self._task.ended)
 
     def stop(self) -> None:
         """Stop it: on return it executes no further instruction, and its context is safe in the monitor."""
