@@ -1,4 +1,4 @@
-"""The stub, as a gdb sees it that the test plays: it stops exactly, and changes nothing that it should not."""
+"""The stub, as a gdb sees it that the test plays: it stops exactly, and changes nothing else."""
 
 import socket
 import threading
@@ -89,7 +89,7 @@ def test_a_breakpoint_is_reached_each_time_and_is_in_no_memory(debuggable: pengl
 
 
 def test_steps_lead_through_every_instruction_and_to_the_same_end(debuggable: penglai.Machine):
-    """From main to its print, by steps alone: as often in add as it is called, and the values are the same."""
+    """From main on by steps alone: as often in add as it is called, and the values are the same."""
     image = compiled(COUNT)
     main, add = address_of(image, "main"), address_of(image, "add")
     session, run = start(debuggable, image)
@@ -292,13 +292,14 @@ def test_detached_it_runs_on_and_another_gdb_may_come(debuggable: penglai.Machin
             main = address_of(image, "main")
             gdb.ask(f"Z0,{main:x},2")
             assert gdb.ask("c").startswith("T05")
+            before = run.enclave.info().preemptions
             assert gdb.ask("D;1") == "OK"
-        until(lambda: run.enclave.info().run_time > 0)
+        until(lambda: run.enclave.info().preemptions > before)
         with GdbClient(session.address) as gdb:
             assert gdb.ask("?").startswith("T")
             assert int.from_bytes(gdb.memory(turns, 8), "little") > 0
-    time = run.enclave.info().run_time
-    until(lambda: run.enclave.info().run_time > time)
+    before = run.enclave.info().preemptions
+    until(lambda: run.enclave.info().preemptions > before)
 
 
 def test_killed_it_is_destroyed(debuggable: penglai.Machine):
@@ -325,7 +326,6 @@ def test_of_several_enclaves_only_one_stops(debuggable: penglai.Machine):
 def test_a_server_is_debugged_while_its_caller_waits(debuggable: penglai.Machine):
     server = debuggable.create("server1", name="test-server1", kind="server")
     debuggable.create("server", name="test-server", kind="server")
-    image = Path(compiled(COUNT))
     caller = debuggable.create("caller")
     with debuggable.debug(server) as session, GdbClient(session.address) as gdb:
         run = caller.start()
@@ -335,14 +335,13 @@ def test_a_server_is_debugged_while_its_caller_waits(debuggable: penglai.Machine
         assert gdb.ask("s").startswith("T05")
         gdb.ask("D;1")
     assert run.result(PATIENCE).reason is Reason.EXITED
-    assert image
 
 
 def test_who_attaches_to_what_runs_finds_it_halted(debuggable: penglai.Machine):
     image = compiled(SPIN)
     turns = address_of(image, "turns")
     run = debuggable.create(image).start()
-    until(lambda: run.enclave.info().run_time > 0)
+    until(lambda: run.enclave.info().preemptions > 0)
     with debuggable.debug(run.enclave) as session, GdbClient(session.address) as gdb:
         first = gdb.memory(turns, 8)
         assert int.from_bytes(first, "little") > 0

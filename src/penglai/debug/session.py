@@ -200,21 +200,26 @@ class DebugSession:
 
 def _listen(place: int | Path) -> tuple[socket.socket, str]:
     """A socket of this machine's alone: a port of the loopback, or a file that only the user may open."""
+    listener = socket.socket(socket.AF_UNIX if isinstance(place, Path) else socket.AF_INET)
     try:
-        if isinstance(place, Path):
-            listener = socket.socket(socket.AF_UNIX)
-            mask = os.umask(0o177)
-            try:
-                listener.bind(str(place))
-            finally:
-                os.umask(mask)
-            address = str(place)
-        else:
-            listener = socket.socket(socket.AF_INET)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((LOOPBACK, place))
-            address = f"{LOOPBACK}:{listener.getsockname()[1]}"
+        address = _bind_file(listener, place) if isinstance(place, Path) else _bind_port(listener, place)
         listener.listen(1)
     except (OSError, OverflowError) as error:
+        listener.close()
         raise BadArgumentError(f"gdb cannot be waited for at {place}: {error}") from error
     return listener, address
+
+
+def _bind_file(listener: socket.socket, place: Path) -> str:
+    mask = os.umask(0o177)
+    try:
+        listener.bind(str(place))
+    finally:
+        os.umask(mask)
+    return str(place)
+
+
+def _bind_port(listener: socket.socket, port: int) -> str:
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((LOOPBACK, port))
+    return f"{LOOPBACK}:{listener.getsockname()[1]}"
