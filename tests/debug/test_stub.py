@@ -179,6 +179,18 @@ def test_ctrl_c_stops_it_wherever_it_is(debuggable: penglai.Machine):
     assert run.result(PATIENCE).reason is Reason.DESTROYED
 
 
+def test_a_ctrl_c_that_crosses_a_stop_is_not_lost(debuggable: penglai.Machine):
+    """gdb steps off a breakpoint by itself, and counts on an answer to what it sent meanwhile."""
+    session, _ = start(debuggable, compiled(SPIN))
+    with session, GdbClient(session.address) as gdb:
+        assert gdb.ask("s").startswith("T05")
+        gdb.interrupt()
+        pc = gdb.pc
+        assert gdb.ask("c").startswith("T02")
+        assert gdb.pc == pc
+        assert gdb.ask("s").startswith("T05")
+
+
 def test_stop_resume_and_destroy_work_on_what_is_halted(debuggable: penglai.Machine):
     session, run = start(debuggable, compiled(SPIN))
     with session, GdbClient(session.address) as gdb:

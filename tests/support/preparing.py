@@ -24,6 +24,7 @@ from penglai.machine import Board
 from penglai.sdk.build import build_demo, demos
 from tests.support import linux
 from tests.support.binaries import fetch_binaries
+from tests.support.debugger import fetch_gdb
 from tests.support.progress import Shown, counted, shown
 from tests.support.sources import fetch
 
@@ -51,7 +52,7 @@ class Step:
 
 def needs(item: pytest.Item) -> list[str]:
     """What a test needs beside the engine and the enclave programs."""
-    marked = [name for name in ("debug", "linux", "tools") if item.get_closest_marker(name)]
+    marked = [name for name in ("debug", "gdb", "linux", "tools") if item.get_closest_marker(name)]
     sources = (f"source of {mark.args[0]}" for mark in item.iter_markers("source"))
     return [*marked, *sources, *(f"{BINARY}{mark.args[0]}" for mark in item.iter_markers("binary"))]
 
@@ -85,6 +86,7 @@ def _steps(wanted: set[str]) -> list[Step]:
     steps = {
         "debug": Step("debug", "Linux that looks for mistakes", functools.partial(linux.prepare, "debug")),
         "linux": Step("linux", "Linux", functools.partial(linux.prepare, "")),
+        "gdb": Step("gdb", "gdb for RISC-V", fetch_gdb),
         "tools": Step("tools", "what builds Linux", packages.ensure_tools),
         "": Step("", "engine and enclave programs", _programs),
     }

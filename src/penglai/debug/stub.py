@@ -51,7 +51,7 @@ class Stub:
         """Whether each packet is acknowledged, as it is at first."""
         self.kill = kill
         self._answer = answer
-        self._waiting = False
+        self._waiting = self._interrupted = False
         self._last = b"T%02xthread:%x;" % (Signal.TRAP, target.enclave.eid)
         self._end: bytes | None = None
 
@@ -77,8 +77,9 @@ class Stub:
             self._answer(answer)
 
     def interrupt(self) -> None:
-        """Ctrl-C in gdb."""
+        """Ctrl-C in gdb.  One that crosses a stop on its way is for the next time that it runs."""
         with self.debugger.lock:
+            self._interrupted = self.target.halted
             if self._end is None:
                 self.target.halt()
 
@@ -108,6 +109,10 @@ class Stub:
         with self.debugger.lock:
             if not self.target.halted:
                 return NOT_NOW
+            interrupted, self._interrupted = self._interrupted, False
+            if interrupted:
+                self._last = b"T%02xthread:%s;" % (Signal.INT, self.thread)
+                return self._last
             self._waiting = True
             self.target.resume(step=step, deliver=deliver)
             self.debugger.lock.notify_all()
