@@ -5,7 +5,9 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
-MOST = 1024
+MOST = 16384
+"""Of all, the latest."""
+
 MOST_BYTES = 64 << 20
 """Of programs that came as bytes, the latest that are no more than this together."""
 
