@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from penglai.abi.errors import PenglaiError
 from penglai.cli.numbers import whole
 from penglai.cli.options import err
 from penglai.embedded import Machine
@@ -54,5 +55,10 @@ def halted(machine: Machine, enclave: Enclave, place: int | Path | None) -> Iter
         return
     with machine.debug(enclave, place, attached=False) as session:
         err.print(f"halted at the entry; in gdb: target remote {session.address}")
-        yield
+        try:
+            yield
+        except BaseException:  # it is not to run on when nobody looks at it any more
+            with contextlib.suppress(PenglaiError):
+                enclave.destroy()
+            raise
         session.wait()
