@@ -191,6 +191,7 @@ enum kind {
 struct file {
     enum kind kind;
     int uses, flags;
+    int lock; /* of flock: 0, LOCK_SH or LOCK_EX */
     word offset;
     struct node *node;
     void *more; /* of its kind */
@@ -217,6 +218,7 @@ long call_copy_range(word in, word in_offset, word out, word out_offset, word si
 long call_ftruncate(word number, word size);
 long call_fallocate(word number, word mode, word offset, word size);
 long call_fsync(word number);
+long call_fadvise(word number, word size, word advice);
 long call_ioctl(word number, word request, word argument);
 
 /* ---- descriptors.c ---- */
@@ -371,7 +373,7 @@ long call_setids2(word real, word effective);
 long call_getresid(word real, word effective, word saved);
 long call_getpriority(word which, word who);
 long call_setpriority(word which, word who, word value);
-long call_wait4(void);
+long call_wait4(word process, word options);
 long call_exit_group(word value);
 long call_prlimit(word process, word which, word new, word old);
 long call_getrlimit(word which, word old);
@@ -382,11 +384,12 @@ long call_sched_getaffinity(word id, word size, word out);
 long call_sched_setaffinity(word id, word size, word in);
 long call_sched_getscheduler(word id);
 long call_sched_getparam(word id, word out);
-long call_sched_setscheduler(word id, word policy);
-long call_sched_priority(word policy);
+long call_sched_setparam(word id, word in);
+long call_sched_setscheduler(word id, word policy, word in);
+long call_sched_priority(word policy, int most);
 long call_prctl(word option, word argument);
 long call_set_robust_list(word head, word size);
-long call_membarrier(word command);
+long call_membarrier(word command, word flags);
 long call_process(void);
 long call_refused_permission(void);
 long call_refused_family(void);

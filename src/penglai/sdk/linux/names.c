@@ -44,6 +44,8 @@ static long find(word from, word path, int follows, int empty, struct place *pla
         *place = (struct place){.node = file->node};
         return 0;
     }
+    if (!length)
+        return -ENOENT;
     long error = *text == '/' ? 0 : start_of(from, &start);
     return error ? error : tree_walk(*text == '/' ? tree_root : start, text, follows, place);
 }
@@ -206,7 +208,7 @@ long call_statx(word from, word path, word flags, word mask, word out)
 long call_faccessat(word from, word path, word mode, word flags)
 {
     struct node *node;
-    if (mode & ~7UL)
+    if (mode & ~7UL || flags & ~(word)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
     long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !!(flags & AT_EMPTY_PATH), &node);
     if (error || !node)
@@ -425,23 +427,34 @@ long call_fchownat(word from, word path, word user, word group, word flags)
     return error ? error : check_owner(user, group);
 }
 
+static int is_time(word nanoseconds)
+{
+    return nanoseconds < NS_PER_S || nanoseconds == NOW || nanoseconds == OMIT;
+}
+
+/* A file has one time: that of its change is kept, and that of reading only looked at. */
 long call_utimensat(word from, word path, word times, word flags)
 {
     struct node *node;
-    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !path || flags & AT_EMPTY_PATH, &node);
-    if (error || !node)
-        return error;
-    if (!times) {
-        tree_touch(node);
-        return 0;
+    word seconds = 0, nanoseconds = NOW;
+    if (times) {
+        if (memory_reach(times, 4 * sizeof(word), 0))
+            return -EFAULT;
+        word read = ((word *)times)[1];
+        seconds = ((word *)times)[2];
+        nanoseconds = ((word *)times)[3];
+        if (read == OMIT && nanoseconds == OMIT)
+            return 0;
+        if (!is_time(read) || !is_time(nanoseconds))
+            return -EINVAL;
     }
-    if (memory_reach(times, 4 * sizeof(word), 0))
-        return -EFAULT;
-    word seconds = ((word *)times)[2], nanoseconds = ((word *)times)[3];
-    if (nanoseconds == OMIT)
-        return 0;
-    if (nanoseconds != NOW && nanoseconds >= NS_PER_S)
+    if (flags & ~(word)(path ? AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH : 0))
         return -EINVAL;
+    if (!path && (int)from == AT_FDCWD)
+        return -EFAULT;
+    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !path || flags & AT_EMPTY_PATH, &node);
+    if (error || !node || nanoseconds == OMIT)
+        return error;
     tree_touch(node);
     if (nanoseconds != NOW) {
         node->seconds = seconds;
