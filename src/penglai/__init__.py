@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from penglai.host.enclave import Enclave, Run
     from penglai.host.image import Kind
     from penglai.host.program import HostProgram
+    from penglai.host.stdin import Stdin
     from penglai.offline import measure
     from penglai.sdk.build import build, demos
     from penglai.sdk.hostbuild import build_host
@@ -86,6 +87,7 @@ __all__ = [
     "SharedMemory",
     "State",
     "StateError",
+    "Stdin",
     "StorageError",
     "ToolchainError",
     "Trace",
@@ -114,6 +116,7 @@ _HOMES = {
     "host.enclave": ("Enclave", "Run"),
     "host.image": ("Kind",),
     "host.program": ("HostProgram",),
+    "host.stdin": ("Stdin",),
     "tracing.trace": ("Trace",),
 }
 """Where names are defined that are no errors; errors are in abi.errors."""

@@ -13,6 +13,7 @@ import typer
 from penglai.abi.errors import PenglaiError, WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.profile import ProfileName
+from penglai.cli.interacting import own_stdin
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Eapp, Harts, Json, Memory, Profile, Stats, command, err, fail, write_json
 from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
@@ -93,6 +94,8 @@ def run(
 ) -> None:
     """Run an enclave to its end, with its output on standard output.
 
+    A Linux program has this command's standard input too, and gets its Ctrl-C as SIGINT.
+
     The exit status is 0 if it ended by itself, 1 if it faulted or the time was over; that of a Linux
     program is the program's own.
     """
@@ -109,8 +112,9 @@ def run(
         name = Path(eapp).name[:MAX_NAME] if linux else ""
         size = parse_size(stack_size)
         enclave = machine.create(image, name=name, kind=kind, stack_size=size, shm=supplies.client)
-        runs = [enclave.start(relay=supplies.pages(0)) for _ in range(instances or 1)]
-        outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
+        with own_stdin() if instances is None else contextlib.nullcontext() as stdin:
+            runs = [enclave.start(relay=supplies.pages(0), stdin=stdin) for _ in range(instances or 1)]
+            outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
         if as_json:
             rows = [
                 _as_dict(run.eid, *outcome, written.get(run.eid, b""))

@@ -6,7 +6,7 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Self
+from typing import Protocol, Self
 
 from penglai.abi import layout
 from penglai.abi.errors import WaitTimeoutError
@@ -145,6 +145,21 @@ class TaskRun(Future[Result]):
         return f"<Run of {self.task.label}: {outcome}>"
 
 
+class Desk(Protocol):
+    """Who answers an enclave's questions (Ocall.ASK)."""
+
+    def answer(
+        self, question: int, argument: int, fill: Callable[[bytes], None], later: Callable[[int], None]
+    ) -> int | None:
+        """The answer, quickly, for a hart waits; or None, and later(answer) from another thread.
+
+        fill: puts bytes, at most a page, where the enclave finds them.
+        """
+
+    def ended(self) -> None:
+        """The enclave is no more: what is still to be answered later is answered now."""
+
+
 @dataclass(eq=False)
 class Task:
     """The driver's record of an enclave.
@@ -152,9 +167,9 @@ class Task:
     page: physical address of a page of the host's, for parameters and messages.  kernel_buffer: of the page
     that the enclave shares.  shm, shm_place: the shared memory that it has, and offset and size of the
     part, bytes.  stack_size: bytes; of a shadow, what its instances get.  make_run: what makes the object
-    of a run.  `turn` and `woken` belong to the scheduler; the rest is guarded by `lock`.  ended: the
-    monitor knows the enclave no more.  released: the two pages are given back.  last_info: an EnclaveInfo,
-    read by whoever asks for it.
+    of a run.  desk: who answers its questions, if anybody does.  `turn` and `woken` belong to the scheduler;
+    the rest is guarded by `lock`.  ended: the monitor knows the enclave no more.  released: the two pages are
+    given back.  last_info: an EnclaveInfo, read by whoever asks for it.
     """
 
     name: str
@@ -168,6 +183,7 @@ class Task:
     shm_place: tuple[int, int] = (0, 0)
     eid: int = 0
     run: TaskRun | None = field(default=None, repr=False)
+    desk: Desk | None = field(default=None, repr=False)
     in_callback: bool = False
     ended: bool = False
     released: bool = False

@@ -18,6 +18,8 @@ int descriptors_begin(void)
                 *errors = file_new(CONSOLE, O_WRONLY);
     if (!table || !on_exec || !in || !out || !errors)
         return 0;
+    out->offset = 1;
+    errors->offset = 2;
     table[0] = in;
     table[1] = out;
     table[2] = errors;

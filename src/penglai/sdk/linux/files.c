@@ -102,6 +102,7 @@ long file_read(struct file *file, word buffer, word size, word *offset)
     case EVENT:
         return offset ? -ESPIPE : event_read(file, buffer, size);
     case CONSOLE:
+        return offset ? -ESPIPE : console_read(file, buffer, size);
     case NULL_DEVICE:
         return 0;
     default:
@@ -168,6 +169,8 @@ unsigned file_ready(struct file *file)
         return event_ready(file);
     case EPOLL:
         return epoll_ready(file);
+    case CONSOLE:
+        return reads(file) ? console_ready() : POLLOUT | POLLWRNORM;
     default:
         return (reads(file) ? POLLIN | POLLRDNORM : 0) | (writes(file) ? POLLOUT | POLLWRNORM : 0);
     }
@@ -182,12 +185,13 @@ void file_describe(const struct file *file, struct stat *about)
                                      [PAIR] = S_IFSOCK | 0777,
                                      [EVENT] = 0600,
                                      [EPOLL] = 0600};
+    int is_terminal = file->kind == CONSOLE && console_is_terminal(file);
     if (file->node)
         tree_describe(file->node, about);
     else
         *about = (struct stat){.st_dev = 2,
                                .st_ino = (ino_t)file->kind + 1,
-                               .st_mode = modes[file->kind],
+                               .st_mode = is_terminal ? S_IFCHR | 0620 : modes[file->kind],
                                .st_nlink = 1,
                                .st_blksize = PAGE};
 }
@@ -501,14 +505,13 @@ static word readable(const struct file *file)
     return file->kind == PIPE_READ || file->kind == PAIR ? pipe_held(file) : 0;
 }
 
-/* Nothing here is a terminal. */
 long call_ioctl(word number, word request, word argument)
 {
     struct file *file = descriptor_file(number);
     if (!file)
         return -EBADF;
     if (request != FIONBIO && request != FIONREAD)
-        return -ENOTTY;
+        return file->kind == CONSOLE ? console_ioctl(file, request, argument) : -ENOTTY;
     if (memory_reach(argument, sizeof(int), request == FIONREAD))
         return -EFAULT;
     if (request == FIONREAD)

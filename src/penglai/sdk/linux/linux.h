@@ -81,6 +81,10 @@ int monitor_random(void *buffer, word size);
 void monitor_write(const char *text, size_t size);
 word monitor_time_of_day(void);
 void monitor_events(word handler, word events);
+/* Questions to whoever runs the enclave.  The answer is to be checked; 0 if nobody answers. */
+enum { ASK_READ = 1, ASK_WAIT, ASK_SIGNALS, ASK_TERMINAL };
+long monitor_ask(word question, word argument);
+void monitor_take(char *to, word size); /* copies what the host has put into the kernel buffer */
 word ticks_ns(void);
 
 /* ---- string.c ---- */
@@ -192,7 +196,7 @@ struct file {
     enum kind kind;
     int uses, flags;
     int lock; /* of flock: 0, LOCK_SH or LOCK_EX */
-    word offset;
+    word offset; /* of CONSOLE: which of the host's descriptors it is, 0 to 2 */
     struct node *node;
     void *more; /* of its kind */
 };
@@ -220,6 +224,16 @@ long call_fallocate(word number, word mode, word offset, word size);
 long call_fsync(word number);
 long call_fadvise(word number, word size, word advice);
 long call_ioctl(word number, word request, word argument);
+
+/* ---- console.c: input, signals and terminals of the host's ---- */
+void console_begin(void);
+int console_is_served(void);
+long console_read(const struct file *file, word buffer, word size);
+unsigned console_ready(void);
+void console_look(void); /* takes signals, and makes those who wait for input look again */
+void console_idle(word deadline); /* nobody runs before this time of ticks_ns() */
+int console_is_terminal(const struct file *file);
+long console_ioctl(const struct file *file, word request, word argument);
 
 /* ---- descriptors.c ---- */
 int descriptors_begin(void);
@@ -343,6 +357,7 @@ int time_of(word clock, word *ns);
 long time_read(word address, int micro, word *ns); /* of a timespec or timeval */
 void timers_expire(void);
 int timers_armed(void);
+word timers_next(void); /* when the next one is due, of ticks_ns(); NEVER if none is armed */
 long write_time(word address, word ns, word unit);
 long call_clock_gettime(word clock, word time);
 long call_clock_getres(word clock, word time);
