@@ -15,13 +15,17 @@ struct node *tree_root, *tree_current;
 unsigned tree_umask = 022;
 static word next_number;
 
+static int keeps_time; /* what is there from the beginning is of the year 1970, packed or not */
+
 int tree_begin(const struct linux_image *image)
 {
     tree_root = image->root;
     tree_current = image->directory;
     tree_current->uses++;
     next_number = image->nodes;
-    return proc_begin(image);
+    int made = proc_begin(image);
+    keeps_time = 1;
+    return made;
 }
 
 static struct entry *look_up(const struct node *directory, const char *name, size_t length)
@@ -170,6 +174,8 @@ long tree_path(const struct node *node, char *out, size_t room)
 
 void tree_touch(struct node *node)
 {
+    if (!keeps_time)
+        return;
     word now = monitor_time_of_day();
     node->seconds = now / NS_PER_S;
     node->nanoseconds = now % NS_PER_S;
