@@ -31,6 +31,7 @@ from penglai.monitor.monitor import Monitor
 from penglai.monitor.profiles import make
 from penglai.sdk.build import find_image
 from penglai.toolchain.places import state_dir
+from penglai.tracing.strace import Strace
 from penglai.tracing.trace import Trace
 
 DISK = "disk.img"
@@ -157,6 +158,15 @@ class Machine(HostProgram):
         with Shield():
             self._trace = Trace(path, self._board, self._monitor)
         return self._trace
+
+    def strace(self, tell: Callable[[str], None]) -> Strace:
+        """Watch the system calls of Linux programs, as strace shows them: with machine.strace(print).
+
+        tell: called with each line, when the call has a result, on a hart's thread, which waits.
+
+        Raises StateError while they are watched already.
+        """
+        return Strace(self._monitor, tell)
 
     def close(self) -> None:
         """Destroy all enclaves and switch off; a trace is complete then.  More than once does nothing."""

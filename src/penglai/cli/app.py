@@ -11,6 +11,7 @@ from penglai.toolchain.places import package_version
 COMMANDS = {
     "run": "running",
     "trace": "tracing",
+    "strace": "stracing",
     "test-stop": "stopping",
     "boot": "booting",
     "image": "imaging",

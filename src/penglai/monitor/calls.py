@@ -213,13 +213,17 @@ def _async_call(platform: Platform, run: Enclave) -> Outcome:
     return None
 
 
-def _handler_return(_platform: Platform, run: Enclave) -> Outcome:
+def _handler_return(platform: Platform, run: Enclave) -> Outcome:
     reflect.leave(run.active)
+    if platform.registry.watch_handlers is not None:
+        platform.registry.watch_handlers(run.active)
     return None
 
 
 def _handler_go(platform: Platform, run: Enclave) -> Outcome:
     reflect.go(platform, run.active)
+    if platform.registry.watch_handlers is not None:
+        platform.registry.watch_handlers(run.active)
     return None
 
 

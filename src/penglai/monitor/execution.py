@@ -111,6 +111,8 @@ def _handle(platform: Platform, enclave: Enclave, hart: Hart, cause: int) -> cal
         if context.a6 == ecall.EXTENSION:
             return calls.handle(platform, enclave, context.a7)
         if reflect.enter(active):
+            if platform.registry.watch_handlers is not None:
+                platform.registry.watch_handlers(active)
             return None
         if context.a7 == ecall.IOCTL:
             active.complete(0)

@@ -54,6 +54,7 @@ class Registry:
     limits: of what the next enclaves can make grow.
     watch_calls: a tracer's, or None.  Called with the eid of the enclave at the bottom of a chain, that of a
     server, and the server's state from now on: BUSY when it begins.  It holds up the hart, and never raises.
+    watch_handlers: the same, called with an enclave that has entered its handler of ecalls, or left it.
     """
 
     def __init__(self) -> None:
@@ -67,6 +68,7 @@ class Registry:
         self.shared: dict[int, SecureShm] = {}
         self.limits = Limits()
         self.watch_calls: Callable[[int, int, State], None] | None = None
+        self.watch_handlers: Callable[[Enclave], None] | None = None
 
     def new_id(self) -> int:
         """An id that nothing of this boot ever had.  Raises Refusal (allocation) when there is none left."""
