@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from penglai.host.console import Console, Output
     from penglai.host.enclave import Enclave, Run
     from penglai.host.image import Kind
+    from penglai.host.mounts import Mounts
     from penglai.host.program import HostProgram
     from penglai.host.stdin import Stdin
     from penglai.offline import measure
@@ -73,6 +74,7 @@ __all__ = [
     "Machine",
     "MachineError",
     "MonitorBug",
+    "Mounts",
     "NoMemoryError",
     "NoSuchEnclaveError",
     "Output",
@@ -115,6 +117,7 @@ _HOMES = {
     "host.console": ("Console", "Output"),
     "host.enclave": ("Enclave", "Run"),
     "host.image": ("Kind",),
+    "host.mounts": ("Mounts",),
     "host.program": ("HostProgram",),
     "host.stdin": ("Stdin",),
     "tracing.trace": ("Trace",),

@@ -17,7 +17,8 @@ from tests.support.person import PENGLAI
 from tests.support.waiting import PATIENCE, until
 
 import penglai
-from penglai.abi.ecall import NOTHING_YET, Question
+from penglai.abi.question import NOTHING_YET, Question
+from penglai.driver.task import Buffer
 
 COPY = """#include <unistd.h>
 int main(void)
@@ -249,10 +250,10 @@ class Liar:
         self._numbers = itertools.count(start)
 
     def answer(
-        self, question: int, _argument: int, fill: Callable[[bytes], None], _later: Callable[[int], None]
+        self, question: int, _argument: int, buffer: Buffer, _later: Callable[[int], None]
     ) -> int | None:
         number = next(self._numbers)
-        fill(bytes([number % 256]) * 4096)
+        buffer.write(bytes([number % 256]) * 4096)
         if question == Question.SIGNALS:
             return 1 | 1 << signal.SIGINT if number > 2000 else number % 7 != 0
         return self.ODD[(number * 7 + number // 5) % len(self.ODD)]

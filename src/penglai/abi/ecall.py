@@ -86,28 +86,7 @@ class Ocall(IntEnum):
     SHM_DESTROY = 11
     SHM_EXTEND = 12
     ASK = 64
-    """Not of Penglai-TVM: a question for whoever runs the enclave; a1 = Question, a2 = its argument."""
-
-
-class Question(IntEnum):
-    """a1 of ASK.  The result is the host's word: 0 also where nobody answers, or knows it not."""
-
-    READ = 1
-    """Input, at most a2 bytes (PAGE_SIZE), into the kernel buffer: how many; 0 at its end, NOTHING_YET."""
-    WAIT = 2
-    """Comes back, with 1, when a signal has come, after a2 >> 1 ns (INDEFINITELY: never), or, if a2 is odd,
-    when READ has an answer."""
-    SIGNALS = 3
-    """Bit n: signal n has come since the last time.  Bit 0: somebody answers."""
-    TERMINAL = 4
-    """Descriptor a2 (0 to 2) is a terminal: 1 << 32 | rows << 16 | columns.  0: it is none."""
-
-
-NOTHING_YET = -11
-"""Answer to READ: -EAGAIN."""
-
-INDEFINITELY = (1 << 63) - 1
-"""ns of WAIT."""
+    """Not of Penglai-TVM: for whoever runs the enclave: a1 = abi.question.Question, a2 = its argument."""
 
 
 class KeyType(IntEnum):

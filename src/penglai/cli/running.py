@@ -16,12 +16,22 @@ from penglai.abi.profile import ProfileName
 from penglai.cli.interacting import own_stdin
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Eapp, Harts, Json, Memory, Profile, Stats, command, err, fail, write_json
-from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
+from penglai.cli.packing import (
+    Arguments,
+    Environment,
+    Files,
+    LinuxProgram,
+    Mounted,
+    Packed,
+    Root,
+    split_mounts,
+)
 from penglai.cli.supplying import Supplies, supply
 from penglai.driver.shared import SharedMemory
 from penglai.driver.task import Info, Reason, Result
 from penglai.embedded import Machine
 from penglai.host.enclave import Enclave, Run
+from penglai.host.mounts import Mounts
 from penglai.machine.memory import parse_size
 
 MAX_NAME = NAME_BYTES - 1
@@ -51,6 +61,7 @@ def run(
     root: Root = None,
     files: Files = None,
     environment: Environment = None,
+    mount: Mounted = None,
     memory: Memory = "256M",
     harts: Harts = 2,
     stack_size: Annotated[str, typer.Option(help="Stack of the enclave.")] = str(DEFAULT_STACK_SIZE),
@@ -99,7 +110,9 @@ def run(
     The exit status is 0 if it ended by itself, 1 if it faulted or the time was over; that of a Linux
     program is the program's own.
     """
-    image = Packed(arguments, root, files, environment).image_or(eapp, linux=linux)
+    directories = split_mounts(mount)
+    image = Packed(arguments, root, files, environment, list(directories)).image_or(eapp, linux=linux)
+    mounts = Mounts(directories) if directories else None
     servers = [split_server(text) for text in server or []]
     with Machine(memory, harts, profile=profile) as machine:
         written: dict[int, bytes] = {}
@@ -113,7 +126,10 @@ def run(
         size = parse_size(stack_size)
         enclave = machine.create(image, name=name, kind=kind, stack_size=size, shm=supplies.client)
         with own_stdin() if instances is None else contextlib.nullcontext() as stdin:
-            runs = [enclave.start(relay=supplies.pages(0), stdin=stdin) for _ in range(instances or 1)]
+            runs = [
+                enclave.start(relay=supplies.pages(0), stdin=stdin, mounts=mounts)
+                for _ in range(instances or 1)
+            ]
             outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
         if as_json:
             rows = [

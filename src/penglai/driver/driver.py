@@ -278,8 +278,7 @@ class Driver:
     def _enter_first(self, task: Task, relay: RelayPages | None, desk: Desk | None) -> SbiResult:
         param = RunParam(relay.pa, len(relay)) if relay is not None else RunParam()
         self._memory.write(task.run_param, bytes(param))
-        result = self._ecall(HostCall.RUN, task.eid, task.run_param)
-        if not result.error:
+        if not (result := self._ecall(HostCall.RUN, task.eid, task.run_param)).error:
             task.desk = desk
         return result
 
@@ -373,9 +372,7 @@ class Driver:
         with self._tasks_lock:
             self._tasks.discard(task)
         task.on_end(task)
-        if task.desk is not None:
-            task.desk.ended()
-        self._output.ended()
+        self.ocalls.ended(task)
         if run is not None:
             run.finish(result)
         self._bury_orphans()

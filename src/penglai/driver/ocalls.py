@@ -49,6 +49,22 @@ class Text(NamedTuple):
     text: bytes
 
 
+class KernelBuffer:
+    """That of a task; see Buffer."""
+
+    def __init__(self, memory: HostMemory, address: int) -> None:
+        self._memory = memory
+        self._address = address
+
+    def read(self) -> bytes:
+        """A copy of all of it."""
+        return self._memory.read(self._address, PAGE_SIZE)
+
+    def write(self, data: bytes) -> None:
+        """Put at most a page at its start."""
+        self._memory.write(self._address, data[:PAGE_SIZE])
+
+
 class OcallServer:
     """Serves ocalls.  port: for answers that come later.  wake: the task can go on."""
 
@@ -102,6 +118,12 @@ class OcallServer:
     def _answer(self, port: HostPort, task: Task, ocall: int, size: int) -> SbiResult:
         return port.ecall(sbi.EXTENSION, RESUME, task.eid, ANSWERED, ocall, 0, size)
 
+    def ended(self, task: Task) -> None:
+        """The enclave of a task is no more: tell who has served it."""
+        if task.desk is not None:
+            task.desk.ended()
+        self._output.ended()
+
     def _ask(self, port: HostPort, task: Task, question: int) -> SbiResult | None:
         """Hand a question on.  One that nobody answers, or only an exception, has the answer 0."""
         if task.desk is None:
@@ -112,7 +134,7 @@ class OcallServer:
             answer = task.desk.answer(
                 question,
                 argument,
-                lambda data: self._memory.write(task.kernel_buffer, data[:PAGE_SIZE]),
+                KernelBuffer(self._memory, task.kernel_buffer),
                 lambda answer: self._answer_later(task, Ocall.ASK, answer),
             )
         except Exception:

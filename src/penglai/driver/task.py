@@ -145,16 +145,23 @@ class TaskRun(Future[Result]):
         return f"<Run of {self.task.label}: {outcome}>"
 
 
+class Buffer(Protocol):
+    """The page that an enclave shares with the host, which both change at any time."""
+
+    def read(self) -> bytes:
+        """A copy of all of it."""
+
+    def write(self, data: bytes) -> None:
+        """Put at most a page at its start."""
+
+
 class Desk(Protocol):
     """Who answers an enclave's questions (Ocall.ASK)."""
 
     def answer(
-        self, question: int, argument: int, fill: Callable[[bytes], None], later: Callable[[int], None]
+        self, question: int, argument: int, buffer: Buffer, later: Callable[[int], None]
     ) -> int | None:
-        """The answer, quickly, for a hart waits; or None, and later(answer) from another thread.
-
-        fill: puts bytes, at most a page, where the enclave finds them.
-        """
+        """The answer, quickly, for a hart waits; or None, and later(answer) from another thread."""
 
     def ended(self) -> None:
         """The enclave is no more: what is still to be answered later is answered now."""

@@ -14,6 +14,7 @@ from penglai.driver.shared import RelayPages
 from penglai.driver.task import Info, Result, Task, TaskRun
 from penglai.host.console import Console, Output
 from penglai.host.image import Kind
+from penglai.host.mounts import Mounts, Served
 from penglai.host.stdin import Stdin
 
 
@@ -68,16 +69,23 @@ class Enclave:
         """What it has written: iterate over the lines, or take the text."""
         return Output(self._console, self._task)
 
-    def start(self, *, relay: RelayPages | None = None, stdin: Stdin | None = None) -> "Run":
+    def start(
+        self,
+        *,
+        relay: RelayPages | None = None,
+        stdin: Stdin | None = None,
+        mounts: Mounts | None = None,
+    ) -> "Run":
         """Run it; return at once.  A shadow makes and runs an instance: the run's `enclave`.
 
         relay: pages that become the enclave's.  stdin: what a Linux program reads as its standard input, and
-        how it is sent signals; without it the input is at its end.
+        how it is sent signals; without it the input is at its end.  mounts: directories that it sees.
 
         Raises StateError if it was started before; SecurityError if the relay pages are not the host's;
         BadArgumentError if they are not the program's.
         """
-        return Run.of(self._process.start(self._task, relay, stdin))
+        desk = stdin if mounts is None else Served(stdin, mounts)
+        return Run.of(self._process.start(self._task, relay, desk))
 
     def continue_with(self, relay: RelayPages | None = None) -> "Run":
         """Let it go on after it has returned its relay pages (Reason.RELAY), with others if there are any.
@@ -87,7 +95,12 @@ class Enclave:
         return Run.of(self._process.start(self._task, relay, again=True))
 
     def run(
-        self, timeout: float | None = None, *, relay: RelayPages | None = None, stdin: Stdin | None = None
+        self,
+        timeout: float | None = None,
+        *,
+        relay: RelayPages | None = None,
+        stdin: Stdin | None = None,
+        mounts: Mounts | None = None,
     ) -> Result:
         """Run it to its end, or until it returns its relay pages; arguments as for `start`.
 
@@ -95,7 +108,7 @@ class Enclave:
         `destroy` and `wait` work on it.
         """
         seconds = checked_timeout(timeout)  # before anything has begun
-        return self.start(relay=relay, stdin=stdin).result(seconds)
+        return self.start(relay=relay, stdin=stdin, mounts=mounts).result(seconds)
 
     def attest(self, nonce: int = 0) -> Report:
         """A signed report of what it is made of, with this nonce (64 bits).

@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from penglai.abi.ecall import INDEFINITELY, NOTHING_YET, Question
 from penglai.abi.errors import BadArgumentError
+from penglai.abi.question import INDEFINITELY, NOTHING_YET, Question
 from penglai.abi.riscv import PAGE_SIZE
+from penglai.driver.task import Buffer
 
 MS = 1_000_000
 """ns."""
@@ -69,11 +70,11 @@ class Stdin:
     # ---- the desk's ----------------------------------------------------------------------------
 
     def answer(
-        self, question: int, argument: int, fill: Callable[[bytes], None], later: Callable[[int], None]
+        self, question: int, argument: int, buffer: Buffer, later: Callable[[int], None]
     ) -> int | None:
         """Answer a question; see driver.task.Desk."""
         if question == Question.READ:
-            return self._read(min(argument, PAGE_SIZE), fill)
+            return self._read(min(argument, PAGE_SIZE), buffer)
         if question == Question.SIGNALS:
             self.listens = True
             return self._taken() | ANSWERED
@@ -89,7 +90,7 @@ class Stdin:
         self._waits.put(None)
         self._wake()
 
-    def _read(self, most: int, fill: Callable[[bytes], None]) -> int:
+    def _read(self, most: int, buffer: Buffer) -> int:
         if not self._readable():
             return NOTHING_YET
         try:
@@ -98,7 +99,7 @@ class Stdin:
             return NOTHING_YET
         except OSError as error:
             return -(error.errno or 0)
-        fill(data)
+        buffer.write(data)
         return len(data)
 
     def _readable(self) -> bool:

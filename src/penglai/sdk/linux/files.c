@@ -33,6 +33,8 @@ void file_release(struct file *file)
         epoll_release(file);
     if (file->node) {
         file->node->uses--;
+        if (file->node->hosts)
+            mount_close(file->node);
         tree_drop(file->node);
     }
     heap_free(file, sizeof *file);
@@ -389,6 +391,11 @@ long call_getdents(word number, word buffer, word size)
     const struct node *node = file->node;
     if (!node->links)
         return -ENOENT;
+    if (node->hosts && !file->offset) {
+        long error = mount_list(file->node);
+        if (error)
+            return error;
+    }
     word at = buffer, left = size;
     int fits = list(file, &at, &left, node, 1, ".", 1) && list(file, &at, &left, node->parent, 2, "..", 2);
     for (struct entry *entry = node->first; fits && entry; entry = entry->next)

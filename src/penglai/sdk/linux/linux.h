@@ -82,8 +82,22 @@ void monitor_write(const char *text, size_t size);
 word monitor_time_of_day(void);
 void monitor_events(word handler, word events);
 /* Questions to whoever runs the enclave.  The answer is to be checked; 0 if nobody answers. */
-enum { ASK_READ = 1, ASK_WAIT, ASK_SIGNALS, ASK_TERMINAL };
+enum {
+    ASK_READ = 1,
+    ASK_WAIT,
+    ASK_SIGNALS,
+    ASK_TERMINAL,
+    ASK_STAT,
+    ASK_LIST,
+    ASK_GET,
+    ASK_PUT,
+    ASK_MAKE,
+    ASK_RESIZE,
+    ASK_REMOVE,
+    ASK_RENAME
+};
 long monitor_ask(word question, word argument);
+void monitor_give(word at, const char *from, word size); /* copies into the kernel buffer */
 void monitor_take(char *to, word size); /* copies what the host has put into the kernel buffer */
 word ticks_ns(void);
 
@@ -142,6 +156,9 @@ long tree_walk(struct node *from, const char *path, int follows, struct place *p
 struct node *tree_add(struct node *directory, const char *name, size_t length, unsigned mode);
 long tree_enter(struct node *directory, const char *name, size_t length, struct node *node);
 void tree_remove(struct node *directory, struct entry *entry);
+struct entry *tree_look_up(const struct node *directory, const char *name, size_t length);
+long tree_fill(struct node *node, const char *from, word size, word offset); /* what lies here, only */
+void tree_empty(struct node *node); /* the same, of its content */
 void tree_drop(struct node *node); /* frees it, if it has no name and is not open */
 long tree_write(struct node *node, const char *from, word size, word offset);
 long tree_resize(struct node *node, word size);
@@ -149,6 +166,20 @@ long tree_share(struct node *node);
 void tree_touch(struct node *node);
 long tree_path(const struct node *node, char *out, size_t room); /* its length, or an error */
 void tree_describe(const struct node *node, struct stat *about);
+
+/* ---- mounts.c: directories of the host's; of nodes that have `hosts` ---- */
+extern int
+    mount_pinned; /* nothing that is known is forgotten: a call has two paths, and looks at the second one */
+long mount_look_up(struct node *directory, const char *name, size_t length);
+long mount_list(struct node *directory);
+long mount_open(struct node *file); /* fetches what is in it, unless it is open already */
+void mount_close(struct node *file);
+long mount_write(const struct node *file, const char *from, word size, word offset);
+long mount_resize(const struct node *file, word size);
+/* A new file or directory; what goes; what gets another name.  Nothing is asked where nothing is the host's. */
+long mount_make(const struct node *directory, const char *name, size_t length, int is_directory);
+long mount_remove(const struct node *directory, const char *name, size_t length, int is_directory);
+long mount_rename(const struct place *from, const struct place *to);
 
 /* ---- proc.c: files whose content is made when they are opened ---- */
 enum special {

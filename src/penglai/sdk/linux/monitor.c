@@ -84,6 +84,12 @@ long monitor_ask(word question, word argument)
     return monitor_call(OCALL, OCALL_ASK, question, argument);
 }
 
+void monitor_give(word at, const char *from, word size)
+{
+    for (word i = 0; i < size; i++)
+        KERNEL_BUFFER[at + i] = from[i];
+}
+
 void monitor_take(char *to, word size)
 {
     for (word i = 0; i < size; i++)
