@@ -29,7 +29,7 @@ from penglai.machine.ratelimit import ENCLAVES
 from penglai.machine.store import Store
 from penglai.monitor.monitor import Monitor
 from penglai.monitor.profiles import make
-from penglai.sdk.build import find_image
+from penglai.sdk.images import find_image
 from penglai.toolchain.places import state_dir
 from penglai.tracing.trace import Trace
 
