@@ -14,7 +14,7 @@ from tests.support.fileserver import Files, Server
 
 def main(disk: str) -> None:
     """Serve until the input ends."""
-    with penglai.Machine("64M", 1, state=None) as machine:
+    with penglai.Machine("64M", 1, state=Path(disk).with_suffix(".keys")) as machine:
         machine.use_disk(file=Path(disk))
         Server(machine)
         files = Files(machine)

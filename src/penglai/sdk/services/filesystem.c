@@ -131,7 +131,9 @@ static int rename_path(const struct request *request)
     int result = path_take(names.from, names.from);
     if (!result)
         result = path_take(names.to, names.to);
-    if (result || !strcmp(names.from, names.to) || (result = lfs_rename(&volume, names.from, names.to)))
+    if (!result && !strcmp(names.from, names.to))
+        return lfs_stat(&volume, names.from, &(struct lfs_info){0});
+    if (result || (result = lfs_rename(&volume, names.from, names.to)))
         return result;
     handles_lost(names.to);
     handles_renamed(names.from, names.to);
@@ -225,9 +227,11 @@ static int serve_whole(const struct request *request)
         return result;
     if (fresh)
         handles_reopen();
+    handles_settle();
     result = serve(request);
     if (result != -EIO && !volume_commit())
         return result;
+    handles_undo();
     volume_forget();
     return -EIO;
 }

@@ -23,6 +23,33 @@ static struct handle {
     uint8_t buffer[VOLUME_CACHE];
 } handles[HANDLES];
 
+/* What the request at work has changed of a handle, until it is committed. */
+static struct handle *touched;
+static struct {
+    int is_open;
+    uint32_t offset;
+} untouched;
+
+static void touch(struct handle *handle)
+{
+    touched = handle;
+    untouched.is_open = handle->is_open;
+    untouched.offset = handle->offset;
+}
+
+void handles_undo(void)
+{
+    if (!touched)
+        return;
+    touched->is_open = untouched.is_open;
+    touched->offset = untouched.offset;
+}
+
+void handles_settle(void)
+{
+    touched = NULL;
+}
+
 static struct handle *find_any(unsigned long caller, int descriptor)
 {
     unsigned long index = (unsigned long)descriptor - FILES_FIRST;
@@ -76,6 +103,7 @@ int handle_open(unsigned long caller, const char *path, int flags)
     int result = open_file(handle, handle->flags);
     if (result)
         return result;
+    touch(handle);
     handle->flags &= ~(LFS_O_CREAT | LFS_O_EXCL | LFS_O_TRUNC);
     handle->is_open = 1;
     handle->is_lost = 0;
@@ -92,12 +120,23 @@ int handle_close(unsigned long caller, int descriptor)
     return handle->is_lost ? 0 : lfs_file_close(&volume, &handle->file);
 }
 
-/* The result of a transfer, after which the handle is where the file is. */
-static int moved(struct handle *handle, int result)
+/* Opens it anew, where it was; what littlefs has of it is not whole. */
+static void reopen(struct handle *handle)
 {
-    lfs_soff_t offset = lfs_file_tell(&volume, &handle->file);
-    if (offset >= 0)
-        handle->offset = (uint32_t)offset;
+    handle->is_lost = open_file(handle, handle->flags) ||
+                      lfs_file_seek(&volume, &handle->file, (lfs_soff_t)handle->offset, LFS_SEEK_SET) < 0;
+}
+
+/* The result of an operation on a file.  If it failed, file and offset are as before. */
+static int finished(struct handle *handle, int result)
+{
+    if (result < 0) {
+        lfs_file_close(&volume, &handle->file);
+        reopen(handle);
+        return result;
+    }
+    touch(handle);
+    handle->offset = (uint32_t)lfs_file_tell(&volume, &handle->file);
     return result;
 }
 
@@ -106,7 +145,7 @@ int handle_read(unsigned long caller, int descriptor, void *buffer, uint32_t siz
     struct handle *handle = find(caller, descriptor);
     if (!handle || !(handle->flags & LFS_O_RDONLY))
         return -EBADF;
-    return moved(handle, lfs_file_read(&volume, &handle->file, buffer, size));
+    return finished(handle, lfs_file_read(&volume, &handle->file, buffer, size));
 }
 
 /* What is answered is stored, if the caller commits. */
@@ -117,7 +156,7 @@ int handle_write(unsigned long caller, int descriptor, const void *buffer, uint3
         return -EBADF;
     int done = lfs_file_write(&volume, &handle->file, buffer, size);
     int result = lfs_file_sync(&volume, &handle->file);
-    return moved(handle, result && done >= 0 ? result : done);
+    return finished(handle, result && done >= 0 ? result : done);
 }
 
 int handle_seek(unsigned long caller, int descriptor, int offset, int whence)
@@ -127,7 +166,7 @@ int handle_seek(unsigned long caller, int descriptor, int offset, int whence)
         return -EBADF;
     if (whence != LFS_SEEK_SET && whence != LFS_SEEK_CUR && whence != LFS_SEEK_END)
         return -EINVAL;
-    return moved(handle, lfs_file_seek(&volume, &handle->file, offset, whence));
+    return finished(handle, lfs_file_seek(&volume, &handle->file, offset, whence));
 }
 
 int handle_resize(unsigned long caller, int descriptor, uint32_t size)
@@ -136,7 +175,7 @@ int handle_resize(unsigned long caller, int descriptor, uint32_t size)
     if (!handle || !(handle->flags & LFS_O_WRONLY))
         return -EBADF;
     int result = lfs_file_truncate(&volume, &handle->file, size);
-    return result ? result : lfs_file_sync(&volume, &handle->file);
+    return finished(handle, result ? result : lfs_file_sync(&volume, &handle->file));
 }
 
 int handle_size(unsigned long caller, int descriptor)
@@ -180,6 +219,5 @@ void handles_reopen(void)
 {
     for (struct handle *each = handles; each < handles + HANDLES; each++)
         if (each->is_open && !each->is_lost)
-            each->is_lost = open_file(each, each->flags) ||
-                            lfs_file_seek(&volume, &each->file, (lfs_soff_t)each->offset, LFS_SEEK_SET) < 0;
+            reopen(each);
 }

@@ -21,6 +21,10 @@ void handles_lost(const char *path);
 /* A path has a new name, and so have the files below it. */
 void handles_renamed(const char *from, const char *to);
 
+/* The request at work is stored; or it is not, and its handle is as it was before. */
+void handles_settle(void);
+void handles_undo(void);
+
 /* Opens all of them anew, where they were, since the volume was mounted anew. */
 void handles_reopen(void);
 

@@ -1,8 +1,8 @@
 /*
  * The sealed store: a tree of blocks.  The root is sealed by itself and names pages of the map, which name the
  * blocks; each name is a sector with the tag of what must be there.  Nothing that a root names is ever overwritten:
- * a commit writes what is new to free sectors, and then the next root to the one of two sectors that has the
- * older root.
+ * a commit writes what is new to free sectors, and then the next root, twice.  So the two are equal, or the first
+ * is one commit ahead; and whoever puts one older sector in place cannot bring back an older root.
  */
 #include "store.h"
 #include <string.h>
@@ -182,11 +182,15 @@ int store_write(uint32_t block, uint32_t offset, const void *buffer, size_t size
 
 /* ---- commits ---- */
 
+static const struct seal_place root_place = {ROOT, 0, 0};
+
 static int put_root(void)
 {
-    struct seal_place place = {ROOT, (uint32_t)(head.root.turn % ROOTS), 0};
-    seal_close(&place, head.bytes, sizeof head.bytes, sector + SEAL_TAG, sector);
-    return sector_write(place.number, sector) ? STORE_UNREACHABLE : 0;
+    seal_close(&root_place, head.bytes, sizeof head.bytes, sector + SEAL_TAG, sector);
+    for (uint32_t number = 0; number < ROOTS; number++)
+        if (sector_write(number, sector))
+            return STORE_UNREACHABLE;
+    return 0;
 }
 
 static int put_blocks(void)
@@ -249,45 +253,44 @@ static int is_empty(const uint8_t *data)
 
 enum found { EMPTY, GOOD, BAD, UNREACHABLE };
 
+/* Leaves it in `head`. */
 static enum found get_root(uint32_t number)
 {
-    struct seal_place place = {ROOT, number, 0};
     if (sector_read(number, sector))
         return UNREACHABLE;
     if (is_empty(sector))
         return EMPTY;
-    if (seal_open(&place, sector + SEAL_TAG, sizeof head.bytes, sector, head.bytes))
+    if (seal_open(&root_place, sector + SEAL_TAG, sizeof head.bytes, sector, head.bytes))
         return BAD;
-    return head.root.magic == MAGIC && head.root.turn % ROOTS == number ? GOOD : BAD;
+    return head.root.magic == MAGIC ? GOOD : BAD;
+}
+
+static int begin_root(void)
+{
+    memset(&head, 0, sizeof head);
+    head.root.magic = MAGIC;
+    return put_root();
 }
 
 /*
- * Leaves the newest root in `head`.  A sector is written whole or not at all: one that is neither empty nor good
- * was changed, and so was one that is not the predecessor of the other.
+ * Leaves the root in `head`.  A sector is written whole or not at all: a root that is neither empty nor good was
+ * changed, and so was one that does not go with the other.  Of one that was not written twice, it is made up for.
  */
-static int choose_root(void)
+static int find_root(void)
 {
-    enum found found[ROOTS];
-    uint64_t turns[ROOTS] = {0};
-    for (uint32_t number = 0; number < ROOTS; number++) {
-        found[number] = get_root(number);
-        if (found[number] == UNREACHABLE)
-            return STORE_UNREACHABLE;
-        turns[number] = head.root.turn;
-    }
-    if (found[0] == EMPTY && found[1] == EMPTY) {
-        memset(&head, 0, sizeof head);
-        head.root.magic = MAGIC;
-        return put_root();
-    }
-    if (found[0] == GOOD && found[1] == EMPTY && turns[0] == 0)
-        return get_root(0) == GOOD ? 0 : STORE_UNREACHABLE;
-    uint32_t newest = turns[1] > turns[0];
-    if (found[0] != GOOD || found[1] != GOOD || turns[newest] != turns[!newest] + 1)
-        return complain("root", found[0] != GOOD ? 0 : 1);
-    if (newest == 0 && get_root(0) != GOOD)
+    enum found second = get_root(1);
+    uint64_t turn = head.root.turn;
+    enum found first = second == UNREACHABLE ? second : get_root(0);
+    if (first == UNREACHABLE)
         return STORE_UNREACHABLE;
-    return 0;
+    if (first == EMPTY && second == EMPTY)
+        return begin_root();
+    if (first != GOOD)
+        return complain("root", 0);
+    if (second == GOOD && turn == head.root.turn)
+        return 0;
+    int is_torn = second == EMPTY ? head.root.turn == 0 : second == GOOD && turn + 1 == head.root.turn;
+    return is_torn ? put_root() : complain("root", 1);
 }
 
 static void use(const struct entry *entry)
@@ -321,7 +324,7 @@ int store_open(void)
     memset(page_is_new, 0, sizeof page_is_new);
     left_count = written_count = 0;
     lowest = FIRST_SECTOR;
-    int result = choose_root();
+    int result = find_root();
     if (!result)
         result = load_map();
     return result ? result : head.root.turn == 0;
