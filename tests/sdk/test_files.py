@@ -98,7 +98,7 @@ class Stored:
     read: frozenset[int]
 
     def check(self, content: dict[int, bytes], *, noticed: bool) -> None:
-        """All files are right on a disk with this content; or there is an error, and none of them is wrong."""
+        """All files are right on a disk with this content; or there is an error, and none is wrong."""
         use(self.server.machine, Recorder(content))
         self.server.restart()
         files = Files(self.server.machine)
@@ -248,7 +248,7 @@ class TestOutliving:
         assert files.tree() == {"/d": None, "/d/a": b"kept"}
 
     def test_a_caller_that_is_destroyed_in_the_middle(self, files: Files, server: Server, disk: Recorder):
-        """Wherever the server is at that moment: what it had answered stays, and so do the files of others."""
+        """Wherever the server is then: what it had answered stays, and so do the files of others."""
         files.put("/kept", b"kept")
         descriptor = files.open("/kept")
         for number in range(7):
@@ -292,7 +292,7 @@ class TestOutliving:
             possible = [tree for _, tree in trees[answered : answered + 2]]
             assert Files(server.machine).tree() in possible, count
 
-    def test_a_disk_that_refuses(self, files: Files, server: Server, disk: Recorder):
+    def test_a_disk_that_refuses(self, files: Files, disk: Recorder):
         """What cannot be stored is an error, and afterwards everything is as it was before."""
         files.put("/a", b"before")
         descriptor = files.open("/a", O_WRONLY)

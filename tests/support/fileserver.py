@@ -138,7 +138,7 @@ class Files:
         return {name: kind for name, kind in found.items() if name not in (".", "..")}
 
     def tree(self, top: str = "") -> dict[str, bytes | int | None] | int:
-        """Everything below a directory: contents of files, None for directories; an error instead of either."""
+        """All below a directory: contents of files, None for directories; an error instead of either."""
         entries = self.list(top or "/")
         if isinstance(entries, int):
             return entries
@@ -159,7 +159,7 @@ def _region(size: int) -> int:
 
 
 class Server:
-    """The file server and its block server on a machine.  A context manager; `restart` keeps only the disk."""
+    """The file server and its block server on a machine.  `restart` keeps only the disk."""
 
     def __init__(self, machine: penglai.Machine) -> None:
         self.machine = machine

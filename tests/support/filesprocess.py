@@ -1,4 +1,4 @@
-"""A process with a machine and a file server, for tests that kill it: python -m tests.support.filesprocess DISK.
+"""A process with a machine and a file server, for tests that kill it: filesprocess.py DISK.
 
 Each line of its input is [name, content in hexadecimal], a file to be made; it answers when it is made.  An
 empty line asks for all files.
