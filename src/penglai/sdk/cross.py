@@ -91,7 +91,7 @@ class Kind:
 
     def headers(self) -> list[Path]:
         """Headers for programs, and of the library's own."""
-        return [*sorted(self.include.glob("*.h")), *sorted(self.library[0].parent.glob("*.h"))]
+        return [*sorted(self.include.rglob("*.h")), *sorted(self.library[0].parent.glob("*.h"))]
 
 
 def compiler_line(kind: Kind, arguments: Sequence[str], *, cxx: bool = False) -> list[str]:

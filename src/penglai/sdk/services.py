@@ -13,10 +13,12 @@ SERVICES = SDK / "services"
 
 @dataclass(frozen=True)
 class Service:
-    """sources: names of files.  others: archives with more of them, and which of these are compiled."""
+    """sources: names of files.  others: archives with more of them, and which of these are compiled.  libraries: it
+    is linked with."""
 
     sources: tuple[str, ...]
     others: tuple[tuple[Archive, tuple[str, ...]], ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 LITTLEFS_FLAGS = ("-DLFS_DEFINES=littlefs.h",)
@@ -29,6 +31,9 @@ PROGRAMS = {
             *("store.c", "seal.c", "sectors.c"),
         ),
         ((LITTLEFS, ("lfs.c", "lfs_util.c")), (MONOCYPHER, ("monocypher.c",))),
+    ),
+    "psa_server": Service(
+        ("psa_server.c", "objects.c", "seal.c"), ((MONOCYPHER, ("monocypher.c",)),), ("-lfiles",)
     ),
 }
 """By the names of the servers, which are those of Penglai-TVM's."""
@@ -48,7 +53,7 @@ def build_service(name: str) -> Path:
     own = [SERVICES / file for file in service.sources]
     places = [source(archive) for archive, _ in service.others]
     taken = [place / file for place, (_, files) in zip(places, service.others, strict=True) for file in files]
-    flags = [*LITTLEFS_FLAGS, f"-I{SERVICES}", *(f"-I{place}" for place in places)]
+    flags = [*LITTLEFS_FLAGS, f"-I{SERVICES}", *(f"-I{place}" for place in places), *service.libraries]
 
     def make(output: Path) -> None:
         build_sources(PORTABLE, [*own, *taken], output, flags)
