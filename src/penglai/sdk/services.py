@@ -13,7 +13,7 @@ SERVICES = SDK / "services"
 
 @dataclass(frozen=True)
 class Service:
-    """sources: names of files.  others: archives with more of them, and which of these are compiled.  libraries: it
+    """sources: names of files.  others: archives with more, and which of these are compiled.  libraries: it
     is linked with."""
 
     sources: tuple[str, ...]

@@ -12,9 +12,9 @@
 
 enum psa_operation {
     PSA_SET = 0,         /* in: uid, data, flags */
-    PSA_GET = 1,         /* in: uid, offset; out: data, whose length is what is wanted and then what there is */
-    PSA_GET_INFO = 2,    /* in: uid; out: struct psa_storage_info_t */
-    PSA_REMOVE = 3,      /* in: uid */
+    PSA_GET = 1, /* in: uid, offset; out: data, whose length is what is wanted and then what there is */
+    PSA_GET_INFO = 2, /* in: uid; out: struct psa_storage_info_t */
+    PSA_REMOVE = 3, /* in: uid */
     PSA_GET_SUPPORT = 6, /* out: 32 bits */
 };
 

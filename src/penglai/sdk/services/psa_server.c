@@ -8,8 +8,9 @@
 #include "eapp.h"
 #include "objects.h"
 
-#define ALL_FLAGS \
-    (PSA_STORAGE_FLAG_WRITE_ONCE | PSA_STORAGE_FLAG_NO_CONFIDENTIALITY | PSA_STORAGE_FLAG_NO_REPLAY_PROTECTION)
+#define ALL_FLAGS                                                        \
+    (PSA_STORAGE_FLAG_WRITE_ONCE | PSA_STORAGE_FLAG_NO_CONFIDENTIALITY | \
+     PSA_STORAGE_FLAG_NO_REPLAY_PROTECTION)
 #define MOST_DESCRIPTORS 64
 
 struct request {
@@ -22,7 +23,8 @@ static struct object object;
 
 /* ---- what is in the region ---- */
 
-static int take_table(const char *region, uint64_t size, uint64_t offset, uint64_t count, struct psa_piece *pieces)
+static int take_table(const char *region, uint64_t size, uint64_t offset, uint64_t count,
+                      struct psa_piece *pieces)
 {
     if (count > PSA_MOST_PIECES || offset > size || count * sizeof *pieces > size - offset)
         return -1;

@@ -19,13 +19,13 @@ typedef uint64_t psa_storage_uid_t; /* not 0 */
 typedef uint32_t psa_storage_create_flags_t;
 
 #define PSA_SUCCESS ((psa_status_t)0)
-#define PSA_ERROR_PROGRAMMER_ERROR ((psa_status_t)-129)
-#define PSA_ERROR_GENERIC_ERROR ((psa_status_t)-132) /* there is no server, or it cannot store */
-#define PSA_ERROR_NOT_PERMITTED ((psa_status_t)-133) /* PSA_STORAGE_FLAG_WRITE_ONCE */
-#define PSA_ERROR_NOT_SUPPORTED ((psa_status_t)-134)
-#define PSA_ERROR_INVALID_ARGUMENT ((psa_status_t)-135)
-#define PSA_ERROR_DOES_NOT_EXIST ((psa_status_t)-140)
-#define PSA_ERROR_INSUFFICIENT_STORAGE ((psa_status_t)-142)
+#define PSA_ERROR_PROGRAMMER_ERROR ((psa_status_t) - 129)
+#define PSA_ERROR_GENERIC_ERROR ((psa_status_t) - 132) /* there is no server, or it cannot store */
+#define PSA_ERROR_NOT_PERMITTED ((psa_status_t) - 133) /* PSA_STORAGE_FLAG_WRITE_ONCE */
+#define PSA_ERROR_NOT_SUPPORTED ((psa_status_t) - 134)
+#define PSA_ERROR_INVALID_ARGUMENT ((psa_status_t) - 135)
+#define PSA_ERROR_DOES_NOT_EXIST ((psa_status_t) - 140)
+#define PSA_ERROR_INSUFFICIENT_STORAGE ((psa_status_t) - 142)
 
 #define PSA_STORAGE_FLAG_NONE 0u
 #define PSA_STORAGE_FLAG_WRITE_ONCE 1u
