@@ -24,7 +24,7 @@ class Service:
 LITTLEFS_FLAGS = ("-DLFS_DEFINES=littlefs.h",)
 
 PROGRAMS = {
-    "persistency": Service(("persistency.c",)),
+    "persistency": Service(("persistency.c", "original.c")),
     "filesystem": Service(
         (
             *("filesystem.c", "handles.c", "paths.c", "volume.c"),

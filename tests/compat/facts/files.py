@@ -141,6 +141,20 @@ FACTS = (
         1,
         "u64 was = region; block(0, 7); block(0, 8); return region == was;",
     ),
+    _block("a block beyond", "1000 and more: -1", MINUS_ONE, "return (long)(int)block(0, 1000);"),
+    _block(
+        "a new disk",
+        "begins with a superblock in block 1: 1000 blocks, 200 inodes, 30 blocks of log",
+        0x10203040_03E800C8,
+        "block(0, 1); return (u64)get32(48) << 32 | get32(52) << 16 | (get32(64) == 30 ? get32(60) : 0);",
+    ),
+    _block(
+        "a new disk's root",
+        "is inode 1 in block 32: a directory with two entries",
+        1 << 32 | 2,
+        "block(0, 32); u64 type = get32(48 + 64) & 0xffff, at = get32(48 + 64 + 12); block(0, at);"
+        "return type << 32 | ((get32(48) & 0xffff) == 1) + ((get32(48 + 64) & 0xffff) == 1);",
+    ),
     _object(
         "set and get",
         "0: what was stored comes back, as many bytes as there are, and their number is in the table",

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "blocks.h"
 #include "eapp.h"
+#include "original.h"
 
 #define RAM_BLOCKS 16384
 
@@ -27,8 +28,10 @@ static int move_in_memory(uint32_t block, int writes, uint8_t *data)
     return 0;
 }
 
-/* The host sees the memory that is shared, and may change it at any moment. */
-static int move_by_host(uint8_t *shared, uint32_t block, int writes, uint8_t *data)
+/* Shared memory with the host, which sees and may change it at any moment; NULL if there is none. */
+static uint8_t *shared;
+
+static int move_by_host(uint32_t block, int writes, uint8_t *data)
 {
     if (writes)
         memcpy(shared, data, BLOCK_SIZE);
@@ -39,21 +42,38 @@ static int move_by_host(uint8_t *shared, uint32_t block, int writes, uint8_t *da
     return 0;
 }
 
+static int move(uint32_t block, int writes, uint8_t *data)
+{
+    return shared ? move_by_host(block, writes, data) : move_in_memory(block, writes, data);
+}
+
+/* For a device of the original's: whether there is such a block, on a disk with a file system. */
+static int is_of_original(uint32_t block)
+{
+    static int is_prepared;
+    if (block >= ORIGINAL_BLOCKS)
+        return 0;
+    if (!is_prepared)
+        is_prepared = !original_prepare(move);
+    return is_prepared;
+}
+
 static long serve(const unsigned long *args)
 {
     struct block_request *request = (struct block_request *)args[11];
     if (!request || args[12] < sizeof *request)
         return -1;
-    uint32_t flags = request->flags;
+    shared = args[14] >= BLOCK_SIZE ? (uint8_t *)args[13] : NULL;
+    uint32_t flags = request->flags, block = request->block;
     int writes = (flags & BLOCK_DIRTY) != 0;
     if (!writes && flags & BLOCK_VALID)
         return -1;
-    int failed = args[14] >= BLOCK_SIZE
-                     ? move_by_host((uint8_t *)args[13], request->block, writes, request->data)
-                     : move_in_memory(request->block, writes, request->data);
-    if (!failed)
-        request->flags = (flags & ~BLOCK_DIRTY) | BLOCK_VALID;
-    return failed;
+    if (request->device != BLOCK_DEVICE_PLAIN && !is_of_original(block))
+        return -1;
+    if (move(block, writes, request->data))
+        return -1;
+    request->flags = (flags & ~BLOCK_DIRTY) | BLOCK_VALID;
+    return 0;
 }
 
 int EAPP_ENTRY main(void)
