@@ -24,7 +24,7 @@ TARGET ?=
 SECONDS ?= 60
 
 # Every file that is in / of Linux after boot: names of what is shipped, and paths of your own.
-SDK_FILES ?= penglai.ko install.sh host fork-host test-caller test-stop attest shadow \
+SDK_FILES ?= penglai.ko install.sh host fork-host fshost test-caller test-stop attest shadow \
 	hello-world loop prime mem relay-page caller server server1 float libc cxx zigzag
 
 BIN := .venv/bin

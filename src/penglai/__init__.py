@@ -34,15 +34,19 @@ if TYPE_CHECKING:
     )
     from penglai.abi.state import State
     from penglai.attestation.report import Report
+    from penglai.debug.session import DebugSession
+    from penglai.driver.fault import Fault, Frame
     from penglai.driver.limits import Limits
     from penglai.driver.shared import RelayPages, SharedMemory
-    from penglai.driver.task import Fault, Info, Reason, Result
+    from penglai.driver.task import Info, Reason, Result
     from penglai.embedded import USER_STATE, Machine
     from penglai.guest.session import Linux, Ran
     from penglai.host.console import Console, Output
     from penglai.host.enclave import Enclave, Run
     from penglai.host.image import Kind
+    from penglai.host.mounts import Mounts
     from penglai.host.program import HostProgram
+    from penglai.host.stdin import Stdin
     from penglai.offline import measure
     from penglai.sdk.build import build, demos
     from penglai.sdk.hostbuild import build_host
@@ -58,10 +62,12 @@ __all__ = [
     "AttestationError",
     "BadArgumentError",
     "Console",
+    "DebugSession",
     "Enclave",
     "ErrorCode",
     "ExistsError",
     "Fault",
+    "Frame",
     "HostProgram",
     "ImageError",
     "Info",
@@ -72,6 +78,7 @@ __all__ = [
     "Machine",
     "MachineError",
     "MonitorBug",
+    "Mounts",
     "NoMemoryError",
     "NoSuchEnclaveError",
     "Output",
@@ -86,6 +93,7 @@ __all__ = [
     "SharedMemory",
     "State",
     "StateError",
+    "Stdin",
     "StorageError",
     "ToolchainError",
     "Trace",
@@ -108,12 +116,16 @@ _HOMES = {
     "attestation.report": ("Report",),
     "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
-    "driver.task": ("Fault", "Info", "Reason", "Result"),
+    "debug.session": ("DebugSession",),
+    "driver.fault": ("Fault", "Frame"),
+    "driver.task": ("Info", "Reason", "Result"),
     "guest.session": ("Linux", "Ran"),
     "host.console": ("Console", "Output"),
     "host.enclave": ("Enclave", "Run"),
     "host.image": ("Kind",),
+    "host.mounts": ("Mounts",),
     "host.program": ("HostProgram",),
+    "host.stdin": ("Stdin",),
     "tracing.trace": ("Trace",),
 }
 """Where names are defined that are no errors; errors are in abi.errors."""

@@ -23,6 +23,8 @@ from penglai.driver.task import Info, Result
 from penglai.host import enclave as host
 from penglai.host.console import Console
 from penglai.host.image import Image, Kind
+from penglai.host.mounts import Mounts
+from penglai.host.stdin import Stdin
 
 __all__ = ["Enclave", "Machine", "Run"]
 
@@ -62,18 +64,35 @@ class Enclave:
         """What the monitor tells of it."""
         return self.enclave.info()
 
-    async def start(self, *, relay: RelayPages | None = None) -> Run:
+    async def start(
+        self,
+        *,
+        relay: RelayPages | None = None,
+        stdin: Stdin | None = None,
+        mounts: Mounts | None = None,
+    ) -> Run:
         """Run it; the run can be awaited.  Raises as penglai.Enclave.start does."""
-        return await asyncio.to_thread(self.enclave.start, relay=relay)
+        return await asyncio.to_thread(self.enclave.start, relay=relay, stdin=stdin, mounts=mounts)
 
     async def continue_with(self, relay: RelayPages | None = None) -> Run:
         """Let it go on after it has returned its relay pages; the run can be awaited."""
         return await asyncio.to_thread(self.enclave.continue_with, relay)
 
-    async def run(self, timeout: float | None = None, *, relay: RelayPages | None = None) -> Result:
+    async def run(
+        self,
+        timeout: float | None = None,
+        *,
+        relay: RelayPages | None = None,
+        stdin: Stdin | None = None,
+        mounts: Mounts | None = None,
+    ) -> Result:
         """Run it to its end.  Cancelled or too late (WaitTimeoutError), the enclave goes on."""
         seconds = checked_timeout(timeout)
-        return await _result(await self.start(relay=relay), seconds, f"{self.enclave!r} is still alive")
+        return await _result(
+            await self.start(relay=relay, stdin=stdin, mounts=mounts),
+            seconds,
+            f"{self.enclave!r} is still alive",
+        )
 
     async def wait(self, timeout: float | None = None) -> Result:
         """Wait for the end of a run that was started.  Raises as penglai.Enclave.wait does."""

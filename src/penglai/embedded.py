@@ -12,25 +12,33 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from penglai.abi.errors import BadArgumentError, MachineError, StateError
+from penglai.abi.errors import BadArgumentError, MachineError, NoSuchEnclaveError, StateError
 from penglai.abi.profile import ProfileName
+from penglai.debug.crash import Crashes, watcher
+from penglai.debug.images import Images
+from penglai.debug.probe import Debugger
+from penglai.debug.session import DebugSession
 from penglai.driver.disk import FileDisk, MemoryDisk
 from penglai.driver.driver import Driver
+from penglai.driver.fault import Fault
 from penglai.driver.kernellog import logged
 from penglai.driver.limits import Limits
 from penglai.driver.shared import SharedMemory
 from penglai.driver.shield import Shield
 from penglai.host.console import Console
+from penglai.host.enclave import Enclave
 from penglai.host.program import HostProgram
 from penglai.machine.board import Board
 from penglai.machine.clock import Clock
+from penglai.machine.engine import choose
 from penglai.machine.memory import parse_size
 from penglai.machine.ratelimit import ENCLAVES
 from penglai.machine.store import Store
 from penglai.monitor.monitor import Monitor
 from penglai.monitor.profiles import make
-from penglai.sdk.build import find_image
+from penglai.sdk.images import find_image
 from penglai.toolchain.places import state_dir
+from penglai.tracing.strace import Strace
 from penglai.tracing.trace import Trace
 
 DISK = "disk.img"
@@ -58,8 +66,9 @@ class Machine(HostProgram):
     a restart, the device's keys and its disk; by default the user's own ($PENGLAI_STATE, or
     ~/.local/state/penglai: penglai.USER_STATE); None: nothing outlives this machine.  limits: how far
     enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
-    executes the harts' code; by default $PENGLAI_ENGINE says.  profile: "native", or "tvm" for a machine that
-    behaves as Penglai-TVM's own (docs/guides/hardware.md).
+    executes the harts' code; by default $PENGLAI_ENGINE says, or else it is the best that there is here.
+    profile: "native", or "tvm" for a machine that behaves as Penglai-TVM's own (docs/guides/hardware.md).
+    debug: `debug` works; reports of its enclaves say so, and their keys are others (docs/guides/debug.md).
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
     itself a host program; `program` makes others.
@@ -68,7 +77,7 @@ class Machine(HostProgram):
     if the engine cannot be built.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the machine's parts, nearly all by name
         self,
         memory: int | str = "256M",
         harts: int = 2,
@@ -79,13 +88,20 @@ class Machine(HostProgram):
         limits: Limits | None = None,
         engine: str | None = None,
         profile: str = "native",
+        debug: bool = False,
     ) -> None:
         limits = limits or Limits()
         console = Console(on_output, limits.console_bytes)
         directory = _directory(state)
         behaviour = ProfileName.named(profile)
         tvm = behaviour is ProfileName.TVM
-        self._board = Board(parse_size(memory), harts, clock, Store(directory), engine, floats=not tvm)
+        self._debugger = Debugger() if debug else None
+        probe = self._debugger.probe if self._debugger is not None else None
+        store = Store(directory)
+        executes = choose(engine, code_cache=limits.code_bytes)
+        self._board = Board(parse_size(memory), harts, clock, store, executes, floats=not tvm, probe=probe)
+        if self._debugger is not None:
+            self._debugger.clock = self._board.clock
         self._monitor = Monitor(self._board, make(behaviour))
         self._disk_bytes = size = limits.disk_bytes
         disk = MemoryDisk(size) if directory is None else FileDisk(directory / DISK, size)
@@ -94,7 +110,9 @@ class Machine(HostProgram):
         self._driver.set_limits(limits)
         if tvm:
             self._driver.ocalls.shown = logged
-        super().__init__(self._driver, console, find_image)
+        self._crashes = Crashes(Images())
+        self._monitor.platform.registry.watch_faults = watcher(self._board.memory, self._crashes)
+        super().__init__(self._driver, console, find_image, self._crashes)
         try:
             self._board.power_on(self._driver.hart_main)
         except BaseException:
@@ -111,6 +129,11 @@ class Machine(HostProgram):
     @on_output.setter
     def on_output(self, listener: Callable[[int, bytes], None] | None) -> None:
         self.console.listener = listener
+
+    @property
+    def engine(self) -> str:
+        """What executes the harts' code, in which form."""
+        return self._board.engine.describe()
 
     @property
     def engine_counts(self) -> dict[str, int]:
@@ -139,7 +162,37 @@ class Machine(HostProgram):
 
     def program(self) -> HostProgram:
         """Another host process on this machine, with enclaves of its own."""
-        return HostProgram(self._driver, self.console, find_image)
+        return HostProgram(self._driver, self.console, find_image, self._crashes)
+
+    def server_faults(self, enclave: Enclave) -> list[Fault]:
+        """Faults of servers that an enclave has called: they are gone, and its calls have failed.
+
+        Of the latest 32 faults of the machine.
+        """
+        return self._crashes.of_servers(enclave.eid)
+
+    def debug(
+        self, enclave: Enclave, place: int | os.PathLike[str] = 0, *, attached: bool = True
+    ) -> DebugSession:
+        """Halt an enclave, and wait for a gdb that looks at it and lets it go on.
+
+        place: a port of the loopback, 0 for any that is free, or the path of a socket that is made.  The
+        session's `address` is what gdb's command `target remote` takes.  attached: gdb lets the enclave live
+        when it quits.
+
+        Raises StateError on a machine that was not made with debug=True, and for an enclave that is being
+        debugged; NoSuchEnclaveError; BadArgumentError for a place where nobody can wait.
+        """
+        if self._debugger is None:
+            raise StateError("this machine cannot be debugged; make it so: Machine(debug=True)")
+        record = self._monitor.platform.registry.find(enclave.eid)
+        if record is None:
+            raise NoSuchEnclaveError(f"enclave {enclave.eid} has ended")
+        where = place if isinstance(place, int) else Path(place)
+        memory = self._board.memory
+        session = DebugSession(self._debugger, record, memory, enclave.destroy, where, attached=attached)
+        enclave.when_ended().add_done_callback(lambda _: _tell_end(session, enclave))
+        return session
 
     def trace(self, path: str | os.PathLike[str]) -> Trace:
         """Write into a file what runs where and when, until the trace is closed: with machine.trace(path).
@@ -158,6 +211,15 @@ class Machine(HostProgram):
             self._trace = Trace(path, self._board, self._monitor)
         return self._trace
 
+    def strace(self, tell: Callable[[str], None]) -> Strace:
+        """Watch the system calls of Linux programs, as strace shows them: with machine.strace(print).
+
+        tell: called with each line, when the call has a result, on a hart's thread, which waits.
+
+        Raises StateError while they are watched already.
+        """
+        return Strace(self._monitor, tell)
+
     def close(self) -> None:
         """Destroy all enclaves and switch off; a trace is complete then.  More than once does nothing."""
         super().close()
@@ -174,6 +236,16 @@ class Machine(HostProgram):
         memory = self._board.memory
         power = "on" if self._off.alive else "off"
         return f"<Machine {power} {memory.size >> 20} MiB {len(self.enclaves)} enclaves>"
+
+
+def _tell_end(session: DebugSession, enclave: Enclave) -> None:
+    """Its run is about to be over, if there was one."""
+    try:
+        run = enclave.last_run
+    except StateError:
+        session.on_end(None)
+        return
+    run.add_done_callback(lambda done: session.on_end(None if done.exception() else done.result()))
 
 
 def _directory(state: str | os.PathLike[str] | UserState | None) -> Path | None:

@@ -3,7 +3,7 @@
 from penglai.abi.layout import DEFAULT_STACK_SIZE
 from penglai.host import measuring
 from penglai.host.image import Image
-from penglai.sdk.build import find_image
+from penglai.sdk.images import find_image
 
 
 def measure(

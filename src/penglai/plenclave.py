@@ -30,7 +30,7 @@ from penglai.driver.shared import RelayPages, SharedMemory
 from penglai.driver.task import Reason, Result
 from penglai.embedded import Machine
 from penglai.host.enclave import Enclave
-from penglai.sdk.build import find_image
+from penglai.sdk.images import find_image
 
 __all__ = [
     "NORMAL_ENCLAVE",

@@ -107,7 +107,7 @@ MACROS: dict[str, dict[str, int | str]] = {
 NO_FACTS = {
     "module": {"PENGLAI_ABI_H"},
     "enclave": {
-        *("PENGLAI_ATTEST_H", "PENGLAI_EAPP_H", "PENGLAI_OCALL_H", "PENGLAI_PRINT_H"),
+        *("PENGLAI_ATTEST_H", "PENGLAI_EAPP_H", "PENGLAI_FILES_H", "PENGLAI_OCALL_H", "PENGLAI_PRINT_H"),
         *("EAPP_ENTRY", "EAPP_RESERVE_REG", "EAPP_YIELD"),
     },
     "host": {"PENGLAI_ELF_H", "PENGLAI_ENCLAVE_H", "PENGLAI_PARAM_H"},

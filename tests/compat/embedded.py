@@ -19,6 +19,8 @@ def observe(fact: Fact, machine: penglai.Machine) -> int | str:
         assert shared is not None
         machine.use_disk(shared)
     with host:
+        for name in fact.services:
+            host.create(name, name=name, kind="server", shm=shared)
         for name in fact.servers:
             host.create(images[name], name=name, kind="server", shm=shared)
         enclave = host.create(images[""], name="client", shm=shared)

@@ -22,7 +22,8 @@ class Fact:
     there (a number), or DIES; native: what it is here, where that differs.  body: of the enclave's function,
     in C. servers: bodies by name.  shared, relay: bytes of what the host gives it; servers see the shared
     memory too. disk: the host names the shared memory for sectors before.  then: name and body of an enclave
-    that is run afterwards, with relay pages of size 0, and whose value counts instead.
+    that is run afterwards, with relay pages of size 0, and whose value counts instead.  services: servers
+    that are shipped, made before all others.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Fact:
     relay: int = 0
     disk: bool = False
     then: tuple[str, str] | None = None
+    services: tuple[str, ...] = ()
 
     @property
     def here(self) -> int | str:

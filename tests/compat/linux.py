@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from penglai.guest.sharing import Share
+from penglai.sdk.services import build_service
 from tests.compat.fact import Fact
 from tests.compat.programs import build
 from tests.support import linux
@@ -15,6 +16,7 @@ LINE = re.compile(r"^fact (\d+)\r?$|^got (\S.*?)\r?$", re.MULTILINE)
 def observe(facts: Sequence[Fact], shares: Sequence[Share] = ()) -> dict[str, int | str]:
     """What is got, by the facts' names; what the enclaves write is in between."""
     files = {"facts": linux.host_program("facts")}
+    files |= {name: build_service(name) for fact in facts for name in fact.services}
     commands = []
     for number, fact in enumerate(facts):
         places = {name: f"p{number}-{name or 'client'}" for name in fact.programs()}
@@ -25,7 +27,8 @@ def observe(facts: Sequence[Fact], shares: Sequence[Share] = ()) -> dict[str, in
 
 
 def _command(fact: Fact, places: dict[str, str]) -> str:
-    words = [f"-s {name}=/{places[name]}" for name in fact.servers]
+    words = [f"-s {name}=/{name}" for name in fact.services]
+    words += [f"-s {name}=/{places[name]}" for name in fact.servers]
     words += [f"-m {fact.shared}"] if fact.shared else []
     words += [f"-r {fact.relay}"] if fact.relay else []
     words += ["-d"] if fact.disk else []

@@ -8,20 +8,25 @@ from tests.compat import embedded, hosts, linux, table
 from tests.compat.fact import Fact
 from tests.compat.facts import FACTS
 
+MARKED = [
+    pytest.param(fact, id=fact.name, marks=pytest.mark.services if fact.services else ()) for fact in FACTS
+]
 
-@pytest.mark.parametrize("fact", FACTS, ids=table.names(FACTS))
+
+@pytest.mark.parametrize("fact", MARKED)
 def test_on_the_embedded_host(fact: Fact):
     with penglai.Machine(embedded.MEMORY, 1, state=None) as machine:
         assert embedded.observe(fact, machine) == fact.here, fact.says
 
 
-@pytest.mark.parametrize("fact", FACTS, ids=table.names(FACTS))
+@pytest.mark.parametrize("fact", MARKED)
 def test_on_a_machine_that_behaves_as_the_original(fact: Fact):
     with penglai.Machine(embedded.MEMORY, 1, state=None, profile="tvm") as machine:
         assert embedded.observe(fact, machine) == fact.expected, fact.says
 
 
 @pytest.mark.linux
+@pytest.mark.services
 def test_on_linux():
     got = linux.observe(FACTS)
     assert got == {fact.name: fact.here for fact in FACTS}

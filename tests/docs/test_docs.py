@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from _pytest.mark import ParameterSet
+from tests.support.debugger import gdb_directory
 from tests.support.waiting import PATIENCE
 
 from penglai.abi.state import State
@@ -22,6 +23,7 @@ FENCE = re.compile(
     r"^```(?P<kind>\S*)(?: title=(?P<title>\S+))?\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 LINUX = re.compile(r"penglai (boot|image build)|penglai\.Linux")
+GDB = re.compile(r"penglai gdb")
 NOT_RUN = ("git clone",)
 """What a test of an unpacked tree cannot do."""
 
@@ -54,10 +56,13 @@ def needs_linux(page: Path) -> bool:
 
 
 def pages_to_run() -> list[ParameterSet]:
-    return [
-        pytest.param(page, id=ids(page), marks=pytest.mark.linux if needs_linux(page) else ())
-        for page in PAGES
-    ]
+    return [pytest.param(page, id=ids(page), marks=marks(page)) for page in PAGES]
+
+
+def marks(page: Path) -> list[pytest.MarkDecorator]:
+    """What the commands of a page need."""
+    gdb = any(GDB.search(block.text) for block in blocks(page) if block.kind == "console")
+    return [pytest.mark.linux] * needs_linux(page) + [pytest.mark.gdb] * gdb
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +77,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: list[str] | str, directory: Path, cache: Path) -> None:
+    own = [Path(sys.executable).parent, *([gdb_directory()] if GDB.search(str(command)) else [])]
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": ":".join([*map(str, own), os.environ["PATH"]]),
         CACHE_VARIABLE: str(cache),
     }
     done = subprocess.run(

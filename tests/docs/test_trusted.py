@@ -36,7 +36,7 @@ def sizes() -> dict[str, int]:
     return {
         **found,
         "`penglai.machine` (C)": size - of_native,
-        "the native engine, where chosen (C)": of_native,
+        "the native engine, where it is the engine (C)": of_native,
     }
 
 

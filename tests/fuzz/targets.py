@@ -21,6 +21,7 @@ RATES = {
     "virtio": 6,
     "boot": 20,
     "firmware": 20,
+    "gdb": 6,
 }
 """Every target, with its part of the cases: how many are tried at the same effort."""
 

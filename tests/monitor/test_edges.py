@@ -221,6 +221,16 @@ def test_what_the_host_is_told_of_relay_pages_and_what_a_sector_gives(raw: RawHo
     assert raw.word(4) == 0
 
 
+@pytest.mark.parametrize("answer", [0, 1, MINUS_ONE, 1 << 63])
+def test_a_question_and_its_answer_pass_as_they_are(raw: RawHost, port: HostPort, answer: int):
+    eid = raw.make(call(98, Ocall.ASK, MINUS_ONE, 1 << 62) + EXIT_WITH_A0)
+    raw.start(eid)
+    assert raw.enter(eid, port) == (0, RunValue.OCALL)
+    assert (raw.word(0), raw.word(1), raw.word(2)) == (Ocall.ASK, MINUS_ONE, 1 << 62)
+    assert raw.answer(eid, Ocall.ASK, answer, port) == (0, RunValue.ENDED)
+    assert raw.word(4) == answer
+
+
 def test_a_mailbox_may_end_where_the_hosts_memory_does(raw: RawHost):
     hidden = raw.give_chunk()
     assert raw.create(EXIT, retval_pa=hidden - 8).error == 0

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import penglai.monitor
-from penglai.abi.errors import StorageError
+from penglai.abi.errors import AttestationError, StorageError
 from penglai.attestation.report import Report
 from penglai.machine.store import Store
 from penglai.monitor.keys import Keys, monitor_hash
@@ -78,6 +78,32 @@ def test_a_key_of_a_wrong_size_is_not_used(tmp_path: Path):
 def test_nothing_is_made_before_it_is_needed(tmp_path: Path):
     Keys(Store(tmp_path / "state"))
     assert not (tmp_path / "state").exists()
+
+
+def test_keys_of_a_machine_that_can_be_debugged_are_others(tmp_path: Path):
+    plain, debug = Keys(Store(tmp_path)), Keys(Store(tmp_path), debuggable=True)
+    for kind in (0, 1):
+        assert plain.derive(kind, MEASUREMENT, 32) != debug.derive(kind, MEASUREMENT, 32)
+    again = Keys(Store(tmp_path), debuggable=True)
+    assert again.derive(1, MEASUREMENT, 32) == debug.derive(1, MEASUREMENT, 32)
+    assert plain.device_key == debug.device_key
+
+
+def test_the_monitors_part_of_a_debug_report_is_not_the_other_ones(tmp_path: Path):
+    """Of one device, in any order: no mixture of their parts verifies without a word about debugging."""
+    plain, debug = (
+        Keys(Store(tmp_path), debuggable=debuggable).report(MEASUREMENT, 7) for debuggable in (False, True)
+    )
+    assert Report(debug).debuggable
+    assert not Report(plain).debuggable
+    Report(plain).verify(measurement=MEASUREMENT, nonce=7, monitor_hash=monitor_hash())
+    Report(debug).verify(measurement=MEASUREMENT, nonce=7, monitor_hash=monitor_hash(), allow_debug=True)
+    for report in (debug, plain[:160] + debug[160:]):
+        with pytest.raises(AttestationError):
+            Report(report).verify(measurement=MEASUREMENT, nonce=7)
+    unmarked = monitor_hash() + debug[32:]
+    with pytest.raises(AttestationError, match="not signed by the device"):
+        Report(unmarked).verify(measurement=MEASUREMENT, nonce=7)
 
 
 def test_the_monitors_hash_is_of_every_byte_of_its_source():

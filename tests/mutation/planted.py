@@ -1,4 +1,4 @@
-"""Promises of the monitor, broken one at a time by hand, each with the tests that must notice.
+"""Promises of the monitor and of the engines, broken one at a time by hand, with the tests that must notice.
 
 Each mutation is one change in a copy of the source tree; the tests that hold the promise run against the
 copy, and one of them must fail.  The tree itself must pass them all.  Exit status 1 if a mutation survives.
@@ -11,11 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+from tests.mutation.promise import Mutation
+from tests.mutation.promises_native import NATIVE
 
 ROOT = Path(__file__).parents[2]
 MONITOR = "src/penglai/monitor"
@@ -28,17 +30,6 @@ HANG = 60
 LONGER = 3
 """A suite that takes so many times what it takes of the whole tree, and HANG seconds more, has stopped."""
 ENVIRONMENT = {"PENGLAI_PATIENCE": str(HANG), "PYTHONDONTWRITEBYTECODE": "1"}
-
-
-@dataclass(frozen=True)
-class Mutation:
-    """In `file`, `before` becomes `after`.  tests: what must notice."""
-
-    promise: str
-    file: str
-    before: str
-    after: str
-    tests: tuple[str, ...]
 
 
 MUTATIONS = [
@@ -108,7 +99,7 @@ MUTATIONS = [
     Mutation(
         "an address that was unmapped is forgotten by the harts",
         f"{MONITOR}/platform.py",
-        "            hart.flush_tlb()\n",
+        "            hart.flush_tlb(enclave.table.satp, ended=ended)\n",
         "            pass\n",
         ("tests/monitor/test_regions.py", "tests/monitor/test_sharing.py", "tests/monitor/test_execution.py"),
     ),
@@ -189,6 +180,7 @@ MUTATIONS = [
         'if False:\n            raise BadArgumentError(f"{size} bytes cannot be read',
         ("tests/machine/test_memory.py",),
     ),
+    *NATIVE,
 ]
 
 
@@ -260,6 +252,8 @@ def run(tree: Path, mutation: Mutation | None, tests: str, limit: float | None) 
             ).returncode
         except subprocess.TimeoutExpired:
             status = FAILED  # a test that has failed may leave a hart at work for ever
+        if status < 0:
+            return FAILED, f"signal {-status}"  # what was broken broke the process
         output.seek(0)
         text = output.read()
     failed = [line for line in text.splitlines() if line.startswith(("FAILED", "ERROR"))]

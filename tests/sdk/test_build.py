@@ -9,7 +9,8 @@ from tests.support.waiting import PATIENCE
 import penglai
 from penglai import Reason
 from penglai.abi import layout
-from penglai.sdk.build import build, find_image
+from penglai.sdk.build import build
+from penglai.sdk.images import find_image
 
 LEVELS = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Oz", "-Ofast")
 

@@ -26,7 +26,7 @@ from penglai.abi import report
 from penglai.sdk import hostbuild
 from penglai.sdk.hostbuild import HOST, build_host, build_host_demo, host_demos
 
-DEMOS = ["attest", "fork-host", "host", "shadow", "test-caller", "test-stop"]
+DEMOS = ["attest", "fork-host", "fshost", "host", "shadow", "test-caller", "test-stop"]
 
 
 def is_static_riscv(program: Path) -> bool:
@@ -168,17 +168,24 @@ def test_every_demo_says_what_is_wrong_with_a_file(demo: Demo):
         (demo.directory / "none", f"cannot read {demo.directory}/none: No such file or directory"),
         (text, f"{text} is no enclave program: Exec format error"),
     ):
-        arguments = (path, path) if demo.program.name == "test-caller" else (path,)
+        arguments = (path, path) if demo.program.name in ("test-caller", "fshost") else (path,)
         done = demo(*arguments)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == f"{demo.program.name}: {reason}\n"
 
 
-@on_fake("test-caller", "test-stop", "attest", "shadow")
+@on_fake("test-caller", "fshost", "test-stop", "attest", "shadow")
 def test_every_demo_says_how_it_is_called(demo: Demo):
     done = demo()
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"usage: {demo.program.name} ")
+
+
+@on_fake("fshost")
+def test_servers_of_files_are_made_before_their_client(demo: Demo):
+    done = demo(demo.image(CALLS), demo.image(SUMS), demo.image(SUMS))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("enclave 3 exited")
 
 
 @on_fake("test-caller")

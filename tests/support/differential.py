@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from penglai.abi.riscv import PAGE_SIZE, Cause
 from penglai.machine import Board, Context, Trap
+from penglai.machine.engine import Native
 from tests.support.bare import CODE, AddressSpace, R, U, W, registers
 from tests.support.verifier import verify
 
@@ -351,6 +352,8 @@ def differences(seed: int, count: int) -> Iterator[str]:
     """What differs, of so many programs, and what is wrong with the code of each tenth."""
     chance = random.Random(seed)
     author, sides = Author(chance), [Side("unicorn"), Side("native")]
+    engine = sides[1].board.engine
+    assert isinstance(engine, Native)
     for number in range(count):
         program, context = author.program(), Context()
         author.context(context)
@@ -360,7 +363,7 @@ def differences(seed: int, count: int) -> Iterator[str]:
         if first != second:
             yield f"seed {seed}, program {number}: {report(program, first, second)}"
         if number % 10 == 0:
-            yield from verify()[1]
+            yield from verify(engine)[1]
     for side in sides:
         side.board.power_off()
 

@@ -105,7 +105,7 @@ class FakeCore:
     def acknowledge(self) -> None:
         self.wanted.clear()
 
-    def flush(self) -> None:
+    def flush(self, _space: int, _ended: bool, /) -> None:
         """Nothing is kept that could be stale."""
 
     def invalidate(self, _start: int, _end: int) -> int:

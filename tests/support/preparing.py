@@ -22,8 +22,10 @@ from penglai.guest.image import packages
 from penglai.guest.image.work import Tell, compiling, locked, write_whole
 from penglai.machine import Board
 from penglai.sdk.build import build_demo, demos
+from penglai.sdk.services import build_service, services
 from tests.support import linux
 from tests.support.binaries import fetch_binaries
+from tests.support.debugger import fetch_gdb
 from tests.support.progress import Shown, counted, shown
 from tests.support.sources import fetch
 
@@ -51,7 +53,8 @@ class Step:
 
 def needs(item: pytest.Item) -> list[str]:
     """What a test needs beside the engine and the enclave programs."""
-    marked = [name for name in ("debug", "linux", "tools") if item.get_closest_marker(name)]
+    kinds = ("debug", "gdb", "linux", "tools", "services")
+    marked = [name for name in kinds if item.get_closest_marker(name)]
     sources = (f"source of {mark.args[0]}" for mark in item.iter_markers("source"))
     return [*marked, *sources, *(f"{BINARY}{mark.args[0]}" for mark in item.iter_markers("binary"))]
 
@@ -85,7 +88,9 @@ def _steps(wanted: set[str]) -> list[Step]:
     steps = {
         "debug": Step("debug", "Linux that looks for mistakes", functools.partial(linux.prepare, "debug")),
         "linux": Step("linux", "Linux", functools.partial(linux.prepare, "")),
+        "gdb": Step("gdb", "gdb for RISC-V", fetch_gdb),
         "tools": Step("tools", "what builds Linux", packages.ensure_tools),
+        "services": Step("services", "file server", _services),
         "": Step("", "engine and enclave programs", _programs),
     }
     sources = [need for need in sorted(wanted) if need not in steps]
@@ -100,6 +105,12 @@ def _programs(tell: Tell) -> None:
         Board(16 << 20, 1).power_off()
         for name in demos():
             build_demo(name)
+
+
+def _services(tell: Tell) -> None:
+    with compiling("it", tell):
+        for name in services():
+            build_service(name)
 
 
 def _source(need: str, tell: Tell) -> None:

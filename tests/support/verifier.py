@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from capstone import CS_ARCH_X86, CS_MODE_64, Cs, CsInsn
 from capstone.x86 import X86_OP_IMM, X86_OP_MEM, X86_REG_GS
 
+from penglai.machine.engine import Native
 from penglai.machine.library import library
 
 OFFSETS = range(-2048, 2049)
@@ -31,11 +32,11 @@ MNEMONICS = {
 }
 
 
-def pairs(name: str) -> list[tuple[int, int]]:
-    """What one of the functions of code.c tells."""
+def pairs(name: str, cache: int) -> list[tuple[int, int]]:
+    """What one of the functions of cache.c tells."""
     function = getattr(library().calls, name)
-    words = (ctypes.c_uint64 * function(None, 0))()
-    function(words, len(words))
+    words = (ctypes.c_uint64 * function(cache, None, 0))()
+    function(cache, words, len(words))
     return list(zip(words[::2], words[1::2], strict=True))
 
 
@@ -177,12 +178,12 @@ def complaints_of(walk: Walk, decoder: Cs) -> list[str]:
     return found
 
 
-def verify() -> tuple[int, list[str]]:
-    """How many bytes of code there are, and what is wrong with them."""
+def verify(engine: Native) -> tuple[int, list[str]]:
+    """How many bytes of code an engine has emitted, and what is wrong with them."""
     decoder = Cs(CS_ARCH_X86, CS_MODE_64)
     decoder.detail = True
-    entries = {place for place, _ in pairs("native_entries")}
-    batches = pairs("native_emitted")
+    entries = {place for place, _ in pairs("native_entries", engine.cache)}
+    batches = pairs("native_emitted", engine.cache)
     stubs = [(start, end) for start, end in batches if not any(start <= place < end for place in entries)]
     ends = {place for start, end in stubs for place in range(start, end)}
     found = [

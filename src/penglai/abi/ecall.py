@@ -85,6 +85,8 @@ class Ocall(IntEnum):
     SHM_DETACH = 10
     SHM_DESTROY = 11
     SHM_EXTEND = 12
+    ASK = 64
+    """Not of Penglai-TVM: for whoever runs the enclave: a1 = abi.question.Question, a2 = its argument."""
 
 
 class KeyType(IntEnum):

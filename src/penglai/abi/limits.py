@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 NO_LIMIT = (1 << 64) - 1
 
+CODE_BYTES = 256 << 20
+"""What translated code of a machine's enclaves may take, by default."""
 DISK_BYTES = 64 << 20
 """Of the sectors that the host keeps, unless the owner of the machine says otherwise."""
 

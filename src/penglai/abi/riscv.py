@@ -51,6 +51,8 @@ class Cause(IntEnum):
     STORE_PAGE_FAULT = 15
     M_SOFTWARE_INTERRUPT = INTERRUPT | 3
     M_TIMER_INTERRUPT = INTERRUPT | 7
+    DEBUG = INTERRUPT | 24
+    """A debugger's address was reached.  The specification leaves 16 and above to platforms."""
 
 
 class Pte(IntFlag):

@@ -11,6 +11,15 @@ from penglai.attestation.scheme import Scheme
 
 MAX_NONCE = (1 << 64) - 1
 
+DEBUG_MARK = b"DEBUG\0\0\0"
+"""How the hash of a monitor begins whose machine can be debugged, where no other one does: the rest is the
+beginning of what it would be (docs/decisions/0022-a-debug-mark.md)."""
+
+
+def debug_hash(monitor_hash: bytes) -> bytes:
+    """The hash of the same monitor on a machine that can be debugged; 32 bytes."""
+    return DEBUG_MARK + monitor_hash[: HASH_BYTES - len(DEBUG_MARK)]
+
 
 def report_hash(measurement: bytes, nonce: int, scheme: str = Scheme.PENGLAI_2) -> bytes:
     """The hash in a report: of the scheme, the measurement and the nonce (u64, little endian); 32 bytes.
@@ -61,6 +70,11 @@ class Report:
         return bytes(self._fields.monitor.hash)
 
     @property
+    def debuggable(self) -> bool:
+        """Whether the owner of the machine can look into its enclaves and change them, as the report says."""
+        return self.monitor_hash.startswith(DEBUG_MARK)
+
+    @property
     def monitor_signature(self) -> bytes:
         """The device's signature over the monitor's hash and key, 64 bytes."""
         return bytes(self._fields.monitor.signature)
@@ -98,6 +112,7 @@ class Report:
         device_key: bytes | None = None,
         monitor_hash: bytes | None = None,
         scheme: str = Scheme.PENGLAI_2,
+        allow_debug: bool = False,
     ) -> Self:
         """The report itself if it proves that this enclave runs there.
 
@@ -107,7 +122,8 @@ class Report:
         device_key: the key of the device that is trusted; without it any device is, also one that somebody
         made up.  monitor_hash: the monitor that is trusted; without it any that the device signed.
         scheme: how the report's firmware hashes: "penglai-2"; "sm3" for the first release, under which two
-        different enclaves can have one measurement; "tvm-legacy".
+        different enclaves can have one measurement; "tvm-legacy".  allow_debug: of a machine that can be
+        debugged too, on which nothing is secret; monitor_hash is the one without debugging then too.
 
         The message names the first thing that is wrong.  Raises BadArgumentError for an argument that can
         be no measurement, nonce, key or hash.
@@ -121,6 +137,13 @@ class Report:
             )
         if not sm2.verify(self.device_key, self.monitor_hash + self.monitor_key, self.monitor_signature):
             raise AttestationError("the monitor's hash and key are not signed by the device")
+        if self.debuggable and not allow_debug:
+            raise AttestationError(
+                "the machine can be debugged: its owner sees and changes what the enclave does; "
+                "accept that with allow_debug (penglai verify --allow-debug) where it does not matter"
+            )
+        if monitor_hash is not None and self.debuggable:
+            monitor_hash = debug_hash(monitor_hash)
         if monitor_hash is not None and monitor_hash != self.monitor_hash:
             raise AttestationError(f"wrong monitor: its hash is {self.monitor_hash.hex()}")
         if not sm2.verify(self.monitor_key, self.hash + nonce_bytes(self.nonce), self.signature):

@@ -10,7 +10,9 @@ from penglai.toolchain.places import package_version
 
 COMMANDS = {
     "run": "running",
+    "gdb": "debugging",
     "trace": "tracing",
+    "strace": "stracing",
     "test-stop": "stopping",
     "boot": "booting",
     "image": "imaging",

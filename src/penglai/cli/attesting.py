@@ -16,7 +16,7 @@ from penglai.attestation.report import MAX_NONCE, Report
 from penglai.attestation.scheme import Scheme
 from penglai.cli.numbers import hex_bytes, whole
 from penglai.cli.options import Eapp, Harts, Json, Memory, command, err, fail, out, show, write_json
-from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
+from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, MountPoints, Packed, Root
 from penglai.embedded import Machine
 from penglai.host.image import Kind
 from penglai.machine.memory import parse_size
@@ -100,6 +100,7 @@ def measure_image(
     root: Root = None,
     files: Files = None,
     environment: Environment = None,
+    mount_points: MountPoints = None,
     scheme: SchemeOption = Scheme.PENGLAI_2,
     kind: Annotated[Kind, typer.Option(help="What the enclave will be.")] = Kind.NORMAL,
     stack_size: StackSize = str(DEFAULT_STACK_SIZE),
@@ -111,7 +112,7 @@ def measure_image(
 ) -> None:
     """Measure an enclave program without running it: what a report of it must say."""
     size = parse_size(stack_size)
-    image = Packed(arguments, root, files, environment).image_or(eapp, linux=linux)
+    image = Packed(arguments, root, files, environment, mount_points or ()).image_or(eapp, linux=linux)
     measurement = measure(image, stack_size=size, kind=kind, scheme=scheme)
     if as_json:
         write_json({"measurement": measurement.hex(), "scheme": scheme, "kind": kind, "stack_size": size})
@@ -167,6 +168,10 @@ def verify(
     device_key: DeviceKey = None,
     monitor_hash: MonitorHash = None,
     scheme: SchemeOption = Scheme.PENGLAI_2,
+    allow_debug: Annotated[
+        bool,
+        typer.Option("--allow-debug", help="Accept a machine that can be debugged, which keeps no secret."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check that a report proves what it should.
@@ -181,6 +186,7 @@ def verify(
             device_key=device_key,
             monitor_hash=monitor_hash,
             scheme=scheme,
+            allow_debug=allow_debug,
         )
     except AttestationError as error:
         if as_json:
@@ -194,6 +200,8 @@ def verify(
         return
     out.print("valid", style="bold green", end=": ")
     out.print(f"enclave {measurement.hex()} answered nonce {nonce:#x}")
+    if report.debuggable:
+        err.print("the machine can be debugged: nothing in the enclave is secret", style="yellow")
     if device_key is None:
         err.print("any device was accepted; name the one that you trust with --device-key", style="yellow")
 

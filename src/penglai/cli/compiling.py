@@ -12,11 +12,12 @@ from typer.core import TyperCommand
 from penglai.abi.errors import ToolchainError
 from penglai.abi.profile import ProfileName
 from penglai.cli.options import Eapp, Json, command, err, fail, write_json
-from penglai.sdk.build import KINDS, build_words, find_image
+from penglai.sdk.build import KINDS, build_words
 from penglai.sdk.cc import become
 from penglai.sdk.check import Finding, check
 from penglai.sdk.commandline import expand
 from penglai.sdk.hostbuild import HOST
+from penglai.sdk.images import find_image
 from penglai.sdk.toolchainfiles import BuildSystem, toolchain_file
 
 MOST_FINDINGS = 20

@@ -30,22 +30,37 @@ Environment = Annotated[
     list[str] | None,
     typer.Option("--env", metavar="NAME=VALUE", help="Its environment, instead of PATH and HOME."),
 ]
+Mounted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mount", metavar="HOST_DIR:PATH", help="A directory of this computer, seen inside; not trusted."
+    ),
+]
+MountPoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mount-point", metavar="PATH", help="Where the host may put a directory of its own: run's --mount."
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """What the options say of a Linux program."""
+    """What the options say of a Linux program.  mounts: paths inside that are the host's."""
 
     arguments: Sequence[str] | None
     root: Path | None
     files: Sequence[str] | None
     environment: Sequence[str] | None
+    mounts: Sequence[str] = ()
 
     def image(self, program: str) -> bytes:
         """The image of the program."""
         files = {path: host for host, path in (_split("--file", text) for text in self.files or ())}
         variables = dict(_split("--env", text) for text in self.environment) if self.environment else None
-        return pack(program, self.arguments or (), env=variables, root=self.root, files=files)
+        return pack(
+            program, self.arguments or (), env=variables, root=self.root, files=files, mounts=self.mounts
+        )
 
     def image_or(self, eapp: str, *, linux: bool) -> str | bytes:
         """The image of a Linux program, or the name of any other, for which these options are nothing."""
@@ -56,6 +71,17 @@ class Packed:
             if value:
                 raise typer.BadParameter(f"{name} is for Linux programs: say --linux too")
         return eapp
+
+
+def split_mounts(texts: Sequence[str] | None) -> dict[str, str]:
+    """The host's directory, by the path inside, of each HOST_DIR:PATH."""
+    found = {}
+    for text in texts or ():
+        directory, separator, path = text.rpartition(":")
+        if not separator or not directory:
+            raise typer.BadParameter(f"--mount {text}: write it like --mount HOST_DIR:PATH")
+        found[path] = directory
+    return found
 
 
 def _split(option: str, text: str) -> tuple[str, str]:
@@ -73,13 +99,14 @@ def pack_command(
     root: Root = None,
     files: Files = None,
     environment: Environment = None,
+    mount_points: MountPoints = None,
 ) -> None:
     """Make an enclave image of a Linux program, unchanged, with its files, arguments and environment.
 
     All of it is measured.  The image is like any other: run it, measure it, attest it.
     """
     target = output or Path(f"{Path(program).name}.eapp")
-    image = Packed(arguments, root, files, environment).image(program)
+    image = Packed(arguments, root, files, environment, mount_points or ()).image(program)
     try:
         target.write_bytes(image)
     except OSError as error:

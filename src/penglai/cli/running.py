@@ -13,14 +13,27 @@ import typer
 from penglai.abi.errors import PenglaiError, WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.profile import ProfileName
+from penglai.cli.halting import Gdb, WithGdb, halted
+from penglai.cli.interacting import own_stdin
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Eapp, Harts, Json, Memory, Profile, Stats, command, err, fail, write_json
-from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
+from penglai.cli.packing import (
+    Arguments,
+    Environment,
+    Files,
+    LinuxProgram,
+    Mounted,
+    Packed,
+    Root,
+    split_mounts,
+)
 from penglai.cli.supplying import Supplies, supply
+from penglai.driver.fault import Fault
 from penglai.driver.shared import SharedMemory
 from penglai.driver.task import Info, Reason, Result
 from penglai.embedded import Machine
 from penglai.host.enclave import Enclave, Run
+from penglai.host.mounts import Mounts
 from penglai.machine.memory import parse_size
 
 MAX_NAME = NAME_BYTES - 1
@@ -50,6 +63,7 @@ def run(
     root: Root = None,
     files: Files = None,
     environment: Environment = None,
+    mount: Mounted = None,
     memory: Memory = "256M",
     harts: Harts = 2,
     stack_size: Annotated[str, typer.Option(help="Stack of the enclave.")] = str(DEFAULT_STACK_SIZE),
@@ -85,20 +99,31 @@ def run(
         ),
     ] = None,
     profile: Profile = ProfileName.NATIVE,
+    gdb: Gdb = None,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
     stats: Stats = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="With the backtrace of a fault, show the registers too.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run an enclave to its end, with its output on standard output.
 
+    What it did if it faulted is on standard error, with a backtrace: lines too if it was built with -g.
+    A Linux program has this command's standard input too, and gets its Ctrl-C as SIGINT.
+
     The exit status is 0 if it ended by itself, 1 if it faulted or the time was over; that of a Linux
     program is the program's own.
     """
-    image = Packed(arguments, root, files, environment).image_or(eapp, linux=linux)
+    directories = split_mounts(mount)
+    image = Packed(arguments, root, files, environment, list(directories)).image_or(eapp, linux=linux)
+    mounts = Mounts(directories) if directories else None
     servers = [split_server(text) for text in server or []]
-    with Machine(memory, harts, profile=profile) as machine:
+    if gdb is not None and instances is not None:
+        raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
+    with Machine(memory, harts, profile=profile, debug=gdb is not None) as machine:
         written: dict[int, bytes] = {}
         machine.on_output = Stdout(machine)
         if as_json:
@@ -109,8 +134,13 @@ def run(
         name = Path(eapp).name[:MAX_NAME] if linux else ""
         size = parse_size(stack_size)
         enclave = machine.create(image, name=name, kind=kind, stack_size=size, shm=supplies.client)
-        runs = [enclave.start(relay=supplies.pages(0)) for _ in range(instances or 1)]
-        outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
+        typed = own_stdin() if instances is None else contextlib.nullcontext()
+        with halted(machine, enclave, gdb), typed as stdin:
+            runs = [
+                enclave.start(relay=supplies.pages(0), stdin=stdin, mounts=mounts)
+                for _ in range(instances or 1)
+            ]
+            outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
         if as_json:
             rows = [
                 _as_dict(run.eid, *outcome, written.get(run.eid, b""))
@@ -119,6 +149,8 @@ def run(
             write_json(rows if instances else rows[0])
         if stats:
             show_stats(machine, [*(run.enclave for run in runs), *made])
+        for run, (result, _) in zip(runs, outcomes, strict=True):
+            explain_faults(machine, run, result, registers=verbose)
     for run, (result, _) in zip(runs, outcomes, strict=True):
         _tell(run.eid, eapp, result, quiet=as_json or linux)
     if exit_value or linux:
@@ -157,6 +189,17 @@ def wait_for_end(run: Run, eapp: str, timeout: float | None, supplies: Supplies)
     return result, run.enclave.info()
 
 
+def explain_faults(machine: Machine, run: Run, result: Result, *, registers: bool) -> None:
+    """On standard error: what led to the fault that ended a run, and to those of servers that it called."""
+    faults = machine.server_faults(run.enclave)
+    if result.fault is not None and result.fault not in faults:
+        faults.append(result.fault)
+    for fault in faults:
+        if fault.details is not None:
+            err.print(f"{fault.details.enclave}: {fault}", style="bold")
+            err.print(fault.explain(registers=registers))
+
+
 def _tell(eid: int, eapp: str, result: Result, *, quiet: bool) -> None:
     if result.reason is Reason.DESTROYED:
         raise typer.Exit(1)
@@ -171,7 +214,7 @@ def _as_dict(eid: int, result: Result, info: Info, output: bytes) -> dict[str, A
         "eid": eid,
         "reason": result.reason.name,
         "value": result.value,
-        "fault": asdict(result.fault) if result.fault else None,
+        "fault": _fault_as_dict(result.fault) if result.fault else None,
         "measurement": info.measurement.hex(),
         "pages": info.pages,
         "run_time_ns": info.run_time,
@@ -181,6 +224,15 @@ def _as_dict(eid: int, result: Result, info: Info, output: bytes) -> dict[str, A
         "server_calls": info.server_calls,
         "ocalls": info.ocalls,
         "output": output.decode("utf-8", "replace"),
+    }
+
+
+def _fault_as_dict(fault: Fault) -> dict[str, Any]:
+    return {
+        "cause": fault.cause,
+        "address": fault.address,
+        "where": fault.details.where if fault.details else "",
+        "backtrace": [asdict(frame) for frame in fault.backtrace],
     }
 
 
@@ -203,4 +255,4 @@ def show_stats(machine: Machine, enclaves: Iterable[Enclave]) -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command("run")(run)
+    app.command("run", cls=WithGdb)(run)

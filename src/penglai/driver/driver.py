@@ -18,6 +18,7 @@ from penglai.abi.report import REPORT_BYTES
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveInfo, EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
 from penglai.driver.disk import Disk
+from penglai.driver.fault import Fault
 from penglai.driver.image import Template
 from penglai.driver.limits import Limits
 from penglai.driver.ocalls import OcallServer, Output, code_name
@@ -25,7 +26,7 @@ from penglai.driver.pages import PageAllocator
 from penglai.driver.params import create_param, shadow_run_param
 from penglai.driver.shared import RelayPages, SharedMemories, SharedMemory
 from penglai.driver.shield import Shield
-from penglai.driver.task import Fault, Info, Reason, Result, Task, TaskRun
+from penglai.driver.task import Desk, Info, Reason, Result, Task, TaskRun
 from penglai.machine.board import HostPort
 from penglai.machine.memory import HostMemory
 from penglai.scheduler import TURN_IS_OVER, Scheduler, enter
@@ -133,7 +134,7 @@ class Driver:
             self._begin(task)
             return task
 
-    def instantiate(self, shadow: Task, relay: RelayPages | None = None) -> Task:
+    def instantiate(self, shadow: Task, relay: RelayPages | None = None, desk: Desk | None = None) -> Task:
         """Make an instance of a shadow; `launch` lets it run.  Raises StateError, NoMemoryError."""
         with Shield():
             self._check_failure()
@@ -147,6 +148,7 @@ class Driver:
                 self._free(task)
                 raise
             task.run = task.make_run(task)
+            task.desk = desk
             self._begin(task)
             return task
 
@@ -154,9 +156,9 @@ class Driver:
         """Give a new instance its first turn."""
         self._scheduler.wake(task)
 
-    def run(self, task: Task, relay: RelayPages | None = None) -> TaskRun:
+    def run(self, task: Task, relay: RelayPages | None = None, desk: Desk | None = None) -> TaskRun:
         """Start an enclave.  Raises StateError, NoSuchEnclaveError, SecurityError for the relay pages."""
-        return self._start("run", task, lambda: self._enter_first(task, relay))
+        return self._start("run", task, lambda: self._enter_first(task, relay, desk))
 
     def go_on(self, task: Task, relay: RelayPages | None = None) -> TaskRun:
         """Let an enclave go on that waits for relay pages.  Raises as `run` does."""
@@ -274,10 +276,12 @@ class Driver:
             self._scheduler.wake(task)
             return run
 
-    def _enter_first(self, task: Task, relay: RelayPages | None) -> SbiResult:
+    def _enter_first(self, task: Task, relay: RelayPages | None, desk: Desk | None) -> SbiResult:
         param = RunParam(relay.pa, len(relay)) if relay is not None else RunParam()
         self._memory.write(task.run_param, bytes(param))
-        return self._ecall(HostCall.RUN, task.eid, task.run_param)
+        if not (result := self._ecall(HostCall.RUN, task.eid, task.run_param)).error:
+            task.desk = desk
+        return result
 
     def _make(self, what: Task, function: HostCall, param: bytes, made: Task | None = None) -> int:
         """Create, or run an instance, giving memory as it is needed; the new eid."""
@@ -369,7 +373,7 @@ class Driver:
         with self._tasks_lock:
             self._tasks.discard(task)
         task.on_end(task)
-        self._output.ended()
+        self.ocalls.ended(task)
         if run is not None:
             run.finish(result)
         self._bury_orphans()

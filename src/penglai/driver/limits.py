@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from penglai.abi import limits as monitor
 from penglai.abi.errors import BadArgumentError
-from penglai.abi.limits import DISK_BYTES, Limit
+from penglai.abi.limits import CODE_BYTES, DISK_BYTES, Limit
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.machine.memory import parse_size
 from penglai.machine.ratelimit import LINES_PER_SECOND
@@ -22,7 +22,8 @@ class Limits:
     reports.
 
     Of all together: disk, bytes of sectors; console, bytes that are kept of what they write; log_lines,
-    messages that they cause in the log each second.
+    messages that they cause in the log each second; code_cache, bytes that their code may take as the native
+    engine has translated it, with its tables: what finds no room runs on Unicorn.
 
     Raises BadArgumentError for what is not a size.
     """
@@ -35,6 +36,7 @@ class Limits:
     disk: int | str = DISK_BYTES
     console: int | str = CONSOLE_BYTES
     log_lines: int = LINES_PER_SECOND
+    code_cache: int | str = CODE_BYTES
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -50,6 +52,11 @@ class Limits:
     def console_bytes(self) -> int:
         """What the console keeps."""
         return _number(self.console)
+
+    @property
+    def code_bytes(self) -> int:
+        """What translated code may take."""
+        return _number(self.code_cache)
 
     def of_the_monitor(self) -> dict[Limit, int]:
         """Those that the monitor watches."""

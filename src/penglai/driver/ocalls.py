@@ -22,6 +22,8 @@ log = limited_logger(__name__)
 
 RESUME, ANSWERED, WRITE = HostCall.RESUME, ResumeReason.OCALL, Ocall.WRITE
 
+WORD = (1 << 64) - 1
+
 TWO_WORDS = struct.Struct("<QQ")
 """What the monitor tells of an ocall: its id and its argument."""
 
@@ -45,6 +47,22 @@ class Text(NamedTuple):
     task: Task
     listener: Callable[[int, bytes], None]
     text: bytes
+
+
+class KernelBuffer:
+    """That of a task; see Buffer."""
+
+    def __init__(self, memory: HostMemory, address: int) -> None:
+        self._memory = memory
+        self._address = address
+
+    def read(self) -> bytes:
+        """A copy of all of it."""
+        return self._memory.read(self._address, PAGE_SIZE)
+
+    def write(self, data: bytes) -> None:
+        """Put at most a page at its start."""
+        self._memory.write(self._address, data[:PAGE_SIZE])
 
 
 class OcallServer:
@@ -88,6 +106,8 @@ class OcallServer:
                 if task.run is not None:
                     task.run.finish(Result(Reason.RELAY))
             return None
+        if ocall == Ocall.ASK:
+            return self._ask(port, task, argument)
         size = 0
         if ocall == Ocall.SBRK:
             size = self._memory_for(task, argument)
@@ -97,6 +117,33 @@ class OcallServer:
 
     def _answer(self, port: HostPort, task: Task, ocall: int, size: int) -> SbiResult:
         return port.ecall(sbi.EXTENSION, RESUME, task.eid, ANSWERED, ocall, 0, size)
+
+    def ended(self, task: Task) -> None:
+        """The enclave of a task is no more: tell who has served it."""
+        if task.desk is not None:
+            task.desk.ended()
+        self._output.ended()
+
+    def _ask(self, port: HostPort, task: Task, question: int) -> SbiResult | None:
+        """Hand a question on.  One that nobody answers, or only an exception, has the answer 0."""
+        if task.desk is None:
+            return self._answer(port, task, Ocall.ASK, 0)
+        argument = int.from_bytes(self._memory.read(task.word(2), 8), "little")
+        task.in_callback = True
+        try:
+            answer = task.desk.answer(
+                question,
+                argument,
+                KernelBuffer(self._memory, task.kernel_buffer),
+                lambda answer: self._answer_later(task, Ocall.ASK, answer),
+            )
+        except Exception:
+            log.exception("a question of %s has no answer", task.label)
+            answer = 0
+        if answer is None:
+            return None
+        task.in_callback = False
+        return self._answer(port, task, Ocall.ASK, answer & WORD)
 
     def _memory_for(self, task: Task, size: int) -> int:
         try:
@@ -178,8 +225,12 @@ class OcallServer:
     def _call_back(self, task: Task, listener: Callable[[int, bytes], None], text: bytes) -> None:
         """Hand text to the user's function, then answer the ocall."""
         _tell(listener, task, text)
+        self._answer_later(task, Ocall.WRITE, 0)
+
+    def _answer_later(self, task: Task, ocall: Ocall, answer: int) -> None:
+        """Answer an ocall on a thread that is no hart's."""
         try:
-            self._answer(self._port, task, Ocall.WRITE, 0)
+            self._answer(self._port, task, ocall, answer & WORD)
         except PenglaiError:
             return  # the machine was switched off meanwhile, or has failed
         task.in_callback = False

@@ -9,7 +9,7 @@ from penglai.driver.driver import Driver, Order
 from penglai.driver.image import make_template
 from penglai.driver.shared import ProcessMemories, RelayPages
 from penglai.driver.shield import Shield
-from penglai.driver.task import Task, TaskRun
+from penglai.driver.task import Desk, Task, TaskRun
 
 
 class Process:
@@ -41,8 +41,12 @@ class Process:
         with Shield():  # an enclave that exists is in the table, also when Ctrl-C loses its handle
             return self._keep(self.driver.create(template, replace(order, on_end=self._forget)))
 
-    def start(self, task: Task, relay: RelayPages | None = None, *, again: bool = False) -> TaskRun:
+    def start(
+        self, task: Task, relay: RelayPages | None = None, desk: Desk | None = None, *, again: bool = False
+    ) -> TaskRun:
         """Run an enclave, or an instance of a shadow; again: go on after it returned its relay pages.
+
+        desk: who answers its questions, from its start to its end.
 
         Raises StateError, NoSuchEnclaveError, NoMemoryError, SecurityError; BadArgumentError for relay pages
         that are not the process's.
@@ -51,9 +55,9 @@ class Process:
         if again:
             return self.driver.go_on(task, relay)
         if task.kind is not EnclaveType.SHADOW:
-            return self.driver.run(task, relay)
+            return self.driver.run(task, relay, desk)
         with Shield():
-            instance = self._keep(self.driver.instantiate(task, relay))
+            instance = self._keep(self.driver.instantiate(task, relay, desk))
             assert instance.run is not None
             self.driver.launch(instance)
             return instance.run

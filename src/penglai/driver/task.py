@@ -6,16 +6,14 @@ from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Self
+from typing import Protocol, Self
 
-from penglai.abi import layout
 from penglai.abi.errors import WaitTimeoutError
-from penglai.abi.hang import TEXT as HANGS
 from penglai.abi.sbi import EnclaveInfo, EnclaveType
 from penglai.abi.state import State
 from penglai.abi.timeout import checked_timeout
+from penglai.driver.fault import Fault
 from penglai.driver.shared import SharedMemory
-from penglai.machine.context import cause_name
 from penglai.scheduler import Turn
 
 
@@ -30,23 +28,6 @@ class Reason(Enum):
 
     def __str__(self) -> str:
         return self.name
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What an enclave did wrong: the RISC-V cause, and the address it concerns.
-
-    For memory faults the address is the one accessed; for the others, that of the instruction.
-    """
-
-    cause: int
-    address: int
-
-    def __str__(self) -> str:
-        overflow = layout.MMAP_TOP <= self.address < layout.STACK_TOP
-        hint = " (it lies below the stack, which is too small)" if overflow else ""
-        what = HANGS.get(self.cause) or cause_name(self.cause)
-        return f"{what} at {self.address:#x}{hint}"
 
 
 @dataclass(frozen=True)
@@ -145,6 +126,28 @@ class TaskRun(Future[Result]):
         return f"<Run of {self.task.label}: {outcome}>"
 
 
+class Buffer(Protocol):
+    """The page that an enclave shares with the host, which both change at any time."""
+
+    def read(self) -> bytes:
+        """A copy of all of it."""
+
+    def write(self, data: bytes) -> None:
+        """Put at most a page at its start."""
+
+
+class Desk(Protocol):
+    """Who answers an enclave's questions (Ocall.ASK)."""
+
+    def answer(
+        self, question: int, argument: int, buffer: Buffer, later: Callable[[int], None]
+    ) -> int | None:
+        """The answer, quickly, for a hart waits; or None, and later(answer) from another thread."""
+
+    def ended(self) -> None:
+        """The enclave is no more: what is still to be answered later is answered now."""
+
+
 @dataclass(eq=False)
 class Task:
     """The driver's record of an enclave.
@@ -152,9 +155,9 @@ class Task:
     page: physical address of a page of the host's, for parameters and messages.  kernel_buffer: of the page
     that the enclave shares.  shm, shm_place: the shared memory that it has, and offset and size of the
     part, bytes.  stack_size: bytes; of a shadow, what its instances get.  make_run: what makes the object
-    of a run.  `turn` and `woken` belong to the scheduler; the rest is guarded by `lock`.  ended: the
-    monitor knows the enclave no more.  released: the two pages are given back.  last_info: an EnclaveInfo,
-    read by whoever asks for it.
+    of a run.  desk: who answers its questions, if anybody does.  `turn` and `woken` belong to the scheduler;
+    the rest is guarded by `lock`.  ended: the monitor knows the enclave no more.  released: the two pages are
+    given back.  last_info: an EnclaveInfo, read by whoever asks for it.
     """
 
     name: str
@@ -168,6 +171,7 @@ class Task:
     shm_place: tuple[int, int] = (0, 0)
     eid: int = 0
     run: TaskRun | None = field(default=None, repr=False)
+    desk: Desk | None = field(default=None, repr=False)
     in_callback: bool = False
     ended: bool = False
     released: bool = False

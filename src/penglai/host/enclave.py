@@ -2,18 +2,34 @@
 
 import asyncio
 from collections.abc import Generator
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from penglai.abi.errors import BadArgumentError, StateError
 from penglai.abi.state import State
 from penglai.abi.timeout import checked_timeout
 from penglai.attestation.report import Report
+from penglai.driver.fault import Fault
 from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages
 from penglai.driver.task import Info, Result, Task, TaskRun
 from penglai.host.console import Console, Output
 from penglai.host.image import Kind
+from penglai.host.mounts import Mounts, Served
+from penglai.host.stdin import Stdin
+
+
+class Witness(Protocol):
+    """Who looks on while enclaves run, and can explain their faults afterwards (penglai.debug)."""
+
+    def made(self, eid: int, origin: Path | bytes) -> None:
+        """An enclave was made from this."""
+
+    def explain(self, eid: int, fault: Fault) -> Fault:
+        """The fault that ended an enclave, with what is known of it beside."""
 
 
 class Enclave:
@@ -67,15 +83,23 @@ class Enclave:
         """What it has written: iterate over the lines, or take the text."""
         return Output(self._console, self._task)
 
-    def start(self, *, relay: RelayPages | None = None) -> "Run":
+    def start(
+        self,
+        *,
+        relay: RelayPages | None = None,
+        stdin: Stdin | None = None,
+        mounts: Mounts | None = None,
+    ) -> "Run":
         """Run it; return at once.  A shadow makes and runs an instance: the run's `enclave`.
 
-        relay: pages that become the enclave's.
+        relay: pages that become the enclave's.  stdin: what a Linux program reads as its standard input, and
+        how it is sent signals; without it the input is at its end.  mounts: directories that it sees.
 
         Raises StateError if it was started before; SecurityError if the relay pages are not the host's;
         BadArgumentError if they are not the program's.
         """
-        return Run.of(self._process.start(self._task, relay))
+        desk = stdin if mounts is None else Served(stdin, mounts)
+        return Run.of(self._process.start(self._task, relay, desk))
 
     def continue_with(self, relay: RelayPages | None = None) -> "Run":
         """Let it go on after it has returned its relay pages (Reason.RELAY), with others if there are any.
@@ -84,14 +108,21 @@ class Enclave:
         """
         return Run.of(self._process.start(self._task, relay, again=True))
 
-    def run(self, timeout: float | None = None, *, relay: RelayPages | None = None) -> Result:
+    def run(
+        self,
+        timeout: float | None = None,
+        *,
+        relay: RelayPages | None = None,
+        stdin: Stdin | None = None,
+        mounts: Mounts | None = None,
+    ) -> Result:
         """Run it to its end, or until it returns its relay pages; arguments as for `start`.
 
         timeout: seconds.  Raises WaitTimeoutError when they are over; the enclave goes on, and `stop`,
         `destroy` and `wait` work on it.
         """
         seconds = checked_timeout(timeout)  # before anything has begun
-        return self.start(relay=relay).result(seconds)
+        return self.start(relay=relay, stdin=stdin, mounts=mounts).result(seconds)
 
     def attest(self, nonce: int = 0) -> Report:
         """A signed report of what it is made of, with this nonce (64 bits).
@@ -117,6 +148,10 @@ class Enclave:
         if run is None:
             raise StateError(f"{self._task.label} was not started; call start() or run()")
         return Run.of(run)
+
+    def when_ended(self) -> Future[None]:
+        """A future that is done when it has ended; the result of its run may be a moment away."""
+        return self._console.when(lambda: self._task.ended)
 
     def stop(self) -> None:
         """Stop it: on return it executes no further instruction, and its context is safe in the monitor."""
@@ -157,10 +192,19 @@ class Run(TaskRun):
     called on a hart's thread, and should be quick.
     """
 
-    def __init__(self, process: Process, console: Console, task: Task) -> None:
+    def __init__(
+        self, process: Process, console: Console, task: Task, *, witness: Witness | None = None
+    ) -> None:
         super().__init__(task)
         self._process = process
         self._console = console
+        self._witness = witness
+
+    def finish(self, outcome: Result | Exception) -> None:
+        """For the driver, see TaskRun.  What somebody has seen of a fault is put to it."""
+        if self._witness is not None and isinstance(outcome, Result) and outcome.fault is not None:
+            outcome = replace(outcome, fault=self._witness.explain(self.eid, outcome.fault))
+        super().finish(outcome)
 
     @staticmethod
     def of(run: TaskRun) -> "Run":

@@ -31,19 +31,20 @@ class Kind(StrEnum):
         return cls(name)
 
 
-def load(image: Image, find_image: Callable[[str], Path]) -> tuple[bytes, str]:
-    """An image's bytes, and how messages call it.
+def load(image: Image, find_image: Callable[[str], Path]) -> tuple[bytes, str, Path | bytes]:
+    """An image's bytes, how messages call it, and where it came from: its file, or the bytes.
 
     find_image: the file that a name means.  Raises ImageError if there is none or it cannot be read.
     """
     if isinstance(image, bytes | bytearray | memoryview):
-        return bytes(image), UNNAMED
+        data = bytes(image)
+        return data, UNNAMED, data
     try:
         path = find_image(fspath(image))
     except TypeError:
         raise ImageError(f"{image!r} is no image: give a path, bytes, or the name of a demo") from None
     try:
-        return path.read_bytes(), str(image)
+        return path.read_bytes(), str(image), path
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot read {path}: {reason}") from error

@@ -37,7 +37,7 @@ def measure(
     method = Scheme.named(scheme)
     which = Kind.named(kind)
     stack = None if which is Kind.SHADOW else stack_size
-    data, what = load(image, find_image)
+    data, what, _ = load(image, find_image)
     try:
         template = make_template(data, stack, what, MAX_PAGES)
     except NoMemoryError:

@@ -16,22 +16,31 @@ from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages, SharedMemory
 from penglai.driver.task import Task
 from penglai.host.console import Console
-from penglai.host.enclave import Enclave, Run
+from penglai.host.enclave import Enclave, Run, Witness
 from penglai.host.image import UNNAMED, Image, Kind, load
 
 
 class HostProgram:
     """One process of the host.  For the enclaves of other processes it gets NoSuchEnclaveError.
 
-    console: what the machine's enclaves write.  find_image: the file that an image's name means.  A context
-    manager: leaving it destroys the enclaves that are left.
+    console: what the machine's enclaves write.  find_image: the file that an image's name means.  witness:
+    who explains faults, if somebody does.  A context manager: leaving it destroys the enclaves that are left.
     """
 
-    def __init__(self, driver: Driver, console: Console, find_image: Callable[[str], Path] = Path) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        console: Console,
+        find_image: Callable[[str], Path] = Path,
+        witness: Witness | None = None,
+    ) -> None:
         self.console = console
         self._process = Process(driver)
         self._find_image = find_image
-        self._make_run = partial(Run, self._process, console)  # the driver holds it, and so no program
+        self._witness = witness
+        self._make_run = partial(
+            Run, self._process, console, witness=witness
+        )  # the driver holds it, and so no program
 
     def create(
         self,
@@ -56,12 +65,15 @@ class HostProgram:
         nothing is left behind.
         """
         kind_number = EnclaveType[Kind.named(kind).name]
-        data, what = load(image, self._find_image)
+        data, what, origin = load(image, self._find_image)
         if not name and what != UNNAMED:
             name = _cut(Path(what).name)
         place = (0, 0) if shm is None else _place(shm, shm_offset, shm_size)
         order = Order(name, kind_number, stack_size, _nothing, self._make_run, shm, place)
-        return self._handle(self._process.create(data, what, order))
+        made = self._process.create(data, what, order)
+        if self._witness is not None:
+            self._witness.made(made.eid, origin)
+        return self._handle(made)
 
     def shared_memory(self, size: int) -> SharedMemory:
         """Memory that this program and enclaves use at once; a buffer for memoryview and numpy.

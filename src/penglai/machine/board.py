@@ -13,7 +13,7 @@ from penglai.abi.errors import BadArgumentError, MachineError
 from penglai.abi.firmware import Extension, Status
 from penglai.abi.sbi import SbiResult
 from penglai.machine.clock import Clock
-from penglai.machine.engine import Engine, choose
+from penglai.machine.engine import Engine, Probe, choose
 from penglai.machine.hart import Hart
 from penglai.machine.memory import HostMemory, PhysicalMemory
 from penglai.machine.store import Store
@@ -81,8 +81,8 @@ class Board:
 
     memory: bytes of RAM, or RAM.  harts: how many (1 to 64), each with a thread of its own once switched on.
     store: the storage that outlives a restart; by default nothing does.  engine: what executes the harts'
-    code, or its name; by default PENGLAI_ENGINE says.  floats: the harts have a floating-point unit.  Raises
-    BadArgumentError.
+    code, or its name; by default PENGLAI_ENGINE says.  floats: the harts have a floating-point unit.
+    probe: a debugger's, on each hart.  Raises BadArgumentError.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Board:
         engine: Engine | str | None = None,
         *,
         floats: bool = True,
+        probe: Probe | None = None,
     ) -> None:
         if not 1 <= harts <= MAX_HARTS:
             raise BadArgumentError(f"a machine of {harts} harts: it must have 1 to {MAX_HARTS}")
@@ -102,8 +103,11 @@ class Board:
         self.clock = clock or Clock()
         self.store = store or Store(None)
         self.engine = choose(engine)
+        self.debuggable = probe is not None
+        """Whether its owner can look into what runs on it, and stop it anywhere: firmware has to say so."""
         self.harts = tuple(
-            Hart(number, self.memory, self.clock, self.engine, floats=floats) for number in range(harts)
+            Hart(number, self.memory, self.clock, self.engine, floats=floats, probe=probe)
+            for number in range(harts)
         )
         self._calling = [threading.Lock() for _ in range(harts)]
         self._firmware: Firmware | None = None

@@ -7,10 +7,11 @@ import ctypes
 import functools
 import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from penglai.abi.errors import BadArgumentError, MachineError
+from penglai.abi.limits import CODE_BYTES
 from penglai.machine.clock import Clock
 from penglai.machine.context import Context, RunRecord
 from penglai.machine.library import NO_HART, library
@@ -18,6 +19,15 @@ from penglai.machine.memory import MIN_MEMORY, PhysicalMemory
 
 ENGINE_VARIABLE = "PENGLAI_ENGINE"
 """Environment variable that names the engine of machines that are not given one."""
+
+MOST_BREAKS = 1024
+"""Addresses of one `Core.break_at`; hart.h has the same."""
+
+Probe = Callable[["Core", RunRecord], "Core"]
+"""What a debugger puts between a hart and its core, given both, when the hart is made.
+
+A hart that has one can be looked into: its machine says so (`Board.debuggable`).
+"""
 
 FOREIGN_CONTEXT = -1
 """A run's error: somebody gave the context to another hart without an interrupt."""
@@ -45,8 +55,18 @@ class Core(Protocol):
     def acknowledge(self) -> None:
         """It may run again."""
 
-    def flush(self) -> None:
-        """Page tables changed: forget translated addresses before the next run."""
+    def break_at(self, addresses: Sequence[int]) -> None:
+        """Between runs: end them with DEBUG before an instruction at any of these addresses, and only these.
+
+        Of any context: a debugger sets them for each.  At most MOST_BREAKS.  Raises MachineError.
+        """
+
+    def flush(self, space: int, ended: bool, /) -> None:
+        """Mappings went away: forget translated addresses before the next run.
+
+        space: the satp that they were mapped by; nothing of the engine's own that shows them is left when
+        this returns.  ended: none of its mappings is used any more.  0: of any.
+        """
 
     def invalidate(self, start: int, end: int) -> int:
         """Between runs: forget the code of physical [start, end).  Returns 0, or an error."""
@@ -94,13 +114,37 @@ class LibraryCore:
         weakref.finalize(self, calls.hart_close, core).atexit = False
         self.address: int = core
 
-    def flush(self) -> None:
+    def flush(self, _space: int, _ended: bool, /) -> None:
         """See Core."""
         self._record.stale = 1
+
+    def break_at(self, addresses: Sequence[int]) -> None:
+        """See Core."""
+        words = (ctypes.c_uint64 * len(addresses))(*addresses)
+        if error := library().calls.hart_break(self.address, words, len(words)):
+            raise MachineError(f"the hart takes no {len(words)} breakpoints: Unicorn says {error}")
 
     def begin_thread(self) -> None:
         """Ask the system for short turns on this thread, and for cores soon."""
         self._quick.hart_thread()
+
+
+class NativeCore(LibraryCore):
+    """One that has native/ beside it."""
+
+    def __init__(self, memory: PhysicalMemory, clock: Clock, record: RunRecord, cache: int) -> None:
+        super().__init__(memory, clock, record)
+        if not library().calls.native_open(self.address, memory.fd, cache):
+            raise MachineError("the native engine could not make a hart; is the process short of memory?")
+        self._revoke: Callable[[int, bool], None] = functools.partial(self._quick.native_revoke, self.address)
+        self._close: Callable[[int, bool], None] = functools.partial(
+            library().calls.native_revoke, self.address
+        )
+
+    def flush(self, space: int, ended: bool, /) -> None:
+        """See Core."""
+        self._record.stale = 1
+        (self._close if ended else self._revoke)(space, ended)
 
 
 def _has_shortcuts() -> bool:
@@ -135,35 +179,50 @@ class Unicorn:
         return {}
 
 
-COUNTS = (
-    *("entries", "elsewhere", "faults", "maps", "misses", "validations"),
-    *("windows", "texts", "text bytes", "code bytes"),
-)
-"""In native/dispatch.c's order.  The last three are those of the whole process."""
-SHARED_COUNTS = COUNTS[-3:]
+CORE_COUNTS = ("entries", "elsewhere", "faults", "maps", "misses", "validations", "windows")
+"""In native/dispatch.c's order."""
+CACHE_COUNTS = ("texts", "text bytes", "code bytes", "cache bytes")
+"""In native/cache.c's order."""
 
 
 class Native:
-    """Enclaves as code of the host: native/, which leaves what it does not translate to Unicorn."""
+    """Enclaves as code of the host: native/, which leaves what it does not translate to Unicorn.
+
+    code_cache: bytes that the texts of its enclaves, their tables and their code may take; what finds no room
+    runs on Unicorn.  Raises BadArgumentError.
+    """
 
     name = "native"
 
-    def __init__(self) -> None:
-        self._cores: weakref.WeakSet[LibraryCore] = weakref.WeakSet()
+    def __init__(self, code_cache: int = CODE_BYTES) -> None:
+        if not 0 <= code_cache < 1 << 63:
+            raise BadArgumentError(f"a code cache of {code_cache} bytes")
+        self._limit = code_cache
+        self._cache: int | None = None
+        self._cores: weakref.WeakSet[NativeCore] = weakref.WeakSet()
+
+    @property
+    def cache(self) -> int:
+        """The library's record of what its cores have translated.  Raises MachineError."""
+        if self._cache is None:
+            calls = library().calls
+            self._cache = calls.native_cache(self._limit)
+            if self._cache is None:
+                raise MachineError("the native engine got no memory for its records")
+            weakref.finalize(self, calls.native_cache_close, self._cache).atexit = False
+        return self._cache
 
     def open(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> Core:
         """See Engine.  Raises MachineError where there is no such engine."""
         if obstacle := self.obstacle():
             raise MachineError(f"there is no native engine: {obstacle}; take PENGLAI_ENGINE=unicorn")
-        core = LibraryCore(memory, clock, record)
-        if not library().calls.native_open(core.address, memory.fd):
-            raise MachineError("the native engine could not make a hart; is the process short of memory?")
+        core = NativeCore(memory, clock, record, self.cache)
         self._cores.add(core)
         return core
 
     @staticmethod
     def obstacle() -> str | None:
-        """Why this machine has none, or None."""
+        """Why this process has none, or None.  Raises ToolchainError."""
         found = library().calls.native_obstacle()
         return None if found is None else found.decode()
 
@@ -176,32 +235,37 @@ class Native:
         return "rv64imafdc, Zicsr, Zifencei, Zcb, rdtime"
 
     def counts(self) -> dict[str, int]:
-        """See COUNTS."""
-        total = dict.fromkeys(COUNTS, 0)
+        """What it has run and mapped, and what its code takes: CORE_COUNTS, CACHE_COUNTS."""
+        calls, total = library().calls, dict.fromkeys(CORE_COUNTS, 0)
         for core in self._cores:
-            values = (ctypes.c_uint64 * len(COUNTS))()
-            library().calls.native_counts(core.address, values)
-            for name, value in zip(COUNTS, values, strict=True):
-                total[name] = value if name in SHARED_COUNTS else total[name] + value
-        return total
+            values = (ctypes.c_uint64 * len(CORE_COUNTS))()
+            calls.native_counts(core.address, values)
+            for name, value in zip(CORE_COUNTS, values, strict=True):
+                total[name] += value
+        values = (ctypes.c_uint64 * len(CACHE_COUNTS))()
+        calls.native_cache_counts(self.cache, values)
+        return total | dict(zip(CACHE_COUNTS, values, strict=True))
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"unicorn": Unicorn, "native": Native}
-"""By the names that PENGLAI_ENGINE has for them."""
-
-DEFAULT = "unicorn"
+ENGINES = ("native", "unicorn")
+"""The names that PENGLAI_ENGINE has for them, the best first."""
 
 
-def choose(engine: Engine | str | None = None) -> Engine:
-    """The engine of this name; of PENGLAI_ENGINE's if there is none.  Raises BadArgumentError."""
+def choose(engine: Engine | str | None = None, *, code_cache: int = CODE_BYTES) -> Engine:
+    """The engine of this name; PENGLAI_ENGINE's if there is none; or else the best that there is here.
+
+    code_cache: see Native; nothing to the others.  Raises BadArgumentError, ToolchainError.
+    """
     if engine is not None and not isinstance(engine, str):
         return engine
-    name = engine or os.environ.get(ENGINE_VARIABLE) or DEFAULT
+    name = engine or os.environ.get(ENGINE_VARIABLE) or ("unicorn" if Native.obstacle() else "native")
     if name not in ENGINES:
         raise BadArgumentError(f"there is no engine {name!r}; take one of: {', '.join(ENGINES)}")
-    return ENGINES[name]()
+    return Native(code_cache) if name == "native" else Unicorn()
 
 
 def chosen_by() -> str:
-    """Why machines that are not given an engine get theirs."""
-    return f"{ENGINE_VARIABLE} says so" if os.environ.get(ENGINE_VARIABLE) else "the default"
+    """Why machines that are not given an engine get theirs.  Raises ToolchainError."""
+    why = f"{ENGINE_VARIABLE} says so" if os.environ.get(ENGINE_VARIABLE) else "the default"
+    obstacle = Native.obstacle()
+    return f"{why}; not native, since {obstacle}" if obstacle else why

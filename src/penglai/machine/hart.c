@@ -24,6 +24,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include "hart.h"
@@ -46,6 +47,14 @@ uint64_t clock_ns(struct clock *clock)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - clock->origin;
+}
+
+bool read_counter(struct hart *h, unsigned csr, uint64_t *value)
+{
+    if (csr != CSR_TIME && csr != CSR_CYCLE)
+        return false;
+    *value = clock_ns(h->clock) / NS_PER_TICK;
+    return true;
 }
 
 void write_reg(struct hart *h, int id, uint64_t value)
@@ -143,18 +152,32 @@ void charge(struct hart *h)
         h->fuel -= h->refill / TRAPS_TO_REFILL;
 }
 
+/* True if a debugger wants the hart to stop before the instruction at pc. */
+static bool is_break(const struct hart *h, uint64_t pc)
+{
+    for (uint64_t i = 0; i < h->break_count; i++)
+        if (h->breaks[i] == pc)
+            return true;
+    return false;
+}
+
 /* One uc_emu_start() from *pc.  Leaves h->interrupt or a cause in t; returns a uc_err. */
 static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
 {
     h->interrupt = h->exception = NO_CAUSE;
     h->half_at = NOWHERE;
     running = h->shortcuts ? h : NULL;
+    counters_hidden = h->run != NULL; /* an operating system has its own */
     int error = uc_emu_start(h->uc, *pc, 0, 0, 0);
+    counters_hidden = false;
     running = NULL;
     *t = (struct trap){.cause = NO_CAUSE};
     if (h->exception != NO_CAUSE) {
         t->cause = h->exception;
         *pc = h->hook_pc - 4;
+        /* A block that is empty, since it begins at an exit, has its last byte on the page before. */
+        if (t->cause == CAUSE_FETCH_PAGE && is_break(h, *pc))
+            t->cause = NO_CAUSE;
         return 0;
     }
     *pc = read_reg(h, UC_RISCV_REG_PC);
@@ -163,6 +186,9 @@ static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
         return 0;
     }
     h->priv = read_reg(h, UC_RISCV_REG_PRIV);
+    if (error == UC_ERR_INSN_INVALID &&
+        is_break(h, *pc)) /* so Unicorn calls a block that begins at an exit */
+        return 0;
     switch (error) {
     case UC_ERR_INSN_INVALID:
         t->cause = CAUSE_ILLEGAL;
@@ -215,23 +241,25 @@ static int settle_fetch_fault(struct hart *h, uint64_t *pc, struct trap *t)
         }
         previous = *pc;
         last = (*pc | PAGE_MASK) - 1;
-        uc_ctl_set_exits(h->uc, &last, 1);
+        h->breaks[h->break_count] = last;
+        uc_ctl_set_exits(h->uc, h->breaks, h->break_count + 1);
         error = emulate(h, pc, t);
-        uc_ctl_set_exits(h->uc, &last, 0);
-        if (!error && t->cause == NO_CAUSE) /* the exit was reached: on from there, as usual */
+        uc_ctl_set_exits(h->uc, h->breaks, h->break_count);
+        if (!error && t->cause == NO_CAUSE) /* an exit was reached: on from there, as usual */
             error = emulate(h, pc, t);
     }
     return error;
 }
 
-/* Executes rdtime, which Unicorn's CPU lacks.  False if insn is a different instruction. */
-static bool execute_rdtime(struct hart *h, uint64_t *pc, uint32_t insn)
+/* Executes rdtime, which Unicorn's CPU lacks, and rdcycle.  False if insn is a different instruction. */
+static bool execute_counter(struct hart *h, uint64_t *pc, uint32_t insn)
 {
-    if ((insn & 0xfffff07f) != 0xc0102073) /* csrrs rd, time, x0 */
+    uint64_t value;
+    if ((insn & 0x000ff07f) != 0x00002073 || !read_counter(h, insn >> 20, &value)) /* csrrs rd, csr, x0 */
         return false;
     unsigned rd = bits(insn, 11, 7);
     if (rd)
-        write_reg(h, UC_RISCV_REG_X0 + (int)rd, clock_ns(h->clock) / NS_PER_TICK);
+        write_reg(h, UC_RISCV_REG_X0 + (int)rd, value);
     *pc += 4;
     return true;
 }
@@ -276,7 +304,7 @@ static bool settle_illegal(struct hart *h, uint64_t *pc, struct trap *t, struct 
 {
     struct view v = look(h);
     uint32_t insn = fetch(h, &v, *pc);
-    if (execute_rdtime(h, pc, insn))
+    if (execute_counter(h, pc, insn))
         return true;
     if (is_unknown16(insn)) {
         enum settled settled = execute_zcb(h, &v, insn, t);
@@ -416,6 +444,7 @@ bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, stru
 {
     *h = (struct hart){.ram = ram, .ram_base = base, .ram_bytes = bytes, .clock = clock, .refill = 1024};
     h->pages = MAP_FAILED;
+    hide_counters();
     pthread_mutex_lock(&opening);
     bool made = have_memory() && make_engine(h);
     pthread_mutex_unlock(&opening);
@@ -470,7 +499,9 @@ static int run(struct hart *h, struct context *c, uint64_t blocks)
     if (arm(h, h->run->deadline, blocks)) {
         do
             error = step(h, &c->pc, t, &a);
-        while (!error && t->cause == NO_CAUSE);
+        while (!error && t->cause == NO_CAUSE && !is_break(h, c->pc));
+        if (!error && t->cause == NO_CAUSE)
+            t->cause = CAUSE_DEBUG;
     }
     if (t->cause == CAUSE_M_TIMER) /* Unicorn's TLB grows with the program's needs only when it is flushed */
         h->tlb_stale = true;
@@ -503,7 +534,7 @@ EXPORT int hart_run(struct hart *h, struct context *c)
             native_flush(h->native);
     }
     if (owns(h, c))
-        error = h->native && !blocks ? native_run(h->native, c) : run(h, c, blocks);
+        error = h->native && !blocks && !h->break_count ? native_run(h->native, c) : run(h, c, blocks);
     leave_guest(h);
     return error;
 }
@@ -518,6 +549,21 @@ EXPORT void hart_interrupt(struct hart *h)
     if (h->native)
         native_want(h->native);
     await_exit(h);
+}
+
+/*
+ * From now on a run ends with CAUSE_DEBUG before it executes an instruction at any of these addresses, also the
+ * first one.  Whatever was translated before does not know of them.  On the hart's own thread, between runs.
+ * Returns 0, or a uc_err.
+ */
+EXPORT int hart_break(struct hart *h, const uint64_t *addresses, uint64_t count)
+{
+    if (count > BREAKS_MAX)
+        return UC_ERR_ARG;
+    memcpy(h->breaks, addresses, count * sizeof *addresses);
+    h->break_count = count;
+    int error = uc_ctl_set_exits(h->uc, h->breaks, count);
+    return error ? error : uc_ctl_flush_tb(h->uc);
 }
 
 EXPORT void hart_acknowledge(struct hart *h)

@@ -18,6 +18,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 #define NS_PER_TICK 100 /* the time CSR counts at 10 MHz */
+enum { CSR_CYCLE = 0xc00, CSR_TIME = 0xc01, CSR_INSTRET = 0xc02 };
 #define PAGE_BYTES 4096
 #define PAGE_MASK ((uint64_t)PAGE_BYTES - 1)
 
@@ -47,6 +48,8 @@ enum {
     CAUSE_STORE_PAGE = 15,
 };
 #define CAUSE_INTERRUPT ((uint64_t)1 << 63)
+#define CAUSE_DEBUG (CAUSE_INTERRUPT | 24) /* one of those left to platforms: an address of hart_break() */
+#define BREAKS_MAX 1024
 #define CAUSE_M_SOFTWARE (CAUSE_INTERRUPT | 3)
 #define CAUSE_M_TIMER (CAUSE_INTERRUPT | 7)
 #define NO_CAUSE UINT64_MAX
@@ -105,6 +108,8 @@ struct hart {
     uint64_t priv; /* of the code that trapped last */
     bool tlb_stale; /* this engine's TLB has to be emptied before it is used */
     struct native *native; /* NULL: all code runs on Unicorn */
+    uint64_t breaks[BREAKS_MAX + 1]; /* where a debugger stops it; one more for settle_fetch_fault() */
+    uint64_t break_count;
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 
     /* For shortcuts.c. */
@@ -161,9 +166,23 @@ bool decode_zcb_access(uint32_t insn, struct access *a);
 enum settled { ILLEGAL, EXECUTED, FAULTED };
 enum settled execute_zcb(struct hart *h, const struct view *v, uint32_t insn, struct trap *t);
 
+/* ---- counters.c ---- */
+
+/* On this thread the counters of cycles and instructions are illegal, as Unicorn sees it. */
+extern _Thread_local bool counters_hidden;
+
+/* Makes it so, once for the process. */
+void hide_counters(void);
+
 /* ---- hart.c ---- */
 
 uint64_t clock_ns(struct clock *clock);
+
+/*
+ * What a program reads from a counter.  Cycles are those of the machine's clock, as the time is: a clock that is no
+ * finer.  False for others, instructions among them: nobody counts those.
+ */
+bool read_counter(struct hart *h, unsigned csr, uint64_t *value);
 uint64_t read_reg(struct hart *h, int id);
 void write_reg(struct hart *h, int id, uint64_t value);
 

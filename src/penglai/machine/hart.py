@@ -8,7 +8,7 @@ import threading
 from penglai.abi.errors import MachineError
 from penglai.machine.clock import Clock
 from penglai.machine.context import NEVER, Context, RunRecord, Trap
-from penglai.machine.engine import FOREIGN_CONTEXT, Engine, choose
+from penglai.machine.engine import FOREIGN_CONTEXT, Engine, Probe, choose
 from penglai.machine.memory import PhysicalMemory
 
 MAX_STALE_RANGES = 256
@@ -18,8 +18,8 @@ class Hart:
     """One hart of the machine.
 
     id: its number, from 0.  engine: what executes its code; by default `choose` says.  floats: has a
-    floating-point unit.  `run` and `execute` belong to the hart's own thread; every other method may be
-    called from any thread.
+    floating-point unit.  probe: a debugger's.  `run` and `execute` belong to the hart's own thread; every
+    other method may be called from any thread.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Hart:
         engine: Engine | None = None,
         *,
         floats: bool = True,
+        probe: Probe | None = None,
     ) -> None:
         self.id = hart_id
         self.owner = hart_id + 1
@@ -39,7 +40,8 @@ class Hart:
         self._keep = (memory, clock)  # the core holds pointers into them
         self._lock = threading.Lock()
         self._stale: list[tuple[int, int]] = []
-        self._core = self.engine.open(memory, clock, self._record)
+        core = self.engine.open(memory, clock, self._record)
+        self._core = core if probe is None else probe(core, self._record)
         self._core_run = self._core.run
 
     @property
@@ -99,9 +101,13 @@ class Hart:
         """Take note of `interrupt`: the hart may run again."""
         self._core.acknowledge()
 
-    def flush_tlb(self) -> None:
-        """Page tables changed: forget translated addresses before the next run."""
-        self._core.flush()
+    def flush_tlb(self, space: int = 0, *, ended: bool = False) -> None:
+        """Mappings went away: forget translated addresses before the next run.
+
+        space: the satp of the page table that they are gone from; whatever the hart has mapped for it is as
+        the table says when this returns.  ended: or is gone altogether.
+        """
+        self._core.flush(space, ended)
 
     def invalidate(self, start: int, end: int) -> None:
         """Memory at physical [start, end) changes hands: forget its translated code before the next run."""

@@ -11,11 +11,20 @@ from penglai.machine.context import Context, RunRecord
 from penglai.toolchain.cache import compile_cached
 from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
 
-SOURCES = ("hart.c", "access.c", "supervisor.c", "shortcuts.c", "threads.c", "zcb.c", "floats.c")
+SOURCES = (
+    "hart.c",
+    "access.c",
+    "supervisor.c",
+    "shortcuts.c",
+    "threads.c",
+    "zcb.c",
+    "floats.c",
+    "counters.c",
+)
 NATIVE_SOURCES = (
     *("native/dispatch.c", "native/window.c", "native/fault.c", "native/code.c", "native/translate.c"),
     *("native/integer.c", "native/memory.c", "native/floating.c", "native/registers.c", "native/emit.c"),
-    "native/decode.c",
+    *("native/decode.c", "native/binding.c", "native/paging.c", "native/cache.c", "native/area.c"),
 )
 """Beside them on x86-64."""
 HEADERS = ("hart.h", "native/native.h", "native/emit.h", "native/instruction.h")
@@ -61,11 +70,16 @@ class Library:
             _declare(loaded.hart_thread, None)
             _declare(loaded.hart_run, ctypes.c_int, pointer, ctypes.POINTER(Context))
             _declare(loaded.hart_interrupt, None, pointer)
+            _declare(loaded.hart_break, ctypes.c_int, pointer, ctypes.POINTER(word), word)
             _declare(loaded.hart_acknowledge, None, pointer)
             _declare(loaded.native_obstacle, ctypes.c_char_p)
-            _declare(loaded.native_open, ctypes.c_bool, pointer, ctypes.c_int)
-            _declare(loaded.native_emitted, word, pointer, word)
-            _declare(loaded.native_entries, word, pointer, word)
+            _declare(loaded.native_cache, pointer, word)
+            _declare(loaded.native_cache_close, None, pointer)
+            _declare(loaded.native_cache_counts, None, pointer, pointer)
+            _declare(loaded.native_open, ctypes.c_bool, pointer, ctypes.c_int, pointer)
+            _declare(loaded.native_revoke, None, pointer, word, ctypes.c_bool)
+            _declare(loaded.native_emitted, word, pointer, pointer, word)
+            _declare(loaded.native_entries, word, pointer, pointer, word)
             _declare(loaded.native_counts, None, pointer, pointer)
             _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
             _declare(loaded.shortcuts_in_effect, ctypes.c_bool)

@@ -213,13 +213,17 @@ def _async_call(platform: Platform, run: Enclave) -> Outcome:
     return None
 
 
-def _handler_return(_platform: Platform, run: Enclave) -> Outcome:
+def _handler_return(platform: Platform, run: Enclave) -> Outcome:
     reflect.leave(run.active)
+    if platform.registry.watch_handlers is not None:
+        platform.registry.watch_handlers(run.active)
     return None
 
 
 def _handler_go(platform: Platform, run: Enclave) -> Outcome:
     reflect.go(platform, run.active)
+    if platform.registry.watch_handlers is not None:
+        platform.registry.watch_handlers(run.active)
     return None
 
 
@@ -253,6 +257,13 @@ def _return_relay(platform: Platform, run: Enclave) -> Outcome:
     return _ask_host(platform, run, Ocall.RETURN_RELAY, 0)
 
 
+def _ask(platform: Platform, run: Enclave) -> Outcome:
+    """A question with its argument: between enclave and host, the monitor knows none."""
+    _, question, argument, _ = arguments(run.active)
+    tell_host(platform, run.mailbox.ocall_arg1, argument)
+    return _ask_host(platform, run, Ocall.ASK, question)
+
+
 def _ask_host(platform: Platform, run: Enclave, ocall: Ocall, argument: int) -> Outcome:
     tell_ocall(platform, run.mailbox, ocall, argument)
     run.ocall = ocall
@@ -265,8 +276,8 @@ def answer(platform: Platform, run: Enclave, ocall: int, pa: int, size: int) -> 
     """The host's answer to the outstanding ocall.
 
     pa, size: for RETURN_RELAY, the relay pages that the enclave gets.  size: for SBRK, how many bytes of
-    memory the host has given, 0 if it has none; for sectors, not 0 if it was done.  Raises Refusal: another
-    ocall waits (generic), or whatever is wrong with the pages.
+    memory the host has given, 0 if it has none; for sectors, not 0 if it was done; for ASK, the answer.
+    Raises Refusal: another ocall waits (generic), or whatever is wrong with the pages.
     """
     if run.ocall != ocall:
         raise Refusal(ErrorCode.GENERIC, f"no ocall {ocall} waits for an answer")
@@ -280,6 +291,10 @@ def _text_written(platform: Platform, run: Enclave, _pa: int, _size: int) -> Non
 
 def _sector_moved(_platform: Platform, run: Enclave, _pa: int, size: int) -> None:
     run.active.complete(0 if size else RESULT_ERROR)
+
+
+def _asked(_platform: Platform, run: Enclave, _pa: int, size: int) -> None:
+    run.active.complete(size)
 
 
 def _memory_given(_platform: Platform, run: Enclave, _pa: int, size: int) -> None:
@@ -336,7 +351,7 @@ OCALL_HANDLERS: dict[int, Handler] = {
     Ocall.SHM_EXTEND: result(_shm_extend),
 }
 
-NATIVE = Profile("native", HANDLERS, OCALL_HANDLERS, _unknown)
+NATIVE = Profile("native", HANDLERS, OCALL_HANDLERS | {Ocall.ASK: _ask}, _unknown)
 """What this package means by the calls."""
 
 ANSWERS: dict[int, Callable[[Platform, Enclave, int, int], None]] = {
@@ -345,4 +360,5 @@ ANSWERS: dict[int, Callable[[Platform, Enclave, int, int], None]] = {
     Ocall.READ_SECTOR: _sector_moved,
     Ocall.WRITE_SECTOR: _sector_moved,
     Ocall.RETURN_RELAY: _relay_given,
+    Ocall.ASK: _asked,
 }

@@ -59,7 +59,7 @@ def dissolve(platform: Platform, enclave: Enclave, state: State) -> None:
     registry = platform.registry
     enclave.state = state
     report(platform, enclave, enclave.final_info)
-    platform.forget_mappings()
+    platform.forget_mappings(enclave, ended=True)
     sharing.leave(platform, enclave)
     platform.ownership.unshare(enclave.kernel_buffer)
     platform.ownership.detach(enclave.shm)

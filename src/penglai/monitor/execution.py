@@ -111,6 +111,8 @@ def _handle(platform: Platform, enclave: Enclave, hart: Hart, cause: int) -> cal
         if context.a6 == ecall.EXTENSION:
             return calls.handle(platform, enclave, context.a7)
         if reflect.enter(active):
+            if platform.registry.watch_handlers is not None:
+                platform.registry.watch_handlers(active)
             return None
         if context.a7 == ecall.IOCTL:
             active.complete(0)
@@ -133,6 +135,9 @@ def _fault(platform: Platform, enclave: Enclave, trap: Trap) -> calls.Outcome:
     if reflect.enter_event(enclave.active, Event.FAULTS, trap.cause, trap.tval):
         return None
     log.info("%r: %s", enclave.active, trap)
+    watch = platform.registry.watch_faults
+    if watch is not None:
+        watch(enclave, trap)
     if enclave.frames and not platform.profile.server_faults_end_caller:
         end_server(platform, enclave)
         return None

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from penglai.abi.errors import StorageError
 from penglai.abi.report import HASH_BYTES, PRIVATE_KEY_BYTES
 from penglai.attestation import sm2
-from penglai.attestation.report import enclave_statement, monitor_statement
+from penglai.attestation.report import debug_hash, enclave_statement, monitor_statement
 from penglai.machine.store import Store
 from penglai.monitor.refusal import bad_argument
 
@@ -29,12 +29,20 @@ KINDS = 2
 LABEL = b"penglai-2 enclave key".ljust(24, b"\0")
 """With the name of the scheme under which the measurement was made: a key belongs to both."""
 
+DEBUG_LABEL = b"penglai-2 debug key".ljust(24, b"\0")
+"""The same on a machine that can be debugged, whose owner sees the keys: they open nothing else."""
+
 
 class Keys:
-    """The keys of one machine.  Safe to use from any thread."""
+    """The keys of one machine.  Safe to use from any thread.
 
-    def __init__(self, store: Store) -> None:
+    debuggable: the machine can be debugged.  Its reports say so, and are signed with another key, so that
+    their parts fit to no others.
+    """
+
+    def __init__(self, store: Store, *, debuggable: bool = False) -> None:
         self._store = store
+        self._debuggable = debuggable
         self._lock = threading.RLock()
         self._kept: dict[str, bytes] = {}
 
@@ -47,7 +55,7 @@ class Keys:
         """The attestation report of an enclave, 328 bytes.  nonce: 64 bits.  Raises StorageError."""
         statement = self._once(
             "monitor statement",
-            lambda: monitor_statement(self._device, sm2.public_key(self._monitor), monitor_hash()),
+            lambda: monitor_statement(self._device, sm2.public_key(self._monitor), self._monitor_hash),
         )
         return statement + enclave_statement(self._monitor, measurement, nonce) + self.device_key
 
@@ -60,7 +68,7 @@ class Keys:
             raise bad_argument(f"there is no key of kind {kind}")
         if not 0 < size <= MAX_DERIVED_BYTES:
             raise bad_argument(f"a key of {size} bytes: it has 1 to {MAX_DERIVED_BYTES}")
-        info = LABEL + bytes([kind]) + measurement
+        info = (DEBUG_LABEL if self._debuggable else LABEL) + bytes([kind]) + measurement
         return HKDF(hashes.SM3(), size, salt=None, info=info).derive(self._secret)
 
     @property
@@ -69,7 +77,12 @@ class Keys:
 
     @property
     def _monitor(self) -> bytes:
-        return self._stored("monitor-key", PRIVATE_KEY_BYTES, sm2.generate)
+        name = "monitor-debug-key" if self._debuggable else "monitor-key"
+        return self._stored(name, PRIVATE_KEY_BYTES, sm2.generate)
+
+    @property
+    def _monitor_hash(self) -> bytes:
+        return debug_hash(monitor_hash()) if self._debuggable else monitor_hash()
 
     @property
     def _secret(self) -> bytes:

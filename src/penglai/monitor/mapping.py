@@ -53,7 +53,7 @@ def check_regions(enclave: Enclave, more: int = 1) -> None:
 def unmap(platform: Platform, enclave: Enclave, start: int, count: int) -> None:
     """Take count mappings from start on away; no hart uses them any more.  Their pages keep their owner."""
     enclave.table.unmap_range(start, count)
-    platform.forget_mappings()
+    platform.forget_mappings(enclave)
 
 
 def move(platform: Platform, region: Region, source: Enclave, target: Enclave, moved: Region) -> None:
@@ -75,7 +75,7 @@ def _hand_over(
 ) -> None:
     pages = source.table.pages_at(region.start, region.page_count)
     target.table.take_over(moved.start, source.table, region.start, region.page_count, spare)
-    platform.forget_mappings()
+    platform.forget_mappings(source)
     platform.ownership.assign(pages, source.eid, target.eid)
     target.regions.add(moved)
 

@@ -46,9 +46,8 @@ class Monitor:
 
     def __init__(self, board: Board, profile: Profile = calls.NATIVE) -> None:
         ownership = Ownership(board.memory)
-        self.platform = Platform(
-            board.memory, ownership, board.harts, board.clock, Keys(board.store), profile
-        )
+        keys = Keys(board.store, debuggable=board.debuggable)
+        self.platform = Platform(board.memory, ownership, board.harts, board.clock, keys, profile)
         self._bug: str | None = None
         board.install(self.handle)
 

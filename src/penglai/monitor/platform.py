@@ -55,10 +55,10 @@ class Platform:
     profile: Profile
     registry: Registry = field(default_factory=Registry)
 
-    def forget_mappings(self) -> None:
-        """Mappings went away: no hart may use them again, in any later run."""
+    def forget_mappings(self, enclave: Enclave, *, ended: bool = False) -> None:
+        """Mappings of this enclave went away, or all with its end: no hart may use them again."""
         for hart in self.harts:
-            hart.flush_tlb()
+            hart.flush_tlb(enclave.table.satp, ended=ended)
 
     def forget_code(self, code: list[slice]) -> None:
         """Runs of executable pages change hands: no hart may run what it translated from them."""

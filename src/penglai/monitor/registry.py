@@ -10,6 +10,7 @@ from penglai.abi.errors import ErrorCode
 from penglai.abi.limits import Limits
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
+from penglai.machine.context import Trap
 from penglai.machine.pages import Pages
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.refusal import Refusal
@@ -54,6 +55,9 @@ class Registry:
     limits: of what the next enclaves can make grow.
     watch_calls: a tracer's, or None.  Called with the eid of the enclave at the bottom of a chain, that of a
     server, and the server's state from now on: BUSY when it begins.  It holds up the hart, and never raises.
+    watch_faults: likewise, of who explains faults.  Called with the enclave at the bottom of a chain, while
+    everything in the chain is still as it was, and with the trap that ends the innermost.
+    watch_handlers: likewise, called with an enclave that has entered its handler of ecalls, or left it.
     """
 
     def __init__(self) -> None:
@@ -67,6 +71,8 @@ class Registry:
         self.shared: dict[int, SecureShm] = {}
         self.limits = Limits()
         self.watch_calls: Callable[[int, int, State], None] | None = None
+        self.watch_faults: Callable[[Enclave, Trap], None] | None = None
+        self.watch_handlers: Callable[[Enclave], None] | None = None
 
     def new_id(self) -> int:
         """An id that nothing of this boot ever had.  Raises Refusal (allocation) when there is none left."""

@@ -125,7 +125,7 @@ def begin(
         context.a3 = layout.SHARED_BASE
         context.a4 = len(server.shm) * PAGE_SIZE
     server.table.redirect(layout.KERNEL_BUFFER, run.kernel_buffer)
-    platform.forget_mappings()
+    platform.forget_mappings(server)
     run.push(Frame(server, me, pointer, argument, region if pointer else None, address))
     me.account.server_calls += 1
     if platform.registry.watch_calls is not None:
@@ -244,7 +244,7 @@ def _leave(platform: Platform, run: Enclave, after: State = State.IDLE) -> None:
     server.reflected = None
     server.context = Context()
     server.table.redirect(layout.KERNEL_BUFFER, server.kernel_buffer)
-    platform.forget_mappings()
+    platform.forget_mappings(server)
     if platform.registry.watch_calls is not None:
         platform.registry.watch_calls(run.eid, server.eid, after)
     platform.registry.change_state(server, State.BUSY, after)

@@ -21,6 +21,7 @@ from penglai.toolchain.compiler import FILE_NAMES, compile_zig, zig_path
 log = logging.getLogger(__name__)
 
 LIB = SDK / "lib"
+LIBRARIES = SDK / "libraries"
 DEMOS = SDK / "demos"
 ENCLAVE = Kind(
     name="enclave",
@@ -29,6 +30,7 @@ ENCLAVE = Kind(
     standard="-std=gnu11",
     entry=LIB / "entry.S",
     script=LIB / "penglai.lds",
+    extra=tuple(sorted(LIBRARIES.glob("*.c"))),
 )
 """Programs that are enclaves."""
 
@@ -50,6 +52,7 @@ PORTABLE = Kind(
     own=("-DEAPP_PORTABLE=1",),
     linking=("-Wl,--defsym=eapp_portable=1",),
     finish=make_portable,
+    extra=ENCLAVE.extra,
 )
 """Enclaves that run on Penglai-TVM's own machine as well."""
 
@@ -180,8 +183,8 @@ def _run(line: Sequence[str], loud: bool) -> None:
 
 
 def _strip_flags(flags: Sequence[str]) -> list[str]:
-    """Debug information is kept if a flag asks for it."""
-    return [] if any(flag.startswith("-g") for flag in flags) else ["-Wl,--strip-debug"]
+    """Debug information is kept if a flag asks for it; with -s not even names are, which is the linker's."""
+    return [] if any(flag.startswith("-g") or flag == "-s" for flag in flags) else ["-Wl,--strip-debug"]
 
 
 def _with_zig_compiled(kind: Kind, words: Sequence[str], reading: Reading, directory: Path) -> list[str]:
@@ -214,21 +217,6 @@ def build_demo(name: str) -> Path:
         build(source, output)
 
     return compile_cached(name, [source, kit_key(ENCLAVE)], [source], make)
-
-
-def find_image(name: str) -> Path:
-    """The file that an image's name means: a path that exists, else a shipped demo.
-
-    Raises ImageError if it is neither.
-    """
-    path = Path(name)
-    if path.is_file() or name not in demos():
-        if not path.exists():
-            raise ImageError(
-                f"no such file: {name} (and no demo of that name; there are {', '.join(demos())})"
-            )
-        return path
-    return build_demo(name)
 
 
 def _zig_object(kind: Kind, path: Path, directory: Path, flags: Sequence[str]) -> Path:

@@ -70,6 +70,8 @@ WANTS_CXX = re.compile(r"-l(std|sup)?c\+\+(abi)?|-lcxx")
 class Kind:
     """A kind of program.  library: sources; entry: the one where it begins, or None for the C library's.
 
+    extra: sources of libraries that a program asks for, by -l and the name of the file.
+
     script: the linker script, or None for the linker's own layout.  standard: of C, of the library.
     machine: options for the instruction set, where the command line has none.  own, linking: more of them.
     finish: what is done to a program that was linked.
@@ -85,10 +87,11 @@ class Kind:
     own: tuple[str, ...] = ()
     linking: tuple[str, ...] = ()
     finish: Callable[[Path], None] | None = None
+    extra: tuple[Path, ...] = ()
 
     def headers(self) -> list[Path]:
         """Headers for programs, and of the library's own."""
-        return [*sorted(self.include.glob("*.h")), *sorted(self.library[0].parent.glob("*.h"))]
+        return [*sorted(self.include.rglob("*.h")), *sorted(self.library[0].parent.glob("*.h"))]
 
 
 def compiler_line(kind: Kind, arguments: Sequence[str], *, cxx: bool = False) -> list[str]:
@@ -132,6 +135,7 @@ def kit_key(kind: Kind) -> str:
         Path(linker.__file__),
         SDK / "portable.py",
         *kind.library,
+        *kind.extra,
         *kind.headers(),
         *script,
     ):
@@ -163,6 +167,8 @@ def _make_kit(kind: Kind, abi: Abi, root: Path, fresh: Path) -> None:
     must_run(["penglai", "ar", "rcsD", fresh / "libpenglai.a", *objects])
     for made in objects:
         made.unlink()
+    for source in kind.extra:
+        _make_extra(source, _compile_library(kind, [*flags, *abi.flags], source, fresh))
     (fresh / "libc.a").write_text("GROUP ( -lpenglai -lmusl -lzigc -lgcc )\n", encoding="ascii")
     # the directory gets its name when it is whole; -B and -L are relative to the file
     own = ["-B<CFGDIR>", "-L<CFGDIR>", f"-L{cxx_directory(abi)}", "-static", "$-no-pie", *LENIENCE]
@@ -190,6 +196,12 @@ def _compile_library(kind: Kind, flags: Sequence[str], source: Path, directory: 
     own = [*LIBRARY_FLAGS, kind.standard] if source.suffix == ".c" else []
     must_run(clang_line([*flags, *AS_GCC, *own, "-c", source, "-o", output]))
     return output
+
+
+def _make_extra(source: Path, compiled: Path) -> None:
+    """A library that is linked whole: also where nothing but a weak reference asks for it."""
+    whole = compiled.rename(compiled.with_name(f"penglai-{source.stem}.o"))
+    compiled.with_name(f"lib{source.stem}.a").write_text(f"INPUT ( {whole.name} )\n", encoding="ascii")
 
 
 def _quoted(flag: str) -> str:

@@ -22,11 +22,15 @@ MAX_LINKS = 40
 
 @dataclass(eq=False)
 class Node:
-    """A directory with its children, a file with its content, or a link with where it leads to."""
+    """A directory with its children, a file with its content, or a link with where it leads to.
+
+    is_mount: the directory is empty, and the host's.
+    """
 
     mode: int
     content: bytes = b""
     children: dict[bytes, "Node"] = field(default_factory=dict)
+    is_mount: bool = False
 
     @property
     def is_directory(self) -> bool:
@@ -74,6 +78,15 @@ class FileTree:
     def directory(self, path: PurePosixPath) -> Node:
         """The directory of this path, made if there is none; links to directories are followed."""
         return self._walk(self.root, str(path), 0)
+
+    def mount(self, path: str) -> None:
+        """Make the directory of this path the host's."""
+        if not path.startswith("/") or path.strip("/") == "":
+            raise ImageError(f"{path}: a mount point is an absolute path, and not / itself")
+        node = self.directory(PurePosixPath(path))
+        if node.children:
+            raise ImageError(f"{path} has files; a mount point is an empty directory")
+        node.is_mount = True
 
     def find(self, path: str) -> Node | None:
         """The file of this path, links followed, or None."""

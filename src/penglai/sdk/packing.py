@@ -31,7 +31,7 @@ MAGIC = b"pnglinx1"
 ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 SEGMENT = struct.Struct("<IIQQQQQQ")
 LINUX_IMAGE = struct.Struct("<8s16Q")
-NODE = struct.Struct("<IIQQQQQQQQQQQ")
+NODE = struct.Struct("<II12Q")
 ENTRY = struct.Struct("<QQQQQ")
 LINUX_SEGMENT = struct.Struct("<QQQQQ")
 ELF_FLAGS = ((READ, 4), (WRITE, 2), (EXECUTE, 1))
@@ -50,13 +50,15 @@ def pack(
     root: str | PathLike[str] | None = None,
     files: Mapping[str, str | PathLike[str]] | None = None,
     directory: str = "/",
+    mounts: Sequence[str] = (),
 ) -> bytes:
     """An enclave image of a Linux program for riscv64, with all that it finds; the ELF's bytes.
 
     program: path of the executable, static or not.  args: its arguments, without its name.  env: its
     environment, by default only PATH and HOME.  root: a directory or a tar archive that becomes its /, with
     interpreter and libraries, if it has any.  files: more files or directories, by their path inside.
-    directory: where it begins.
+    directory: where it begins.  mounts: directories inside that are the host's, and lie there: what it
+    gives them when it runs the enclave (`Mounts`) is neither measured nor trusted.
 
     All of it is measured: two images with the same measurement hold the same program, files and arguments.
     Owners and times of files are not part of it.
@@ -72,6 +74,8 @@ def pack(
             raise ImageError(f"{inside}: the path of a file inside has to begin with /")
         tree.add_file(inside, Path(source))
     tree.directory(PurePosixPath(directory))
+    for place in mounts:
+        tree.mount(place)
     name = _inside(path, root)
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/"} if env is None else dict(env)
     texts = _Texts(name, [path.name, *args], [f"{key}={value}" for key, value in environment.items()])
@@ -222,7 +226,7 @@ class _Packing:
         data = self._fixed.add(node.content, 16) if node.content else 0
         values = (node.mode, links, number, len(node.content), 0, 0, data, 0, self._write_entries(node))
         parent = self._addresses[self._parents[node]]
-        self._own.set(self._addresses[node], NODE.pack(*values, parent, 0, 0, 0))
+        self._own.set(self._addresses[node], NODE.pack(*values, parent, 0, 0, 0, int(node.is_mount)))
 
     def _write_entries(self, node: Node) -> int:
         """The list of a directory's names; the address of the first one, or 0."""

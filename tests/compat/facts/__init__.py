@@ -1,7 +1,7 @@
 """All facts, by section."""
 
 from tests.compat.fact import Fact
-from tests.compat.facts import begin, calls, memory, passing, servers, storage
+from tests.compat.facts import begin, calls, files, memory, passing, servers, storage
 
 FACTS: tuple[Fact, ...] = (
     *begin.FACTS,
@@ -10,4 +10,5 @@ FACTS: tuple[Fact, ...] = (
     *servers.FACTS,
     *passing.FACTS,
     *storage.FACTS,
+    *files.FACTS,
 )

@@ -10,6 +10,7 @@ from penglai.guest.image.module import build_module
 from penglai.guest.image.work import Tell, quiet
 from penglai.sdk.build import build_demo, demos
 from penglai.sdk.hostbuild import build_host_demo, host_demos, module_dir
+from penglai.sdk.services import build_service, services
 
 MODULE = "penglai.ko"
 INSTALL = "install.sh"
@@ -82,6 +83,8 @@ def _shipped(kernel: Kernel | None, tell: Tell) -> dict[str, Callable[[], Path]]
         makers[name] = lambda name=name: build_host_demo(name)  # type: ignore[misc]
     for name in demos():
         makers[name] = lambda name=name: build_demo(name)  # type: ignore[misc]
+    for name in services():
+        makers[name] = lambda name=name: build_service(name)  # type: ignore[misc]
     return makers
 
 

@@ -1,107 +1,29 @@
 /*
- * Translated texts, and the area of memory that may be executed.
- *
- * The area is mapped twice from one file, to be written and to be executed, never both at one address.  A text is
- * identified by all of its bytes and the address that it is at: whoever runs the same has the same code, and the last
- * one takes it along.
+ * Translated texts.  One is identified by all of its bytes and the address that it is at: whoever runs the same on
+ * the same machine has the same code, and the last one takes it along.
  */
 #define _GNU_SOURCE
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 #include "native.h"
 
-#define PIECE_BYTES ((uint32_t)16 << 10)
-#define PIECES (AREA_BYTES / PIECE_BYTES)
 #define ALIGNMENT 16
-#define MISS_BYTES 16
 
-uint8_t *area;
-static uint8_t *writable;
-static int area_file = -1;
-static uint8_t taken[PIECES];
-static pthread_mutex_t area_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t area_used;
-
-static struct code *codes;
-static pthread_mutex_t codes_lock = PTHREAD_MUTEX_INITIALIZER;
-static uint64_t text_count, text_bytes;
-
-/* ---- the area --------------------------------------------------------------------------------- */
-
-/* At the area's beginning, where the entries that are none lead: the miss of whichever text it was. */
-static void write_miss(void)
+static uint32_t take_pieces(struct code *code, uint32_t bytes)
 {
-    struct buffer b = {0};
-    emit(&b, I_INDIRECT, G_JUMP, in_frame(offsetof(struct frame, miss)));
-    if (b.used <= MISS_BYTES)
-        memcpy(writable, b.bytes, b.used);
-    buffer_free(&b);
-    taken[0] = 1;
-}
-
-static void make_area(void)
-{
-    int file = memfd_create("penglai-code", MFD_CLOEXEC);
-    if (file < 0)
-        return;
-    void *to_write = MAP_FAILED, *to_run = MAP_FAILED;
-    if (!ftruncate(file, AREA_BYTES)) {
-        to_write = mmap(NULL, AREA_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
-        to_run = mmap(NULL, AREA_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_NORESERVE, file, 0);
+    if (code->emitted + bytes > code->cache->limit / CACHE_PARTS || !cache_take(code->cache, bytes))
+        return 0;
+    uint32_t start = area_take(bytes);
+    if (!start) {
+        cache_give(code->cache, bytes);
+        return 0;
     }
-    if (to_write == MAP_FAILED || to_run == MAP_FAILED) {
-        if (to_write != MAP_FAILED)
-            munmap(to_write, AREA_BYTES);
-        if (to_run != MAP_FAILED)
-            munmap(to_run, AREA_BYTES);
-        close(file);
-        return;
-    }
-    area_file = file;
-    writable = to_write;
-    write_miss();
-    area = to_run;
-}
-
-bool area_ready(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_area);
-    return area != NULL;
-}
-
-/* So many bytes' pieces in a row: where they begin, or 0. */
-static uint32_t take_pieces(uint32_t bytes)
-{
-    uint32_t wanted = (bytes + PIECE_BYTES - 1) / PIECE_BYTES, found = 0;
-    static uint32_t hint = 1;
-    pthread_mutex_lock(&area_lock);
-    for (uint32_t pass = 0; pass < 2 && found < wanted; pass++) {
-        found = 0;
-        for (uint32_t piece = pass ? 1 : hint; piece < PIECES && found < wanted; piece++) {
-            found = taken[piece] ? 0 : found + 1;
-            hint = piece + 1;
-        }
-    }
-    uint32_t first = hint - wanted;
-    if (found == wanted) {
-        memset(taken + first, 1, wanted);
-        area_used += (uint64_t)wanted * PIECE_BYTES;
-    }
-    pthread_mutex_unlock(&area_lock);
-    return found == wanted ? first * PIECE_BYTES : 0;
-}
-
-static void give_pieces(uint32_t start, uint32_t bytes)
-{
-    fallocate(area_file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start, bytes);
-    pthread_mutex_lock(&area_lock);
-    memset(taken + start / PIECE_BYTES, 0, bytes / PIECE_BYTES);
-    area_used -= bytes;
-    pthread_mutex_unlock(&area_lock);
+    code->emitted += bytes;
+    pthread_mutex_lock(&code->cache->lock);
+    code->cache->area_bytes += bytes;
+    pthread_mutex_unlock(&code->cache->lock);
+    return start;
 }
 
 /* Room for so many bytes in the text's last piece, or in new ones. */
@@ -114,7 +36,7 @@ static uint32_t take_room(struct code *code, uint32_t bytes)
             return 0;
         code->pieces = pieces;
         uint32_t rounded = (bytes + PIECE_BYTES - 1) / PIECE_BYTES * PIECE_BYTES,
-                 start = take_pieces(rounded);
+                 start = take_pieces(code, rounded);
         if (!start)
             return 0;
         pieces[2 * code->piece_count] = start;
@@ -152,7 +74,7 @@ uint32_t code_place(struct code *code, struct buffer *b)
         uint32_t distance = (uint32_t)b->fixups[i].target - (start + b->fixups[i].at + 4);
         memcpy(b->bytes + b->fixups[i].at, &distance, sizeof distance);
     }
-    memcpy(writable + start, b->bytes, b->used);
+    area_write(start, b->bytes, b->used);
     return start;
 }
 
@@ -176,10 +98,19 @@ static uint64_t table_bytes(uint64_t text)
     return text / 2 * (2 * sizeof(uint32_t) + sizeof(uint16_t) + 1);
 }
 
+uint64_t code_bytes(uint64_t text)
+{
+    return text + table_bytes(text);
+}
+
 static void free_code(struct code *code)
 {
     for (size_t i = 0; i < code->piece_count; i++)
-        give_pieces(code->pieces[2 * i], code->pieces[2 * i + 1]);
+        area_give(code->pieces[2 * i], code->pieces[2 * i + 1]);
+    pthread_mutex_lock(&code->cache->lock);
+    code->cache->area_bytes -= code->emitted;
+    pthread_mutex_unlock(&code->cache->lock);
+    cache_give(code->cache, code_bytes(code->bytes) + code->emitted);
     for (struct batch *batch = code->batches, *next; batch; batch = next) {
         next = batch->next;
         free(batch);
@@ -193,11 +124,15 @@ static void free_code(struct code *code)
 }
 
 /* The tables are large and mostly never touched. */
-static struct code *make_code(uint64_t start, const uint8_t *text, uint64_t bytes, bool floats)
+static struct code *make_code(struct cache *cache, uint64_t start, const uint8_t *text, uint64_t bytes,
+                              bool floats)
 {
     struct code *code = calloc(1, sizeof *code);
-    if (!code)
+    if (!code || !cache_take(cache, code_bytes(bytes))) {
+        free(code);
         return NULL;
+    }
+    code->cache = cache;
     uint64_t halves = bytes / 2;
     pthread_mutex_init(&code->lock, NULL);
     code->start = start;
@@ -221,55 +156,57 @@ static struct code *make_code(uint64_t start, const uint8_t *text, uint64_t byte
     return code;
 }
 
-/* The caller holds the lock. */
+/* The caller holds the cache's lock. */
 static void add_code(struct code *code)
 {
-    code->next = codes;
-    codes = code;
-    text_count++;
-    text_bytes += code->bytes;
+    struct cache *cache = code->cache;
+    code->next = cache->codes;
+    cache->codes = code;
+    cache->texts++;
+    cache->text_bytes += code->bytes;
 }
 
-struct code *code_take(uint64_t start, const uint8_t *text, uint64_t bytes, bool floats)
+struct code *code_take(struct cache *cache, uint64_t start, const uint8_t *text, uint64_t bytes, bool floats)
 {
     uint64_t hash = hash_of(text, bytes);
-    pthread_mutex_lock(&codes_lock);
-    struct code *code = codes;
+    pthread_mutex_lock(&cache->lock);
+    struct code *code = cache->codes;
     while (code && !(code->hash == hash && code->start == start && code->bytes == bytes &&
                      code->floats == floats && !code->better))
         code = code->next;
     if (code)
         code->users++;
-    pthread_mutex_unlock(&codes_lock);
+    pthread_mutex_unlock(&cache->lock);
     if (code && !memcmp(code->text, text, bytes))
         return code;
     if (code) { /* other bytes of the same hash: somebody has made them so, and runs elsewhere */
         code_release(code);
         return NULL;
     }
-    code = make_code(start, text, bytes, floats);
+    code = make_code(cache, start, text, bytes, floats);
     if (!code)
         return NULL;
     code->hash = hash;
-    pthread_mutex_lock(&codes_lock);
+    pthread_mutex_lock(&cache->lock);
     add_code(code);
-    pthread_mutex_unlock(&codes_lock);
+    pthread_mutex_unlock(&cache->lock);
     return code;
 }
 
 void code_release(struct code *code)
 {
-    pthread_mutex_lock(&codes_lock);
+    struct cache *cache = code->cache;
+    pthread_mutex_lock(&cache->lock);
     bool last = --code->users == 0;
     if (last) {
-        struct code **link = &codes;
+        struct code **link = &cache->codes;
         while (*link != code)
             link = &(*link)->next;
         *link = code->next;
-        text_count--;
-        text_bytes -= code->bytes;
+        cache->texts--;
+        cache->text_bytes -= code->bytes;
     }
-    pthread_mutex_unlock(&codes_lock);
+    pthread_mutex_unlock(&cache->lock);
     if (!last)
         return;
     struct code *better = code->better;
@@ -298,7 +235,7 @@ void code_sample(struct code *code, uint64_t pc)
 
 static void make_better(struct code *code)
 {
-    struct code *better = make_code(code->start, code->text, code->bytes, code->floats);
+    struct code *better = make_code(code->cache, code->start, code->text, code->bytes, code->floats);
     if (!better)
         return;
     better->hash = code->hash;
@@ -306,12 +243,12 @@ static void make_better(struct code *code)
     for (uint64_t half = 0; half < code->bytes / 2; half++)
         if (code->samples[half])
             better->samples[half] = code->samples[half];
-    pthread_mutex_lock(&codes_lock);
+    pthread_mutex_lock(&code->cache->lock);
     struct code *none = NULL;
     bool first = atomic_compare_exchange_strong(&code->better, &none, better);
     if (first)
         add_code(better);
-    pthread_mutex_unlock(&codes_lock);
+    pthread_mutex_unlock(&code->cache->lock);
     if (!first)
         free_code(better);
 }
@@ -326,9 +263,9 @@ struct code *code_current(struct code *code)
     struct code *better = code->better;
     if (!better)
         return code;
-    pthread_mutex_lock(&codes_lock);
+    pthread_mutex_lock(&code->cache->lock);
     better->users++;
-    pthread_mutex_unlock(&codes_lock);
+    pthread_mutex_unlock(&code->cache->lock);
     code_release(code);
     return better;
 }
@@ -353,51 +290,12 @@ uint64_t code_entry(struct code *code, uint64_t pc)
     return entry ? (uint64_t)(area + entry) : 0;
 }
 
-struct code_sizes code_sizes(void)
+bool code_wants_room(struct code *code)
 {
-    pthread_mutex_lock(&codes_lock);
-    struct code_sizes sizes = {.texts = text_count, .text_bytes = text_bytes};
-    pthread_mutex_unlock(&codes_lock);
-    pthread_mutex_lock(&area_lock);
-    sizes.area_bytes = area_used;
-    pthread_mutex_unlock(&area_lock);
-    return sizes;
-}
-
-/* ---- for those who examine what was emitted --------------------------------------------------- */
-
-static void tell(uint64_t *out, uint64_t room, uint64_t *count, uint64_t first, uint64_t second)
-{
-    if (*count + 2 <= room) {
-        out[*count] = first;
-        out[*count + 1] = second;
-    }
-    *count += 2;
-}
-
-/*
- * Of all texts: what was emitted, from where to where; the entries, where they are and for which pc; and the area
- * itself.  Each as pairs of words; returns how many words there are, of which `room` are written.
- */
-EXPORT uint64_t native_emitted(uint64_t *out, uint64_t room)
-{
-    uint64_t count = 0;
-    pthread_mutex_lock(&codes_lock);
-    for (struct code *code = codes; code; code = code->next)
-        for (const struct batch *b = code->batches; b; b = b->next)
-            tell(out, room, &count, (uint64_t)(area + b->start), (uint64_t)(area + b->end));
-    pthread_mutex_unlock(&codes_lock);
-    return count;
-}
-
-EXPORT uint64_t native_entries(uint64_t *out, uint64_t room)
-{
-    uint64_t count = 0;
-    pthread_mutex_lock(&codes_lock);
-    for (struct code *code = codes; code; code = code->next)
-        for (uint64_t half = 0; half < code->bytes / 2; half++)
-            if (code->table[half])
-                tell(out, room, &count, (uint64_t)(area + code->table[half]), code->start + 2 * half);
-    pthread_mutex_unlock(&codes_lock);
-    return count;
+    pthread_mutex_lock(&code->lock);
+    bool wants = code->full && code->emitted < code->cache->limit / CACHE_PARTS;
+    if (wants)
+        code->full = false;
+    pthread_mutex_unlock(&code->lock);
+    return wants;
 }

@@ -13,7 +13,7 @@
 #define BLOCKS_OF_OTHER_CODE 4096  /* that is not translated */
 #define FAULTS_IN_A_ROW 3
 
-enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3, CSR_TIME = 0xc01 };
+enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3 };
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
 
 /* ---- fcsr and MXCSR --------------------------------------------------------------------------- */
@@ -65,8 +65,8 @@ static bool execute_csr(struct native *n, const struct insn *i)
     bool reads_only = (i->rm & 3) != CSR_WRITE && !i->rs1;
     uint64_t operand = i->rm & CSR_IMMEDIATE ? i->rs1 : f->c.x[i->rs1], old;
     unsigned number = (unsigned)i->imm & 0xfff;
-    if (number == CSR_TIME && i->rm == CSR_SET && !i->rs1) {
-        old = clock_ns(n->hart->clock) / NS_PER_TICK;
+    if (i->rm == CSR_SET && !i->rs1 && read_counter(n->hart, number, &old)) {
+        /* all done */
     } else if (number >= CSR_FFLAGS && number <= CSR_FCSR && !n->hart->run->without_floats) {
         unsigned shift = number == CSR_FRM ? 5 : 0;
         uint64_t mask = number == CSR_FFLAGS ? 31 : number == CSR_FRM ? 7 : 255;
@@ -91,6 +91,10 @@ static int run_elsewhere(struct native *n, struct trap *t, unsigned blocks)
     struct frame *f = &n->frame;
     struct access a;
     int64_t fuel = h->fuel;
+    if (atomic_exchange(&h->run->stale, 0)) { /* while this hart ran */
+        h->tlb_stale = true;
+        n->epoch++;
+    }
     give_fcsr(f);
     load_context(h, &f->c);
     h->counting = true;
@@ -110,6 +114,15 @@ static int run_elsewhere(struct native *n, struct trap *t, unsigned blocks)
     return 0;
 }
 
+/* The entry at the context's pc; for want of room the code of programs that have not run for long goes. */
+static uint64_t find_entry(struct native *n, const struct window *w, struct code *code)
+{
+    uint64_t entry = code_entry(code, n->frame.c.pc);
+    while (!entry && code_wants_room(code) && drop_oldest_bindings(n, w))
+        entry = code_entry(code, n->frame.c.pc);
+    return entry;
+}
+
 /* Native code from the context's pc on, if there is some; why it was left. */
 static enum reason enter(struct native *n, struct window *w, struct code **ran)
 {
@@ -119,7 +132,7 @@ static enum reason enter(struct native *n, struct window *w, struct code **ran)
     if (b && b->code)
         b->code = code_current(b->code);
     *ran = b ? b->code : NULL;
-    uint64_t entry = *ran ? code_entry(*ran, f->c.pc) : 0;
+    uint64_t entry = *ran ? find_entry(n, w, *ran) : 0;
     if (!entry)
         return LEFT_ELSEWHERE;
     struct code *code = *ran;
@@ -235,8 +248,11 @@ int native_run(struct native *n, struct context *c)
     memcpy(&n->frame.c, c, offsetof(struct context, owner));
     n->frame.c.x[0] = 0;
     *t = (struct trap){.cause = CAUSE_M_TIMER};
+    pthread_mutex_lock(&n->running);
+    windows_sweep(n);
     if (arm(h, h->run->deadline, 0))
         error = run_until_trap(n, t);
+    pthread_mutex_unlock(&n->running);
     t->epc = n->frame.c.pc;
     if (atomic_load(&c->owner) != h->run->owner)
         return FOREIGN_CONTEXT;
@@ -279,11 +295,16 @@ EXPORT const char *native_obstacle(void)
 {
     if (!has_instructions())
         return "the processor lacks AVX, FMA3 or BMI2";
-    return area_ready() ? NULL : "the system gives no memory that may be executed";
+    if (!area_ready())
+        return "the system gives no memory that may be executed";
+    return window_possible() ? NULL : "the process has no 256 GiB of addresses to spare (ulimit -v)";
 }
 
-/* The hart's own code runs natively from now on.  memory: the file of RAM.  False if that cannot be. */
-EXPORT bool native_open(struct hart *h, int memory)
+/*
+ * The hart's own code runs natively from now on, with that of other harts in the cache.  memory: the file of RAM.
+ * False if that cannot be.
+ */
+EXPORT bool native_open(struct hart *h, int memory, struct cache *cache)
 {
     struct native *n = native_obstacle() ? NULL : aligned_alloc(64, (sizeof *n + 63) & ~(size_t)63);
     if (!n)
@@ -291,6 +312,10 @@ EXPORT bool native_open(struct hart *h, int memory)
     memset(n, 0, sizeof *n);
     n->hart = h;
     n->memory = memory;
+    n->cache = cache;
+    cache_share(cache);
+    pthread_mutex_init(&n->running, NULL);
+    pthread_mutex_init(&n->lock, NULL);
     n->frame.limit = WINDOW_BYTES - 1;
     n->frame.area = (uint64_t)area;
     set_constants(&n->frame);
@@ -301,6 +326,9 @@ EXPORT bool native_open(struct hart *h, int memory)
 void native_close(struct native *n)
 {
     windows_close(n);
+    cache_close(n->cache);
+    pthread_mutex_destroy(&n->lock);
+    pthread_mutex_destroy(&n->running);
     free(n);
 }
 
@@ -316,17 +344,24 @@ void native_flush(struct native *n)
 
 void native_invalidate(struct native *n, uint64_t start, uint64_t end)
 {
+    pthread_mutex_lock(&n->running);
     windows_forget(n, start, end);
+    pthread_mutex_unlock(&n->running);
+}
+
+/* Mappings of this address space went away, or all of them with it: nobody reaches them when this returns. */
+EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
+{
+    window_revoke(h->native, satp, ended);
 }
 
 /* Counts, for people: in the order of penglai.machine.native. */
-EXPORT void native_counts(const struct hart *h, uint64_t out[10])
+EXPORT void native_counts(const struct hart *h, uint64_t out[7])
 {
     const struct native *n = h->native;
-    struct code_sizes sizes = code_sizes();
-    uint64_t all[10] = {
-        n->counts.entries,     n->counts.elsewhere, n->counts.faults, n->counts.maps,   n->counts.misses,
-        n->counts.validations, n->windows,          sizes.texts,      sizes.text_bytes, sizes.area_bytes,
+    uint64_t all[7] = {
+        n->counts.entries, n->counts.elsewhere,   n->counts.faults, n->counts.maps,
+        n->counts.misses,  n->counts.validations, n->windows,
     };
     memcpy(out, all, sizeof all);
 }

@@ -3,8 +3,12 @@
  *
  *   dispatch.c     runs a context: native code, then whatever made it leave
  *   window.c       an address space of the host for each of the guest's, with its rights
+ *   binding.c      which text is where in it
+ *   paging.c       the guest's page tables
  *   fault.c        the signal of an access that the window refuses
- *   code.c         translated texts, shared by all who run the same; the area of memory that may be executed
+ *   code.c         translated texts, shared by all of a machine who run the same
+ *   cache.c        how much they may take
+ *   area.c         the memory that may be executed
  *   translate.c    finds blocks and translates them; jumps
  *   integer.c, floating.c    translate one instruction
  *   registers.c    which guest registers live in registers of the host; the way in and the way out
@@ -66,9 +70,31 @@ struct batch {
     struct site sites[]; /* ascending; `at` is in the area */
 };
 
+/*
+ * The texts of one machine, and how much they may take: in bytes, the texts themselves, their tables and what was
+ * emitted for them.  No text has more than a part of it for what is emitted.
+ */
+struct cache {
+    pthread_mutex_t lock;
+    struct code *codes;
+    uint64_t limit, used;
+    uint64_t texts, text_bytes, area_bytes;
+    unsigned users; /* its harts, and whoever made it */
+};
+enum { CACHE_PARTS = 4 };
+
+struct cache *cache_open(uint64_t limit);
+void cache_share(struct cache *cache);
+void cache_close(struct cache *cache);
+
+/* Room for so many bytes; false if there is none. */
+bool cache_take(struct cache *cache, uint64_t bytes);
+void cache_give(struct cache *cache, uint64_t bytes);
+
 /* A text: a run of pages that its program may execute and not write. */
 struct code {
     struct code *next;
+    struct cache *cache;
     uint64_t hash, start, bytes;
     uint8_t *text;
     bool floats; /* the harts that run it have a floating-point unit */
@@ -84,6 +110,7 @@ struct code {
     uint32_t open, open_end; /* what is left of the last piece of the area */
     uint32_t *pieces;        /* of the area: start and bytes, in turns */
     size_t piece_count;
+    uint64_t emitted; /* bytes of these */
     bool full; /* nothing more is translated of it */
 
     /* Once enough is known of where the time goes, the same text is translated with other registers. */
@@ -99,8 +126,14 @@ enum { MARK_QUEUED = 1, MARK_POLL = 2, MARK_POLLED = 4 };
  * The code of a text, with one user more; NULL if there is no room.  `text` is the caller's, and copied if it is new.
  * Two texts are the same only if all their bytes are.
  */
-struct code *code_take(uint64_t start, const uint8_t *text, uint64_t bytes, bool floats);
+struct code *code_take(struct cache *cache, uint64_t start, const uint8_t *text, uint64_t bytes, bool floats);
 void code_release(struct code *code);
+
+/* What a text of so many bytes takes before anything is emitted for it. */
+uint64_t code_bytes(uint64_t text);
+
+/* True if it is full for want of room in its cache; it is not full any more then. */
+bool code_wants_room(struct code *code);
 
 /* The host's address of the entry at pc, translated if it has to be; 0 if it cannot be. */
 uint64_t code_entry(struct code *code, uint64_t pc);
@@ -113,14 +146,15 @@ struct code *code_current(struct code *code);
 uint32_t code_place(struct code *code, struct buffer *b);
 
 /* The memory that may be executed, of all texts; false if the system gives none. */
-#define AREA_BYTES ((uint32_t)256 << 20)
+#define AREA_BYTES ((uint32_t)1 << 30)
 bool area_ready(void);
 extern uint8_t *area;
 
-struct code_sizes {
-    uint64_t texts, text_bytes, area_bytes;
-};
-struct code_sizes code_sizes(void);
+/* So many bytes of it, in whole pieces: where they begin, or 0. */
+#define PIECE_BYTES ((uint32_t)16 << 10)
+uint32_t area_take(uint32_t bytes);
+void area_give(uint32_t start, uint32_t bytes);
+void area_write(uint32_t start, const void *bytes, size_t count);
 
 /* ---- translate.c ---- */
 
@@ -196,6 +230,19 @@ unsigned float_target(const struct translator *t, unsigned f, unsigned scratch);
 void load_f(struct translator *t, unsigned xmm, unsigned f);
 void store_f(struct translator *t, unsigned f, unsigned xmm);
 
+/* ---- paging.c ---- */
+
+#define PTE_PPN ((((uint64_t)1 << 44) - 1) << 10)
+uint64_t physical(uint64_t entry);
+bool in_ram(const struct hart *h, uint64_t pa);
+
+/* The 512 words of a page table; NULL if that is no RAM.  Those of the leaf table for va; NULL if there is none. */
+const uint64_t *table_at(const struct hart *h, uint64_t pa);
+const uint64_t *leaf_table(const struct hart *h, uint64_t satp, uint64_t va);
+
+/* The entry for va, or 0. */
+uint64_t entry_of(const struct hart *h, uint64_t satp, uint64_t va);
+
 /* ---- window.c ---- */
 
 struct run_of_pages {
@@ -223,12 +270,19 @@ struct window {
     unsigned next_binding;
 };
 
+/*
+ * `running` is held by the hart's thread while it runs a context, and by whoever closes its windows.  `lock` is
+ * held for as long as pages are mapped or unmapped, or the list changes; it is taken after the other one.
+ */
 struct native {
     struct hart *hart;
+    struct cache *cache;
     int memory; /* the file of RAM */
     uint64_t epoch;
+    pthread_mutex_t running, lock;
     struct window *newest, *oldest;
     unsigned windows;
+    _Atomic bool abandoned; /* some of them belong to address spaces that are no more */
     uint64_t last_fault, last_pc;
     unsigned faults_in_a_row;
     struct {
@@ -237,18 +291,45 @@ struct native {
     struct frame frame;
 };
 
+/* Whether the process has room for one now. */
+bool window_possible(void);
+
 /* The window of an address space, as its page table is now; NULL if there can be none. */
 struct window *window_of(struct native *n, uint64_t satp);
 
 /* Maps the page at va, which an access did not reach, with its rights; false if that would not help. */
 bool window_map(struct native *n, struct window *w, uint64_t va, bool store);
 
-/* The binding that pc is in; NULL if nothing can be executed there. */
-struct binding *window_bind(struct native *n, struct window *w, uint64_t pc);
+/*
+ * From any thread: when it returns, nobody reaches through the window what the address space does not map any
+ * more; nor anything, if the address space has ended.
+ */
+void window_revoke(struct native *n, uint64_t satp, bool ended);
+
+/* Closes the windows of address spaces that have ended.  By who holds `running`. */
+void windows_sweep(struct native *n);
 
 /* Physical [start, end) changes hands: lets go of windows with code there. */
 void windows_forget(struct native *n, uint64_t start, uint64_t end);
 void windows_close(struct native *n);
+
+/* ---- binding.c ---- */
+
+/* The binding that pc is in; NULL if nothing can be executed there. */
+struct binding *window_bind(struct native *n, struct window *w, uint64_t pc);
+
+/* Lets go of all, or of all if the page table does not say any more what one says. */
+void drop_bindings(struct window *w);
+void validate_bindings(struct native *n, struct window *w);
+
+/*
+ * Lets go of the code of another window, the one of those that have some that was not used for longest; false if
+ * there is none.
+ */
+bool drop_oldest_bindings(struct native *n, const struct window *but);
+
+/* True if there is text in physical [start, end). */
+bool has_text_in(const struct window *w, uint64_t start, uint64_t end);
 
 /* ---- fault.c ---- */
 

@@ -2,32 +2,55 @@
 #include <stdlib.h>
 #include "../hart.h"
 
+struct cache;
+
 EXPORT const char *native_obstacle(void)
 {
     return "there is none for this kind of processor";
 }
 
-EXPORT bool native_open(struct hart *h, int memory)
+EXPORT struct cache *native_cache(uint64_t limit)
 {
-    (void)h, (void)memory;
+    (void)limit;
+    return NULL;
+}
+
+EXPORT void native_cache_close(struct cache *cache)
+{
+    (void)cache;
+}
+
+EXPORT void native_cache_counts(struct cache *cache, uint64_t out[4])
+{
+    (void)cache, (void)out;
+}
+
+EXPORT bool native_open(struct hart *h, int memory, struct cache *cache)
+{
+    (void)h, (void)memory, (void)cache;
     return false;
 }
 
-EXPORT void native_counts(const struct hart *h, uint64_t out[10])
+EXPORT void native_counts(const struct hart *h, uint64_t out[7])
 {
     (void)h, (void)out;
 }
 
-EXPORT uint64_t native_emitted(uint64_t *out, uint64_t room)
+EXPORT uint64_t native_emitted(struct cache *cache, uint64_t *out, uint64_t room)
 {
-    (void)out, (void)room;
+    (void)cache, (void)out, (void)room;
     return 0;
 }
 
-EXPORT uint64_t native_entries(uint64_t *out, uint64_t room)
+EXPORT uint64_t native_entries(struct cache *cache, uint64_t *out, uint64_t room)
 {
-    (void)out, (void)room;
+    (void)cache, (void)out, (void)room;
     return 0;
+}
+
+EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
+{
+    (void)h, (void)satp, (void)ended;
 }
 
 int native_run(struct native *n, struct context *c)

@@ -89,6 +89,12 @@ static void spread_samples(const struct code *code, uint64_t first, uint64_t end
     }
 }
 
+static void add_weight(uint64_t weights[32], uint32_t registers, uint64_t weight)
+{
+    for (; registers; registers &= registers - 1)
+        weights[__builtin_ctz(registers)] += weight;
+}
+
 static void weigh(const struct code *code, uint64_t first, uint64_t end, const int8_t *edges,
                   const uint32_t *heat, uint64_t x[32], uint64_t f[32])
 {
@@ -101,10 +107,10 @@ static void weigh(const struct code *code, uint64_t first, uint64_t end, const i
         struct uses u = uses_of(&i);
         uint64_t weight = (uint64_t)1 << 3 * (depth < 0 ? 0 : depth > DEPTH_MAX ? DEPTH_MAX : depth);
         weight += (uint64_t)heat[(at - first) / 2] << HEAT_SHIFT;
-        for (unsigned r = 0; r < 32; r++) {
-            x[r] += weight * ((u.reads >> r & 1) + (u.writes >> r & 1));
-            f[r] += weight * ((u.float_reads >> r & 1) + (u.float_writes >> r & 1));
-        }
+        add_weight(x, u.reads, weight);
+        add_weight(x, u.writes, weight);
+        add_weight(f, u.float_reads, weight);
+        add_weight(f, u.float_writes, weight);
         at += i.bytes;
     }
 }
@@ -139,7 +145,8 @@ void choose_registers(struct code *code, uint64_t entry)
         float_pool[i] = (uint8_t)(FIRST_FLOAT + i);
     if (edges && heat) {
         count_loops(code, first, end, edges);
-        spread_samples(code, first, end, heat);
+        if (code->generation) /* the first one has no samples */
+            spread_samples(code, first, end, heat);
         weigh(code, first, end, edges, heat, x, f);
     }
     free(edges);
@@ -297,5 +304,7 @@ bool emit_stubs(struct code *code)
     jump_to_rax(&t);
     code->slow_return = code_place(code, b);
     buffer_free(b);
-    return start && code->slow_return;
+    if (!code->slow_return)
+        code->enter = 0; /* none of them: there may be room later */
+    return code->enter;
 }

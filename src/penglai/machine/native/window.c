@@ -1,8 +1,11 @@
 /*
  * Windows: a range of the host's addresses for each address space of the guest, WINDOW_BYTES long, in which the pages
  * of RAM that its page table maps are mapped with its rights.  A window is to a hart what a TLB is, and belongs to
- * one hart: pages are mapped when they are first used, together with their neighbours; when the hart is told
- * that mappings went away, each window is compared with its page table before it is used again.
+ * one hart: pages are mapped when they are first used, together with their neighbours.
+ *
+ * Where mappings went away, whoever took them away unmaps them here too, whatever the hart does meanwhile: so
+ * nothing is mapped in any window that its page table does not say.  When the hart is told that some went away
+ * somewhere, it compares each window with its page table besides, before it uses it again.
  *
  * Only Sv39 and U-mode have windows, only the lower half of the addresses, and only pages whose accessed and dirty
  * bits are set: what is not mapped here is left to the other engine, which knows all of it.
@@ -14,54 +17,13 @@
 #include "native.h"
 
 #define SATP_MODE_SV39 8
-#define PTE_PPN ((((uint64_t)1 << 44) - 1) << 10)
 #define RUNS_MAX 4096
-#define TEXT_PAGES_MAX 8192
 /* All harts together: a process has room for some 500 windows, and for 65,530 mappings. */
 #define WINDOWS_MAX 256
 #define WINDOWS_MIN 2
 #define MAPPINGS_MAX 30000
 
 static _Atomic int64_t harts, mappings;
-
-/* ---- page tables ------------------------------------------------------------------------------ */
-
-static uint64_t physical(uint64_t entry)
-{
-    return (entry & PTE_PPN) << 2;
-}
-
-static bool in_ram(const struct hart *h, uint64_t pa)
-{
-    return pa >= h->ram_base && pa - h->ram_base < h->ram_bytes;
-}
-
-/* The 512 words of a page table; NULL if that is no RAM. */
-static const uint64_t *table_at(const struct hart *h, uint64_t pa)
-{
-    return in_ram(h, pa) ? (const uint64_t *)(h->ram + (pa - h->ram_base)) : NULL;
-}
-
-/* The words of the leaf table for va; NULL if there is none.  It has 512 of them. */
-static const uint64_t *leaf_table(const struct hart *h, uint64_t satp, uint64_t va)
-{
-    uint64_t table = (satp & (((uint64_t)1 << 44) - 1)) << 12;
-    for (int shift = 30;; shift -= 9) {
-        const uint64_t *words = table_at(h, table);
-        if (shift == 12 || !words)
-            return words;
-        uint64_t entry = __atomic_load_n(&words[va >> shift & 511], __ATOMIC_RELAXED);
-        if (!(entry & PTE_V) || entry & (PTE_R | PTE_W | PTE_X)) /* huge pages too: the other engine's */
-            return NULL;
-        table = physical(entry);
-    }
-}
-
-static uint64_t entry_of(const struct hart *h, uint64_t satp, uint64_t va)
-{
-    const uint64_t *words = leaf_table(h, satp, va);
-    return words ? __atomic_load_n(&words[va >> 12 & 511], __ATOMIC_RELAXED) : 0;
-}
 
 /* What of an entry must be the same for pages of one run. */
 static uint64_t rights(uint64_t entry)
@@ -76,11 +38,6 @@ static int protection(uint64_t entry)
     return entry & PTE_W && entry & PTE_D ? PROT_READ | PROT_WRITE : PROT_READ;
 }
 
-static bool is_text(uint64_t entry)
-{
-    uint64_t wanted = PTE_V | PTE_X | PTE_U | PTE_A;
-    return (entry & wanted) == wanted && !(entry & PTE_W) && !(entry >> 54);
-}
 
 /* ---- mappings --------------------------------------------------------------------------------- */
 
@@ -99,15 +56,6 @@ static void drop_run(struct window *w, size_t index)
     atomic_fetch_sub(&mappings, 1);
 }
 
-static void drop_bindings(struct window *w)
-{
-    for (unsigned i = 0; i < BINDINGS; i++) {
-        if (w->bindings[i].code)
-            code_release(w->bindings[i].code);
-        free(w->bindings[i].entries);
-        w->bindings[i] = (struct binding){0};
-    }
-}
 
 static void drop_all_runs(struct window *w)
 {
@@ -135,25 +83,19 @@ static bool is_unchanged(const struct hart *h, uint64_t satp, const struct run_o
     return true;
 }
 
-static bool binding_unchanged(const struct hart *h, uint64_t satp, const struct binding *b)
+
+static void drop_changed_runs(struct native *n, struct window *w)
 {
-    for (uint64_t page = 0; page < b->bytes / PAGE_BYTES; page++)
-        if (entry_of(h, satp, b->start + page * PAGE_BYTES) != b->entries[page])
-            return false;
-    return true;
+    for (size_t i = w->run_count; i-- > 0;)
+        if (!is_unchanged(n->hart, w->satp, &w->runs[i]))
+            drop_run(w, i);
 }
 
 /* Lets go of what the page table does not say any more. */
 static void validate(struct native *n, struct window *w)
 {
-    for (size_t i = w->run_count; i-- > 0;)
-        if (!is_unchanged(n->hart, w->satp, &w->runs[i]))
-            drop_run(w, i);
-    for (unsigned i = 0; i < BINDINGS; i++)
-        if (w->bindings[i].bytes && !binding_unchanged(n->hart, w->satp, &w->bindings[i])) {
-            drop_bindings(w);
-            break;
-        }
+    drop_changed_runs(n, w);
+    validate_bindings(n, w);
     w->epoch = n->epoch;
     n->counts.validations++;
 }
@@ -177,16 +119,6 @@ static void put_first(struct native *n, struct window *w)
         n->oldest = w;
 }
 
-static void put_last(struct native *n, struct window *w)
-{
-    w->newer = n->oldest;
-    if (n->oldest)
-        n->oldest->older = w;
-    n->oldest = w;
-    if (!n->newest)
-        n->newest = w;
-}
-
 static void empty(struct window *w)
 {
     drop_all_runs(w);
@@ -194,13 +126,35 @@ static void empty(struct window *w)
     w->satp = 0;
 }
 
+/* Addresses for a window; NULL if the process has none. */
+static uint8_t *reserve(void)
+{
+    void *reserved = mmap(NULL, WINDOW_BYTES + 2 * GUARD_BYTES, PROT_NONE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return reserved == MAP_FAILED ? NULL : (uint8_t *)reserved + GUARD_BYTES;
+}
+
+static void give_back(uint8_t *base)
+{
+    munmap(base - GUARD_BYTES, WINDOW_BYTES + 2 * GUARD_BYTES);
+}
+
+bool window_possible(void)
+{
+    uint8_t *base = reserve();
+    if (base)
+        give_back(base);
+    return base;
+}
+
 static void close_window(struct native *n, struct window *w)
 {
     unlink_window(n, w);
-    n->windows--;
+    if (!--n->windows)
+        atomic_fetch_sub(&harts, 1);
     drop_bindings(w);
     atomic_fetch_sub(&mappings, (int64_t)w->run_count);
-    munmap(w->base - GUARD_BYTES, WINDOW_BYTES + 2 * GUARD_BYTES);
+    give_back(w->base);
     free(w->runs);
     free(w);
 }
@@ -214,15 +168,12 @@ static unsigned windows_allowed(void)
 static struct window *new_window(struct native *n)
 {
     struct window *w = calloc(1, sizeof *w);
-    if (!w)
-        return NULL;
-    void *reserved = mmap(NULL, WINDOW_BYTES + 2 * GUARD_BYTES, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (reserved == MAP_FAILED) {
+    uint8_t *base = w ? reserve() : NULL;
+    if (!base) {
         free(w);
         return NULL;
     }
-    w->base = (uint8_t *)reserved + GUARD_BYTES;
+    w->base = base;
     if (!n->windows)
         atomic_fetch_add(&harts, 1);
     n->windows++;
@@ -235,9 +186,7 @@ static struct window *fresh_window(struct native *n)
 {
     while (n->windows > windows_allowed() || (n->windows > 1 && atomic_load(&mappings) > MAPPINGS_MAX))
         close_window(n, n->oldest);
-    struct window *w = n->oldest;
-    if (w && !w->satp)
-        return w;
+    struct window *w;
     if (n->windows < windows_allowed() && (w = new_window(n)))
         return w;
     w = n->oldest;
@@ -246,13 +195,17 @@ static struct window *fresh_window(struct native *n)
     return w;
 }
 
-struct window *window_of(struct native *n, uint64_t satp)
+static struct window *find_window(struct native *n, uint64_t satp)
 {
     struct window *w = n->newest;
-    if (satp >> 60 != SATP_MODE_SV39)
-        return NULL;
     while (w && w->satp != satp)
         w = w->older;
+    return w;
+}
+
+static struct window *current_window(struct native *n, uint64_t satp)
+{
+    struct window *w = find_window(n, satp);
     if (!w) {
         w = fresh_window(n);
         if (!w)
@@ -269,10 +222,54 @@ struct window *window_of(struct native *n, uint64_t satp)
     return w;
 }
 
+struct window *window_of(struct native *n, uint64_t satp)
+{
+    if (satp >> 60 != SATP_MODE_SV39)
+        return NULL;
+    pthread_mutex_lock(&n->lock);
+    struct window *w = current_window(n, satp);
+    pthread_mutex_unlock(&n->lock);
+    return w;
+}
+
+void windows_sweep(struct native *n)
+{
+    if (!atomic_exchange(&n->abandoned, false))
+        return;
+    pthread_mutex_lock(&n->lock);
+    for (struct window *w = n->newest, *older; w; w = older) {
+        older = w->older;
+        if (!w->satp)
+            close_window(n, w);
+    }
+    pthread_mutex_unlock(&n->lock);
+}
+
+void window_revoke(struct native *n, uint64_t satp, bool ended)
+{
+    if (satp >> 60 != SATP_MODE_SV39)
+        return;
+    bool idle = ended && !pthread_mutex_trylock(&n->running);
+    pthread_mutex_lock(&n->lock);
+    struct window *w = find_window(n, satp);
+    if (w && idle) {
+        close_window(n, w);
+    } else if (w && ended) { /* what it has of code is the hart's thread's */
+        drop_all_runs(w);
+        w->satp = 0;
+        atomic_store(&n->abandoned, true);
+    } else if (w) {
+        drop_changed_runs(n, w);
+    }
+    pthread_mutex_unlock(&n->lock);
+    if (idle) {
+        windows_sweep(n);
+        pthread_mutex_unlock(&n->running);
+    }
+}
+
 void windows_close(struct native *n)
 {
-    if (n->windows)
-        atomic_fetch_sub(&harts, 1);
     while (n->newest)
         close_window(n, n->newest);
 }
@@ -304,7 +301,7 @@ static void drop_overlapping(struct window *w, uint64_t address, uint64_t bytes)
     }
 }
 
-bool window_map(struct native *n, struct window *w, uint64_t va, bool store)
+static bool map_run(struct native *n, struct window *w, uint64_t va, bool store)
 {
     struct hart *h = n->hart;
     const uint64_t *words = va < WINDOW_BYTES ? leaf_table(h, w->satp, va) : NULL;
@@ -342,134 +339,24 @@ bool window_map(struct native *n, struct window *w, uint64_t va, bool store)
     return true;
 }
 
-/* ---- texts ------------------------------------------------------------------------------------ */
-
-/* True if one of these pages, which lie between lowest and highest, may be written where this table maps. */
-static bool maps_written(const uint64_t *leaves, const uint64_t *entries, uint64_t pages, uint64_t lowest,
-                         uint64_t highest)
+bool window_map(struct native *n, struct window *w, uint64_t va, bool store)
 {
-    for (unsigned leaf = 0; leaf < 512; leaf++) {
-        uint64_t pa = physical(leaves[leaf]);
-        if (!(leaves[leaf] & PTE_V) || !(leaves[leaf] & PTE_W) || pa < lowest || pa > highest)
-            continue;
-        for (uint64_t page = 0; page < pages; page++)
-            if (physical(entries[page]) == pa)
-                return true;
-    }
-    return false;
+    pthread_mutex_lock(&n->lock);
+    bool mapped = map_run(n, w, va, store);
+    pthread_mutex_unlock(&n->lock);
+    return mapped;
 }
 
-/* The table that an entry points to; NULL if there is none.  A huge page counts as one that may be written. */
-static const uint64_t *next_table(const struct hart *h, uint64_t entry, bool *huge)
-{
-    if (!(entry & PTE_V))
-        return NULL;
-    *huge |= (entry & (PTE_R | PTE_W | PTE_X)) != 0;
-    return table_at(h, physical(entry));
-}
-
-/* True if one of these pages may be written at another address of the address space. */
-static bool is_written_elsewhere(const struct native *n, uint64_t satp, const uint64_t *entries,
-                                 uint64_t pages)
-{
-    const struct hart *h = n->hart;
-    const uint64_t *roots = table_at(h, (satp & (((uint64_t)1 << 44) - 1)) << 12);
-    uint64_t lowest = UINT64_MAX, highest = 0;
-    bool huge = !roots;
-    for (uint64_t page = 0; page < pages; page++) {
-        uint64_t pa = physical(entries[page]);
-        lowest = pa < lowest ? pa : lowest;
-        highest = pa > highest ? pa : highest;
-    }
-    for (unsigned top = 0; top < 512 && !huge; top++) {
-        const uint64_t *middles = next_table(h, roots[top], &huge);
-        for (unsigned middle = 0; middles && middle < 512 && !huge; middle++) {
-            const uint64_t *leaves = next_table(h, middles[middle], &huge);
-            if (leaves && !huge && maps_written(leaves, entries, pages, lowest, highest))
-                return true;
-        }
-    }
-    return huge;
-}
-
-static struct code *take_code(struct native *n, uint64_t satp, uint64_t start, const uint64_t *entries,
-                              uint64_t pages)
-{
-    if (is_written_elsewhere(n, satp, entries, pages))
-        return NULL;
-    uint8_t *text = malloc(pages * PAGE_BYTES);
-    bool read = text != NULL;
-    for (uint64_t page = 0; page < pages && read; page++)
-        read = bus_read(n->hart, physical(entries[page]), text + page * PAGE_BYTES, PAGE_BYTES);
-    struct code *code =
-        !read ? NULL : code_take(start, text, pages * PAGE_BYTES, !n->hart->run->without_floats);
-    free(text);
-    return code;
-}
-
-/* The pages around pc that are text, or that pc is in and that is none. */
-static bool find_text(struct native *n, struct window *w, uint64_t pc, struct binding *found)
-{
-    struct hart *h = n->hart;
-    uint64_t start = pc & ~PAGE_MASK, end = start + PAGE_BYTES;
-    uint64_t entry = entry_of(h, w->satp, pc);
-    if (pc >= WINDOW_BYTES || !(entry & PTE_V) || !(entry & PTE_X) || !in_ram(h, physical(entry)))
-        return false;
-    bool text = is_text(entry);
-    while (text && start && end - start < TEXT_PAGES_MAX / 2 * PAGE_BYTES) {
-        entry = entry_of(h, w->satp, start - PAGE_BYTES);
-        if (!is_text(entry) || !in_ram(h, physical(entry)))
-            break;
-        start -= PAGE_BYTES;
-    }
-    while (text && end < WINDOW_BYTES && end - start < (uint64_t)TEXT_PAGES_MAX * PAGE_BYTES) {
-        entry = entry_of(h, w->satp, end);
-        if (!is_text(entry) || !in_ram(h, physical(entry)))
-            break;
-        end += PAGE_BYTES;
-    }
-    uint64_t pages = (end - start) / PAGE_BYTES;
-    uint64_t *entries = malloc(pages * sizeof *entries);
-    if (!entries)
-        return false;
-    for (uint64_t page = 0; page < pages; page++)
-        entries[page] = entry_of(h, w->satp, start + page * PAGE_BYTES);
-    *found = (struct binding){.start = start, .bytes = end - start, .entries = entries};
-    if (text)
-        found->code = take_code(n, w->satp, start, entries, pages);
-    return true;
-}
-
-struct binding *window_bind(struct native *n, struct window *w, uint64_t pc)
-{
-    for (unsigned i = 0; i < BINDINGS; i++)
-        if (pc - w->bindings[i].start < w->bindings[i].bytes)
-            return &w->bindings[i];
-    struct binding found;
-    if (!find_text(n, w, pc, &found))
-        return NULL;
-    struct binding *b = &w->bindings[w->next_binding++ % BINDINGS];
-    if (b->code)
-        code_release(b->code);
-    free(b->entries);
-    *b = found;
-    return b;
-}
 
 void windows_forget(struct native *n, uint64_t start, uint64_t end)
 {
     for (struct window *w = n->newest, *older; w; w = older) {
         older = w->older;
-        bool hit = false;
-        for (unsigned i = 0; i < BINDINGS && !hit; i++)
-            for (uint64_t page = 0; page < w->bindings[i].bytes / PAGE_BYTES && !hit; page++) {
-                uint64_t pa = physical(w->bindings[i].entries[page]);
-                hit = pa >= start && pa < end;
-            }
-        if (hit) { /* whose it was is gone, as a rule; what is still there is found again */
-            empty(w);
-            unlink_window(n, w);
-            put_last(n, w);
+        if (has_text_in(w, start,
+                        end)) { /* whose it was is gone, as a rule; what is still there is found again */
+            pthread_mutex_lock(&n->lock);
+            close_window(n, w);
+            pthread_mutex_unlock(&n->lock);
         }
     }
 }

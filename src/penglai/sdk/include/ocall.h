@@ -17,6 +17,7 @@
 #define OCALL_SHM_DETACH 10
 #define OCALL_SHM_DESTROY 11
 #define OCALL_SHM_EXTEND 12
+#define OCALL_ASK 64 /* ours: a question for whoever runs the enclave */
 
 /* In an argument that Penglai-TVM ignores: this enclave knows more than its calls. */
 #define OCALL_OURS 0x69616c676e6570UL

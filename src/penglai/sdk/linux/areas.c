@@ -1,20 +1,24 @@
 /* The list of what the address space has where, sorted by address. */
 #include "areas.h"
 
-#define MOST 16384
+_Static_assert(512 * sizeof(struct area) % PAGE == 0, "FIRST of them fill whole pages");
+
+#define FIRST 512 /* so many fill whole pages; the room for more is doubled when it is needed */
+#define MOST (32 * FIRST)
 
 static struct area *list;
-static size_t count;
+static size_t count, room;
 static word backed_bytes;
 
 int areas_begin(void)
 {
-    word bytes = MOST * sizeof *list;
-    if (!monitor_map(OWN_START, bytes))
+    if (!monitor_map(OWN_START, FIRST * sizeof *list))
         return 0;
     list = (struct area *)OWN_START;
-    list[0] = (struct area){.start = OWN_START, .end = OWN_START + bytes, .kind = OWN, .backed = 1};
+    list[0] =
+        (struct area){.start = OWN_START, .end = OWN_START + MOST * sizeof *list, .kind = OWN, .backed = 1};
     count = 1;
+    room = FIRST;
     return 1;
 }
 
@@ -38,7 +42,13 @@ struct area *area(size_t index)
 
 int areas_room(size_t more)
 {
-    return count + more <= MOST;
+    while (count + more > room) {
+        word bytes = room * sizeof *list;
+        if (room == MOST || !monitor_map(OWN_START + bytes, bytes))
+            return 0;
+        room *= 2;
+    }
+    return 1;
 }
 
 void areas_insert(struct area new)

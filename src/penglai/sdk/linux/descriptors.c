@@ -18,6 +18,8 @@ int descriptors_begin(void)
                 *errors = file_new(CONSOLE, O_WRONLY);
     if (!table || !on_exec || !in || !out || !errors)
         return 0;
+    out->offset = 1;
+    errors->offset = 2;
     table[0] = in;
     table[1] = out;
     table[2] = errors;
@@ -145,10 +147,39 @@ long call_fcntl(word number, word command, word argument)
     }
 }
 
+static int is_locked_by_another(const struct file *file, int kind)
+{
+    for (word number = 0; number < DESCRIPTORS; number++) {
+        const struct file *other = table[number];
+        if (other && other != file && other->node == file->node && other->lock &&
+            (kind == LOCK_EX || other->lock == LOCK_EX))
+            return 1;
+    }
+    return 0;
+}
+
+static void set_lock(struct file *file, int kind)
+{
+    if (file->lock)
+        wake_files();
+    file->lock = kind;
+}
+
+/* What is open has the lock, so that a file that was opened twice can be in its own way. */
 long call_flock(word number, word operation)
 {
-    word kind = operation & ~(word)LOCK_NB;
-    if (!descriptor_file(number))
+    int kind = (int)operation & ~LOCK_NB;
+    struct file *file = descriptor_file(number);
+    if (kind != LOCK_SH && kind != LOCK_EX && kind != LOCK_UN)
+        return -EINVAL;
+    if (!file || file->flags & O_PATH)
         return -EBADF;
-    return kind == LOCK_SH || kind == LOCK_EX || kind == LOCK_UN ? 0 : -EINVAL;
+    if (kind == LOCK_UN || kind != file->lock)
+        set_lock(file, 0);
+    if (kind == LOCK_UN || file->lock == kind)
+        return 0;
+    if (file->node && is_locked_by_another(file, kind))
+        return operation & LOCK_NB ? -EWOULDBLOCK : wait_for(WAITS_FILES, NEVER);
+    set_lock(file, kind);
+    return 0;
 }

@@ -9,6 +9,7 @@
 #define MOST_PIECES 1024
 #define MOST_BYTES 0x7ffff000UL
 #define RANDOM_PIECE (1UL << 20)
+#define USER_END (1UL << 38)
 
 struct file *file_new(enum kind kind, int flags)
 {
@@ -22,6 +23,8 @@ void file_release(struct file *file)
 {
     if (--file->uses)
         return;
+    if (file->lock)
+        wake_files();
     if (file->kind == PIPE_READ || file->kind == PIPE_WRITE || file->kind == PAIR)
         pipe_release(file);
     if (file->kind == EVENT)
@@ -30,6 +33,8 @@ void file_release(struct file *file)
         epoll_release(file);
     if (file->node) {
         file->node->uses--;
+        if (file->node->hosts)
+            mount_close(file->node);
         tree_drop(file->node);
     }
     heap_free(file, sizeof *file);
@@ -99,6 +104,7 @@ long file_read(struct file *file, word buffer, word size, word *offset)
     case EVENT:
         return offset ? -ESPIPE : event_read(file, buffer, size);
     case CONSOLE:
+        return offset ? -ESPIPE : console_read(file, buffer, size);
     case NULL_DEVICE:
         return 0;
     default:
@@ -165,6 +171,8 @@ unsigned file_ready(struct file *file)
         return event_ready(file);
     case EPOLL:
         return epoll_ready(file);
+    case CONSOLE:
+        return reads(file) ? console_ready() : POLLOUT | POLLWRNORM;
     default:
         return (reads(file) ? POLLIN | POLLRDNORM : 0) | (writes(file) ? POLLOUT | POLLWRNORM : 0);
     }
@@ -179,12 +187,13 @@ void file_describe(const struct file *file, struct stat *about)
                                      [PAIR] = S_IFSOCK | 0777,
                                      [EVENT] = 0600,
                                      [EPOLL] = 0600};
+    int is_terminal = file->kind == CONSOLE && console_is_terminal(file);
     if (file->node)
         tree_describe(file->node, about);
     else
         *about = (struct stat){.st_dev = 2,
                                .st_ino = (ino_t)file->kind + 1,
-                               .st_mode = modes[file->kind],
+                               .st_mode = is_terminal ? S_IFCHR | 0620 : modes[file->kind],
                                .st_nlink = 1,
                                .st_blksize = PAGE};
 }
@@ -221,19 +230,39 @@ long call_pwrite(word number, word buffer, word size, word offset)
 
 typedef long transfer(struct file *file, word buffer, word size, word *offset);
 
+/* That none has a length below 0, or ends where a program has no memory. */
+static long check_pieces(word pieces, word count)
+{
+    if (count > MOST_PIECES)
+        return -EINVAL;
+    if (memory_reach(pieces, count * sizeof(struct iovec), 0))
+        return -EFAULT;
+    for (word i = 0; i < count; i++)
+        if ((long)((const struct iovec *)pieces)[i].iov_len < 0)
+            return -EINVAL;
+    for (word i = 0; i < count; i++) {
+        struct iovec piece = ((const struct iovec *)pieces)[i];
+        if ((word)piece.iov_base > USER_END || piece.iov_len > USER_END - (word)piece.iov_base)
+            return -EFAULT;
+    }
+    return 0;
+}
+
 /* Until one piece is not done whole.  What was done counts, and an error only if nothing was. */
 static long each_piece(transfer *move, word number, word pieces, word count, word *offset)
 {
     struct file *file = descriptor_file(number);
-    if (!file)
-        return -EBADF;
-    if (count > MOST_PIECES || (offset && (long)*offset < 0))
+    if (offset && (long)*offset < 0)
         return -EINVAL;
-    if (memory_reach(pieces, count * sizeof(struct iovec), 0))
-        return -EFAULT;
-    long total = 0;
+    if (!file || !(move == file_read ? reads(file) : writes(file)))
+        return -EBADF;
+    long error = check_pieces(pieces, count), total = 0;
+    if (error)
+        return error;
     for (word i = 0; i < count; i++) {
         struct iovec piece = ((const struct iovec *)pieces)[i];
+        if (piece.iov_len > MOST_BYTES - (word)total)
+            piece.iov_len = MOST_BYTES - (word)total;
         if (!piece.iov_len)
             continue;
         if (total && (file->kind == PIPE_READ || file->kind == PAIR) && !(file_ready(file) & POLLIN) &&
@@ -337,6 +366,18 @@ static int put_entry(word *at, word *left, const struct node *node, word cookie,
     return 1;
 }
 
+/* Puts an entry that was not there yet; 0 if there is no room. */
+static int list(struct file *file, word *at, word *left, const struct node *node, word cookie,
+                const char *name, size_t length)
+{
+    if (file->offset >= cookie)
+        return 1;
+    if (!put_entry(at, left, node, cookie, name, length))
+        return 0;
+    file->offset = cookie;
+    return 1;
+}
+
 long call_getdents(word number, word buffer, word size)
 {
     struct file *file = descriptor_file(number);
@@ -347,20 +388,19 @@ long call_getdents(word number, word buffer, word size)
     size = size < 16 * PAGE ? size : 16 * PAGE;
     if (memory_reach(buffer, size, 1))
         return -EFAULT;
-    word at = buffer, left = size;
     const struct node *node = file->node;
-    if (file->offset < 1 && put_entry(&at, &left, node, 1, ".", 1))
-        file->offset = 1;
-    if (file->offset == 1 && put_entry(&at, &left, node->parent, 2, "..", 2))
-        file->offset = 2;
-    for (struct entry *entry = node->first; file->offset >= 2 && entry; entry = entry->next) {
-        if (entry->cookie <= file->offset)
-            continue;
-        if (!put_entry(&at, &left, entry->node, entry->cookie, entry->name, entry->length))
-            return left == size ? -EINVAL : (long)(size - left);
-        file->offset = entry->cookie;
+    if (!node->links)
+        return -ENOENT;
+    if (node->hosts && !file->offset) {
+        long error = mount_list(file->node);
+        if (error)
+            return error;
     }
-    return (long)(size - left);
+    word at = buffer, left = size;
+    int fits = list(file, &at, &left, node, 1, ".", 1) && list(file, &at, &left, node->parent, 2, "..", 2);
+    for (struct entry *entry = node->first; fits && entry; entry = entry->next)
+        fits = list(file, &at, &left, entry->node, entry->cookie, entry->name, entry->length);
+    return fits || left != size ? (long)(size - left) : -EINVAL;
 }
 
 /* ---- from file to file ---- */
@@ -450,6 +490,21 @@ long call_fsync(word number)
     return file->kind == REGULAR || file->kind == DIRECTORY ? 0 : -EINVAL;
 }
 
+#define ADVICE_MOST 5
+
+/* Files are in memory already. */
+long call_fadvise(word number, word size, word advice)
+{
+    struct file *file = descriptor_file(number);
+    if (!file || file->flags & O_PATH)
+        return -EBADF;
+    struct stat about;
+    file_describe(file, &about);
+    if (S_ISFIFO(about.st_mode))
+        return -ESPIPE;
+    return (long)size < 0 || advice > ADVICE_MOST ? -EINVAL : 0;
+}
+
 static word readable(const struct file *file)
 {
     if (file->kind == REGULAR)
@@ -457,14 +512,13 @@ static word readable(const struct file *file)
     return file->kind == PIPE_READ || file->kind == PAIR ? pipe_held(file) : 0;
 }
 
-/* Nothing here is a terminal. */
 long call_ioctl(word number, word request, word argument)
 {
     struct file *file = descriptor_file(number);
     if (!file)
         return -EBADF;
     if (request != FIONBIO && request != FIONREAD)
-        return -ENOTTY;
+        return file->kind == CONSOLE ? console_ioctl(file, request, argument) : -ENOTTY;
     if (memory_reach(argument, sizeof(int), request == FIONREAD))
         return -EFAULT;
     if (request == FIONREAD)

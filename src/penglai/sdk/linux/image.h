@@ -18,6 +18,7 @@ struct node {
     uint64_t uses; /* how often it is open */
     uint64_t device;
     uint64_t shared; /* it is mapped for writing: its data stays where it is */
+    uint64_t hosts; /* it lies with the host, from a mount point down; its data is here while it is open */
 };
 
 /* A name in a directory. */

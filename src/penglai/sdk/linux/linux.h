@@ -81,6 +81,24 @@ int monitor_random(void *buffer, word size);
 void monitor_write(const char *text, size_t size);
 word monitor_time_of_day(void);
 void monitor_events(word handler, word events);
+/* Questions to whoever runs the enclave.  The answer is to be checked; 0 if nobody answers. */
+enum {
+    ASK_READ = 1,
+    ASK_WAIT,
+    ASK_SIGNALS,
+    ASK_TERMINAL,
+    ASK_STAT,
+    ASK_LIST,
+    ASK_GET,
+    ASK_PUT,
+    ASK_MAKE,
+    ASK_RESIZE,
+    ASK_REMOVE,
+    ASK_RENAME
+};
+long monitor_ask(word question, word argument);
+void monitor_give(word at, const char *from, word size); /* copies into the kernel buffer */
+void monitor_take(char *to, word size); /* copies what the host has put into the kernel buffer */
 word ticks_ns(void);
 
 /* ---- string.c ---- */
@@ -138,6 +156,9 @@ long tree_walk(struct node *from, const char *path, int follows, struct place *p
 struct node *tree_add(struct node *directory, const char *name, size_t length, unsigned mode);
 long tree_enter(struct node *directory, const char *name, size_t length, struct node *node);
 void tree_remove(struct node *directory, struct entry *entry);
+struct entry *tree_look_up(const struct node *directory, const char *name, size_t length);
+long tree_fill(struct node *node, const char *from, word size, word offset); /* what lies here, only */
+void tree_empty(struct node *node); /* the same, of its content */
 void tree_drop(struct node *node); /* frees it, if it has no name and is not open */
 long tree_write(struct node *node, const char *from, word size, word offset);
 long tree_resize(struct node *node, word size);
@@ -145,6 +166,20 @@ long tree_share(struct node *node);
 void tree_touch(struct node *node);
 long tree_path(const struct node *node, char *out, size_t room); /* its length, or an error */
 void tree_describe(const struct node *node, struct stat *about);
+
+/* ---- mounts.c: directories of the host's; of nodes that have `hosts` ---- */
+extern int
+    mount_pinned; /* nothing that is known is forgotten: a call has two paths, and looks at the second one */
+long mount_look_up(struct node *directory, const char *name, size_t length);
+long mount_list(struct node *directory);
+long mount_open(struct node *file); /* fetches what is in it, unless it is open already */
+void mount_close(struct node *file);
+long mount_write(const struct node *file, const char *from, word size, word offset);
+long mount_resize(const struct node *file, word size);
+/* A new file or directory; what goes; what gets another name.  Nothing is asked where nothing is the host's. */
+long mount_make(const struct node *directory, const char *name, size_t length, int is_directory);
+long mount_remove(const struct node *directory, const char *name, size_t length, int is_directory);
+long mount_rename(const struct place *from, const struct place *to);
 
 /* ---- proc.c: files whose content is made when they are opened ---- */
 enum special {
@@ -191,7 +226,8 @@ enum kind {
 struct file {
     enum kind kind;
     int uses, flags;
-    word offset;
+    int lock; /* of flock: 0, LOCK_SH or LOCK_EX */
+    word offset; /* of CONSOLE: which of the host's descriptors it is, 0 to 2 */
     struct node *node;
     void *more; /* of its kind */
 };
@@ -217,7 +253,18 @@ long call_copy_range(word in, word in_offset, word out, word out_offset, word si
 long call_ftruncate(word number, word size);
 long call_fallocate(word number, word mode, word offset, word size);
 long call_fsync(word number);
+long call_fadvise(word number, word size, word advice);
 long call_ioctl(word number, word request, word argument);
+
+/* ---- console.c: input, signals and terminals of the host's ---- */
+void console_begin(void);
+int console_is_served(void);
+long console_read(const struct file *file, word buffer, word size);
+unsigned console_ready(void);
+void console_look(void); /* takes signals, and makes those who wait for input look again */
+void console_idle(word deadline); /* nobody runs before this time of ticks_ns() */
+int console_is_terminal(const struct file *file);
+long console_ioctl(const struct file *file, word request, word argument);
 
 /* ---- descriptors.c ---- */
 int descriptors_begin(void);
@@ -341,6 +388,7 @@ int time_of(word clock, word *ns);
 long time_read(word address, int micro, word *ns); /* of a timespec or timeval */
 void timers_expire(void);
 int timers_armed(void);
+word timers_next(void); /* when the next one is due, of ticks_ns(); NEVER if none is armed */
 long write_time(word address, word ns, word unit);
 long call_clock_gettime(word clock, word time);
 long call_clock_getres(word clock, word time);
@@ -371,7 +419,7 @@ long call_setids2(word real, word effective);
 long call_getresid(word real, word effective, word saved);
 long call_getpriority(word which, word who);
 long call_setpriority(word which, word who, word value);
-long call_wait4(void);
+long call_wait4(word process, word options);
 long call_exit_group(word value);
 long call_prlimit(word process, word which, word new, word old);
 long call_getrlimit(word which, word old);
@@ -382,11 +430,12 @@ long call_sched_getaffinity(word id, word size, word out);
 long call_sched_setaffinity(word id, word size, word in);
 long call_sched_getscheduler(word id);
 long call_sched_getparam(word id, word out);
-long call_sched_setscheduler(word id, word policy);
-long call_sched_priority(word policy);
+long call_sched_setparam(word id, word in);
+long call_sched_setscheduler(word id, word policy, word in);
+long call_sched_priority(word policy, int most);
 long call_prctl(word option, word argument);
 long call_set_robust_list(word head, word size);
-long call_membarrier(word command);
+long call_membarrier(word command, word flags);
 long call_process(void);
 long call_refused_permission(void);
 long call_refused_family(void);

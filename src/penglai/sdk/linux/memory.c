@@ -47,6 +47,8 @@ int memory_begin(const struct linux_image *image)
         const struct linux_segment *segment = &image->segments[i];
         if (segment->node)
             continue; /* until it is mapped */
+        if (!areas_room(3))
+            return 0;
         insert_segment(segment);
     }
     areas_insert((struct area){.start = MAPS_END - STACK, .end = MAPS_END, .protection = BOTH});
@@ -74,7 +76,8 @@ static long back(word start, word end)
 /* The same for the piece of an area that has this address, and for all of it up to `until`. */
 static long back_piece(const struct area *found, word address, word until)
 {
-    word piece = found->end - found->start > LARGE ? LARGE_PIECE : PIECE;
+    int is_large = found->end - found->start > LARGE && found->end != MAPS_END; /* most stacks stay small */
+    word piece = is_large ? LARGE_PIECE : PIECE;
     word start = address & -piece, end = (until + piece - 1) & -piece;
     start = start < found->start ? found->start : start;
     end = end > found->end ? found->end : end;

@@ -11,6 +11,7 @@
 #define OCALL_UNMAP 2
 #define OCALL_WRITE 3
 #define OCALL_RANDOM 8
+#define OCALL_ASK 64
 #define RANDOM_PIECE (1UL << 20)
 #define KERNEL_BUFFER ((volatile char *)0xffffffe000000000UL)
 #define ROOM (PAGE - 1)
@@ -76,6 +77,23 @@ void monitor_write(const char *text, size_t size)
 word monitor_time_of_day(void)
 {
     return (word)monitor_call(CLOCK, 0, 0, 0);
+}
+
+long monitor_ask(word question, word argument)
+{
+    return monitor_call(OCALL, OCALL_ASK, question, argument);
+}
+
+void monitor_give(word at, const char *from, word size)
+{
+    for (word i = 0; i < size; i++)
+        KERNEL_BUFFER[at + i] = from[i];
+}
+
+void monitor_take(char *to, word size)
+{
+    for (word i = 0; i < size; i++)
+        to[i] = KERNEL_BUFFER[i];
 }
 
 void monitor_events(word handler, word events)

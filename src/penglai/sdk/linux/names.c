@@ -44,8 +44,19 @@ static long find(word from, word path, int follows, int empty, struct place *pla
         *place = (struct place){.node = file->node};
         return 0;
     }
+    if (!length)
+        return -ENOENT;
     long error = *text == '/' ? 0 : start_of(from, &start);
     return error ? error : tree_walk(*text == '/' ? tree_root : start, text, follows, place);
+}
+
+/* The second path of a call: what the first one has found stays where it is. */
+static long find_second(word from, word path, struct place *place)
+{
+    mount_pinned = 1;
+    long error = find(from, path, 0, 0, place);
+    mount_pinned = 0;
+    return error;
 }
 
 static long find_node(word from, word path, int follows, int empty, struct node **node)
@@ -90,6 +101,9 @@ static long open_node(struct node *node, word flags)
 {
     if (node->device >= IS_STDIN && node->device <= IS_STDERR)
         return call_dup(node->device - IS_STDIN);
+    long error = node->hosts && S_ISREG(node->mode) && !(flags & O_PATH) ? mount_open(node) : 0;
+    if (error)
+        return error;
     struct node *content = node->device > IS_STDERR && !(flags & O_PATH) ? proc_make(node) : node;
     struct file *file =
         content ? file_new(kind_of(content), (int)flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC)) : NULL;
@@ -124,6 +138,9 @@ long call_openat(word from, word path, word flags, word mode)
         return -EISDIR;
     if (!place.directory->links)
         return -ENOENT;
+    error = mount_make(place.directory, place.name, place.length, 0);
+    if (error)
+        return error;
     struct node *node =
         tree_add(place.directory, place.name, place.length, S_IFREG | ((unsigned)mode & 07777 & ~tree_umask));
     return node ? open_node(node, flags) : -ENOSPC;
@@ -206,7 +223,7 @@ long call_statx(word from, word path, word flags, word mask, word out)
 long call_faccessat(word from, word path, word mode, word flags)
 {
     struct node *node;
-    if (mode & ~7UL)
+    if (mode & ~7UL || flags & ~(word)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
     long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !!(flags & AT_EMPTY_PATH), &node);
     if (error || !node)
@@ -233,9 +250,8 @@ long call_readlinkat(word from, word path, word out, word size)
 
 /* ---- making and removing ---- */
 
-static long place_for_new(word from, word path, struct place *place)
+static long check_new(long error, const struct place *place)
 {
-    long error = find(from, path, 0, 0, place);
     if (error)
         return error;
     if (place->node || !place->directory)
@@ -243,10 +259,18 @@ static long place_for_new(word from, word path, struct place *place)
     return place->directory->links ? 0 : -ENOENT;
 }
 
+static long place_for_new(word from, word path, struct place *place)
+{
+    return check_new(find(from, path, 0, 0, place), place);
+}
+
 long call_mkdirat(word from, word path, word mode)
 {
     struct place place;
     long error = place_for_new(from, path, &place);
+    if (error)
+        return error;
+    error = mount_make(place.directory, place.name, place.length, 1);
     if (error)
         return error;
     unsigned kept = (unsigned)mode & 01777 & ~tree_umask;
@@ -262,8 +286,16 @@ long call_mknodat(word from, word path, word mode, word device)
     long error = place_for_new(from, path, &place);
     if (error)
         return error;
+    error = mount_make(place.directory, place.name, place.length, 0);
+    if (error)
+        return error;
     unsigned kept = S_IFREG | ((unsigned)mode & 07777 & ~tree_umask);
     return tree_add(place.directory, place.name, place.length, kept) ? 0 : -ENOSPC;
+}
+
+static int is_mount_point(const struct node *node)
+{
+    return node->hosts && !node->parent->hosts;
 }
 
 long call_unlinkat(word from, word path, word flags)
@@ -281,10 +313,13 @@ long call_unlinkat(word from, word path, word flags)
         return directory ? -ENOTDIR : -EISDIR;
     if (!place.directory)
         return place.node == tree_root ? -EBUSY : -EINVAL;
-    if (place.node->first)
+    if (place.node->first && !place.node->hosts)
         return -ENOTEMPTY;
-    if (place.node == tree_current)
+    if (place.node == tree_current || is_mount_point(place.node))
         return -EBUSY;
+    error = mount_remove(place.directory, place.name, place.length, directory);
+    if (error)
+        return error;
     tree_remove(place.directory, place.entry);
     return 0;
 }
@@ -313,7 +348,7 @@ long call_renameat2(word from, word path, word to, word new_path, word flags)
         return -EINVAL;
     long error = find(from, path, 0, 0, &old);
     if (!error)
-        error = find(to, new_path, 0, 0, &new);
+        error = find_second(to, new_path, &new);
     if (error)
         return error;
     if (!old.node)
@@ -329,6 +364,8 @@ long call_renameat2(word from, word path, word to, word new_path, word flags)
     if (new.slash && !S_ISDIR(old.node->mode))
         return -ENOTDIR;
     error = check_replacing(&old, &new);
+    if (!error)
+        error = is_mount_point(old.node) ? -EBUSY : mount_rename(&old, &new);
     if (error)
         return error;
     struct node *node = old.node;
@@ -353,10 +390,10 @@ long call_linkat(word from, word path, word to, word new_path, word flags)
         return -EINVAL;
     long error = find_node(from, path, !!(flags & AT_SYMLINK_FOLLOW), !!(flags & AT_EMPTY_PATH), &node);
     if (!error)
-        error = place_for_new(to, new_path, &new);
+        error = check_new(find_second(to, new_path, &new), &new);
     if (error)
         return error;
-    if (!node || S_ISDIR(node->mode))
+    if (!node || S_ISDIR(node->mode) || node->hosts || new.directory->hosts)
         return -EPERM;
     return tree_enter(new.directory, new.name, new.length, node);
 }
@@ -371,6 +408,8 @@ long call_symlinkat(word target, word from, word path)
     long error = place_for_new(from, path, &place);
     if (error)
         return error;
+    if (place.directory->hosts)
+        return -EPERM;
     struct node *node = tree_add(place.directory, place.name, place.length, S_IFLNK | 0777);
     if (!node)
         return -ENOSPC;
@@ -425,23 +464,34 @@ long call_fchownat(word from, word path, word user, word group, word flags)
     return error ? error : check_owner(user, group);
 }
 
+static int is_time(word nanoseconds)
+{
+    return nanoseconds < NS_PER_S || nanoseconds == NOW || nanoseconds == OMIT;
+}
+
+/* A file has one time: that of its change is kept, and that of reading only looked at. */
 long call_utimensat(word from, word path, word times, word flags)
 {
     struct node *node;
-    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !path || flags & AT_EMPTY_PATH, &node);
-    if (error || !node)
-        return error;
-    if (!times) {
-        tree_touch(node);
-        return 0;
+    word seconds = 0, nanoseconds = NOW;
+    if (times) {
+        if (memory_reach(times, 4 * sizeof(word), 0))
+            return -EFAULT;
+        word read = ((word *)times)[1];
+        seconds = ((word *)times)[2];
+        nanoseconds = ((word *)times)[3];
+        if (read == OMIT && nanoseconds == OMIT)
+            return 0;
+        if (!is_time(read) || !is_time(nanoseconds))
+            return -EINVAL;
     }
-    if (memory_reach(times, 4 * sizeof(word), 0))
-        return -EFAULT;
-    word seconds = ((word *)times)[2], nanoseconds = ((word *)times)[3];
-    if (nanoseconds == OMIT)
-        return 0;
-    if (nanoseconds != NOW && nanoseconds >= NS_PER_S)
+    if (flags & ~(word)(path ? AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH : 0))
         return -EINVAL;
+    if (!path && (int)from == AT_FDCWD)
+        return -EFAULT;
+    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !path || flags & AT_EMPTY_PATH, &node);
+    if (error || !node || nanoseconds == OMIT)
+        return error;
     tree_touch(node);
     if (nanoseconds != NOW) {
         node->seconds = seconds;

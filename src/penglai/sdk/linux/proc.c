@@ -54,7 +54,6 @@ static int make(const struct made *made, const char *program)
     if (!node)
         return 0;
     node->device = made->special;
-    node->seconds = node->nanoseconds = 0;
     if (S_ISLNK(made->mode)) {
         const char *target = made->leads_to ? made->leads_to : program;
         return tree_write(node, target, strlen(target), 0) > 0;

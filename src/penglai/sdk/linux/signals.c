@@ -98,7 +98,8 @@ int signal_restarts(const struct thread *thread)
     word set = (thread->pending | shared_pending) & ~thread->mask;
     int number = set ? __builtin_ctzl(set) + 1 : 0;
     switch (X(thread, A7)) {
-    case 63: /* read, write, readv, writev, futex, and what waits like these */
+    case 32: /* flock, read, write, readv, writev, futex, and what waits like these */
+    case 63:
     case 64:
     case 65:
     case 66:

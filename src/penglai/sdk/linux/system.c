@@ -1,9 +1,11 @@
 /* What a program asks about itself and its machine. */
+#include <limits.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include "linux.h"
 
 #define RANDOM_MOST (1UL << 25)
@@ -118,7 +120,7 @@ long call_getpgid(word process)
 
 long call_setpgid(word process, word group)
 {
-    return own(process, (int)group == 0 || (int)group == PROCESS_ID ? 0 : -EPERM);
+    return (int)group < 0 ? -EINVAL : own(process, -EPERM); /* it leads its session */
 }
 
 long call_setsid(void)
@@ -163,9 +165,13 @@ long call_setpriority(word which, word who, word value)
     return which > PRIO_USER ? -EINVAL : (int)who > PROCESS_ID ? -ESRCH : 0;
 }
 
-long call_wait4(void)
+#define WAIT_FLAGS (WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WALL | __WCLONE)
+
+long call_wait4(word process, word options)
 {
-    return -ECHILD;
+    if (options & ~(word)WAIT_FLAGS)
+        return -EINVAL;
+    return (int)process == INT_MIN ? -ESRCH : -ECHILD;
 }
 
 long call_exit_group(word value)
@@ -270,13 +276,27 @@ long call_sched_setaffinity(word id, word size, word in)
     return wanted & 1 ? 0 : -EINVAL;
 }
 
+#define SCHED_RESETS 0x40000000 /* a flag of a policy */
+
+static int is_real_time(int policy)
+{
+    return policy == SCHED_FIFO || policy == SCHED_RR;
+}
+
+static int is_shared(int policy)
+{
+    return policy == SCHED_OTHER || policy == SCHED_BATCH || policy == SCHED_IDLE;
+}
+
 long call_sched_getscheduler(word id)
 {
-    return is_thread(id) ? SCHED_OTHER : -ESRCH;
+    return (int)id < 0 ? -EINVAL : is_thread(id) ? SCHED_OTHER : -ESRCH;
 }
 
 long call_sched_getparam(word id, word out)
 {
+    if (!out || (int)id < 0)
+        return -EINVAL;
     if (!is_thread(id))
         return -ESRCH;
     if (memory_reach(out, sizeof(int), 1))
@@ -285,14 +305,37 @@ long call_sched_getparam(word id, word out)
     return 0;
 }
 
-long call_sched_setscheduler(word id, word policy)
+/* Threads have priority 0, that of policies that are not real time, and no other. */
+static long check_policy(word id, int policy, word in)
 {
-    return !is_thread(id) ? -ESRCH : policy == SCHED_OTHER || policy == 3 || policy == 5 ? 0 : -EPERM;
+    if (!in || (int)id < 0)
+        return -EINVAL;
+    if (memory_reach(in, sizeof(int), 0))
+        return -EFAULT;
+    if (!is_thread(id))
+        return -ESRCH;
+    int priority = *(const int *)in;
+    if (is_real_time(policy))
+        return priority < 1 || priority > 99 ? -EINVAL : -EPERM;
+    return !is_shared(policy) || priority ? -EINVAL : 0;
 }
 
-long call_sched_priority(word policy)
+long call_sched_setparam(word id, word in)
 {
-    return policy == SCHED_OTHER || policy == 3 || policy == 5 ? 0 : policy <= 2 ? 1 : -EINVAL;
+    return check_policy(id, SCHED_OTHER, in);
+}
+
+long call_sched_setscheduler(word id, word policy, word in)
+{
+    return (int)policy < 0 ? -EINVAL : check_policy(id, (int)policy & ~SCHED_RESETS, in);
+}
+
+/* most: for real time, the highest priority, and not the lowest. */
+long call_sched_priority(word policy, int most)
+{
+    if (is_real_time((int)policy))
+        return most ? 99 : 1;
+    return is_shared((int)policy) || (int)policy == SCHED_DEADLINE ? 0 : -EINVAL;
 }
 
 /* ---- prctl ---- */
@@ -337,10 +380,35 @@ long call_set_robust_list(word head, word size)
     return size == 24 ? 0 : -EINVAL;
 }
 
+/* As linux/membarrier.h has them: one bit for a command.  An expedited one is asked for beforehand. */
+#define BARRIER_GLOBAL 1
+#define BARRIER_GLOBAL_EXPEDITED 2
+#define BARRIER_ASK_GLOBAL 4
+#define BARRIER_PRIVATE 8
+#define BARRIER_ASK_PRIVATE 16
+
 /* Threads take turns on one hart: each sees what the others have written. */
-long call_membarrier(word command)
+long call_membarrier(word command, word flags)
 {
-    return command ? 0 : 0x1ff; /* 0 asks which commands there are */
+    static int asked;
+    if ((unsigned)flags)
+        return -EINVAL;
+    switch ((int)command) {
+    case 0: /* which commands are there? */
+        return BARRIER_GLOBAL | BARRIER_GLOBAL_EXPEDITED | BARRIER_ASK_GLOBAL | BARRIER_PRIVATE |
+               BARRIER_ASK_PRIVATE;
+    case BARRIER_ASK_PRIVATE:
+        asked = 1;
+        return 0;
+    case BARRIER_PRIVATE:
+        return asked ? 0 : -EPERM;
+    case BARRIER_GLOBAL:
+    case BARRIER_GLOBAL_EXPEDITED:
+    case BARRIER_ASK_GLOBAL:
+        return 0;
+    default:
+        return -EINVAL;
+    }
 }
 
 long call_process(void)

@@ -43,7 +43,7 @@ struct thread *thread_of(int id)
 void threads_set_events(void)
 {
     static word asked;
-    word events = FAULTS | (count > 1 || timers_armed() ? TURNS : 0);
+    word events = FAULTS | (count > 1 || timers_armed() || console_is_served() ? TURNS : 0);
     if (events != asked)
         monitor_events((word)linux_event_handler, asked = events);
 }
@@ -59,6 +59,7 @@ int threads_begin(word pc, word stack)
     memcpy(thread->name, "program", 8);
     linux_current = first = floats = thread;
     count = 1;
+    console_begin();
     threads_set_events();
     linux_go(&thread->frame);
 }
@@ -154,6 +155,15 @@ static int call_again(void)
     return result != WAITS;
 }
 
+/* When somebody goes on by himself. */
+static word next_deadline(void)
+{
+    word next = timers_next();
+    for (const struct thread *thread = first; thread; thread = thread->next)
+        next = thread->deadline < next ? thread->deadline : next;
+    return next;
+}
+
 static _Noreturn void go_on_with(struct thread *from)
 {
     for (;;) {
@@ -161,7 +171,7 @@ static _Noreturn void go_on_with(struct thread *from)
             timers_expire();
         struct thread *next = choose(from);
         if (!next) {
-            monitor_yield();
+            console_idle(next_deadline());
             continue;
         }
         linux_current = next;
@@ -209,8 +219,10 @@ _Noreturn void linux_event(struct thread *thread)
     X(thread, A6) = at[1];
     X(thread, A7) = at[2];
     word cause = at[3], address = at[4];
-    if (cause == TIMER_INTERRUPT)
+    if (cause == TIMER_INTERRUPT) {
+        console_look();
         go_on_with(behind(thread));
+    }
     if (memory_fault(address, cause == STORE_PAGE_FAULT || cause == STORE_ACCESS))
         linux_go(&thread->frame);
     signal_fault(thread, cause, address);

@@ -125,6 +125,14 @@ int timers_armed(void)
     return timers[0].due != NEVER || timers[1].due != NEVER || timers[2].due != NEVER;
 }
 
+word timers_next(void)
+{
+    word next = NEVER;
+    for (int i = 0; i < TIMERS; i++)
+        next = timers[i].due < next ? timers[i].due : next;
+    return next;
+}
+
 void timers_expire(void)
 {
     word now = ticks_ns();

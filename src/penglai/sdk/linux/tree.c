@@ -15,16 +15,20 @@ struct node *tree_root, *tree_current;
 unsigned tree_umask = 022;
 static word next_number;
 
+static int keeps_time; /* what is there from the beginning is of the year 1970, packed or not */
+
 int tree_begin(const struct linux_image *image)
 {
     tree_root = image->root;
     tree_current = image->directory;
     tree_current->uses++;
     next_number = image->nodes;
-    return proc_begin(image);
+    int made = proc_begin(image);
+    keeps_time = 1;
+    return made;
 }
 
-static struct entry *look_up(const struct node *directory, const char *name, size_t length)
+struct entry *tree_look_up(const struct node *directory, const char *name, size_t length)
 {
     struct entry *entry = directory->first;
     while (entry && (entry->length != length || memcmp(entry->name, name, length)))
@@ -106,7 +110,10 @@ static long step(struct walk *walk, int follows, struct place *place)
         walk->at = up ? walk->at->parent : walk->at;
         return 1;
     }
-    struct entry *entry = look_up(walk->at, name, length);
+    long error = walk->at->hosts ? mount_look_up(walk->at, name, length) : 0;
+    if (error)
+        return error;
+    struct entry *entry = tree_look_up(walk->at, name, length);
     place->slash = *walk->rest == '/';
     if (!entry) {
         if (!is_last(walk))
@@ -115,7 +122,7 @@ static long step(struct walk *walk, int follows, struct place *place)
         return 0;
     }
     if (S_ISLNK(entry->node->mode) && (!is_last(walk) || follows || place->slash)) {
-        long error = follow(walk, entry->node);
+        error = follow(walk, entry->node);
         return error ? error : 1;
     }
     if (is_last(walk)) {
@@ -170,6 +177,8 @@ long tree_path(const struct node *node, char *out, size_t room)
 
 void tree_touch(struct node *node)
 {
+    if (!keeps_time)
+        return;
     word now = monitor_time_of_day();
     node->seconds = now / NS_PER_S;
     node->nanoseconds = now % NS_PER_S;
@@ -194,10 +203,9 @@ long tree_enter(struct node *directory, const char *name, size_t length, struct 
     *entry = (struct entry){.node = node, .name = copy, .length = length, .cookie = cookie};
     *end = entry;
     node->links++;
-    if (S_ISDIR(node->mode)) {
-        node->parent = directory;
+    node->parent = directory; /* of files only the host's need it */
+    if (S_ISDIR(node->mode))
         directory->links++;
-    }
     tree_touch(directory);
     return 0;
 }
@@ -208,6 +216,8 @@ struct node *tree_add(struct node *directory, const char *name, size_t length, u
     if (!node)
         return NULL;
     *node = (struct node){.mode = mode, .links = S_ISDIR(mode) ? 1 : 0, .number = next_number++};
+    if (directory)
+        node->hosts = directory->hosts;
     tree_touch(node);
     if (directory && tree_enter(directory, name, length, node)) {
         heap_free(node, sizeof *node);
@@ -228,7 +238,8 @@ void tree_drop(struct node *node)
     if (node->room)
         heap_free(node->data, node->room);
     node->room = node->size = 0;
-    if (!was_packed(node))
+    int stays = node->hosts && S_ISDIR(node->mode); /* others may have it as their parent, however it went */
+    if (!was_packed(node) && !stays)
         heap_free(node, sizeof *node);
 }
 
@@ -274,8 +285,7 @@ static long make_room(struct node *node, word size)
     return 0;
 }
 
-/* from: the program's, looked at already. */
-long tree_write(struct node *node, const char *from, word size, word offset)
+long tree_fill(struct node *node, const char *from, word size, word offset)
 {
     word end;
     if (__builtin_add_overflow(offset, size, &end) || end > FILE_BYTES)
@@ -288,8 +298,20 @@ long tree_write(struct node *node, const char *from, word size, word offset)
     memcpy(node->data + offset, from, size);
     if (size && end > node->size)
         node->size = end;
-    tree_touch(node);
     return (long)size;
+}
+
+/* from: the program's, looked at already. */
+long tree_write(struct node *node, const char *from, word size, word offset)
+{
+    word end;
+    if (__builtin_add_overflow(offset, size, &end) || end > FILE_BYTES)
+        return -EFBIG;
+    long error = node->hosts ? mount_write(node, from, size, offset) : 0;
+    long done = error ? error : tree_fill(node, from, size, offset);
+    if (done >= 0)
+        tree_touch(node);
+    return done;
 }
 
 /* Its data gets a place of its own, with room to grow to twice its size, or a mebibyte. */
@@ -298,6 +320,8 @@ long tree_share(struct node *node)
     word size = node->size, room = 2 * size > SHARED_ROOM ? 2 * size : SHARED_ROOM;
     if (node->shared)
         return 0;
+    if (node->hosts)
+        return -ENODEV;
     long error = room > FILE_BYTES ? -EFBIG : make_room(node, room);
     if (error)
         return error;
@@ -307,10 +331,25 @@ long tree_share(struct node *node)
     return 0;
 }
 
+void tree_empty(struct node *node)
+{
+    if (node->room)
+        heap_free(node->data, node->room);
+    node->data = NULL;
+    node->room = 0;
+}
+
 long tree_resize(struct node *node, word size)
 {
+    long error = node->hosts ? mount_resize(node, size) : 0;
+    if (error)
+        return error;
+    if (node->hosts && !node->uses) { /* nothing of it is here */
+        node->size = size;
+        return 0;
+    }
     if (size > node->size) {
-        long error = make_room(node, size);
+        error = make_room(node, size);
         if (error)
             return error;
         memset(node->data + node->size, 0, size - node->size);

@@ -1,0 +1,59 @@
+"""Enclave to whoever runs it: questions, which the ocall ASK carries past the monitor, and their answers.
+
+The Linux personality asks them.  Every answer is the host's word.
+"""
+
+import ctypes
+from enum import IntEnum
+
+
+class Question(IntEnum):
+    """a1 of ASK.  The result is the host's word: 0 also where nobody answers, or knows it not."""
+
+    READ = 1
+    """Input, at most a2 bytes (PAGE_SIZE), into the kernel buffer: how many; 0 at its end, NOTHING_YET."""
+    WAIT = 2
+    """Comes back, with 1, when a signal has come, after a2 >> 1 ns (INDEFINITELY: never), or, if a2 is odd,
+    when READ has an answer."""
+    SIGNALS = 3
+    """Bit n: signal n has come since the last time.  Bit 0: somebody answers."""
+    TERMINAL = 4
+    """Descriptor a2 (0 to 2) is a terminal: 1 << 32 | rows << 16 | columns.  0: it is none."""
+    STAT = 5
+    """Of what is at PATH, as an AboutFile, into the buffer.  This and the others: 1, or a negative errno."""
+    LIST = 6
+    """Names of the directory at PATH from number a2 on, each with a NUL, into the buffer: how many."""
+    GET = 7
+    """Content of the file at PATH from a2 on, into the buffer: how many bytes."""
+    PUT = 8
+    """a2 >> 32 bytes from SECOND on to the file at PATH, at offset a2 & 0xFFFF_FFFF."""
+    MAKE = 9
+    """A file at PATH, or a directory if a2 is 1."""
+    RESIZE = 10
+    """The file at PATH gets a2 bytes."""
+    REMOVE = 11
+    """The file at PATH, or the directory if a2 is 1."""
+    RENAME = 12
+    """What is at PATH gets the path at SECOND."""
+
+
+PATH, SECOND = 0, 1024
+"""Offsets in the kernel buffer, of questions about files: a path inside, and what else belongs to it."""
+
+
+NOTHING_YET = -11
+"""Answer to READ: -EAGAIN."""
+
+INDEFINITELY = (1 << 63) - 1
+"""ns of WAIT."""
+
+
+class AboutFile(ctypes.LittleEndianStructure):
+    """Answer to STAT, 32 bytes.  kind: 1 file, 2 directory.  size: bytes.  When it was changed last."""
+
+    _fields_ = (
+        ("kind", ctypes.c_uint64),
+        ("size", ctypes.c_uint64),
+        ("seconds", ctypes.c_uint64),
+        ("nanoseconds", ctypes.c_uint64),
+    )

@@ -1,0 +1,157 @@
+"""What went away is in no window of any hart when the call that took it away returns."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from tests.support.bare import CODE, DATA, ENGINES, READ_ONLY, R, U, W, X, load
+from tests.support.waiting import PATIENCE, until
+
+import penglai
+from penglai.abi.riscv import PAGE_SIZE, Cause
+from penglai.machine import Board, PhysicalMemory
+
+pytestmark = pytest.mark.skipif("native" not in ENGINES, reason="there is no native engine here")
+
+NOTHING = U * 0
+
+
+@pytest.fixture
+def board() -> Board:
+    return Board(16 << 20, 2, engine="native")
+
+
+def windows_on(memory: PhysicalMemory) -> list[range]:
+    """Physical pages that are mapped in this process beside the RAM that the machine itself reads."""
+    inode, found = os.fstat(memory.fd).st_ino, []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        place, _, offset, _, number, *_ = line.split()
+        start, end = (int(each, 16) for each in place.split("-"))
+        if int(number) == inode and not memory.address <= start < memory.address + memory.size:
+            first = memory.base + int(offset, 16)
+            found.append(range(first, first + end - start, PAGE_SIZE))
+    return found
+
+
+def is_shown(board: Board, page: int) -> bool:
+    return any(page in mapped for mapped in windows_on(board.memory))
+
+
+@pytest.mark.parametrize("change", ["unmapped", "read-only", "another page", "table gone"])
+def test_a_mapping_that_went_away_is_in_no_harts_window(board: Board, change: str):
+    space, context = load(board, "ld t0, 0(a0)\nsd t0, 0(a0)\nld t1, 0(a2)\necall")
+    page, other = space.page(), space.page()
+    space.map(DATA, page, R | W | U)
+    for hart in board.harts:
+        context.pc = CODE
+        assert hart.run(context).cause == Cause.ECALL_U
+    assert sum(page in mapped for mapped in windows_on(board.memory)) == 2
+    if change == "table gone":
+        board.memory.write(space.root, bytes(PAGE_SIZE))
+    else:
+        space.map(DATA, other, {"unmapped": NOTHING, "read-only": R | U}.get(change, R | W | U))  # type: ignore[arg-type]
+    for hart in board.harts:
+        hart.flush_tlb(context.satp)
+        assert sum(page in mapped for mapped in windows_on(board.memory)) == (hart.id == 0)
+    assert not is_shown(board, page)
+
+
+def test_what_is_still_mapped_stays(board: Board):
+    space, context = load(board, "ld t0, 0(a0)\nld t1, 0(a2)\necall")
+    gone, stays = space.page(), space.page()
+    space.map(DATA, gone, R | W | U)
+    space.map(READ_ONLY, stays, R | U)
+    hart = board.harts[0]
+    hart.run(context)
+    space.map(DATA, gone, NOTHING)  # type: ignore[arg-type]
+    hart.flush_tlb(context.satp)
+    assert (is_shown(board, gone), is_shown(board, stays)) == (False, True)
+
+
+def test_another_address_space_keeps_what_it_has(board: Board):
+    hart, first, second = board.harts[0], *(load(board, "ld t0, 0(a0)\necall") for _ in range(2))
+    page = first[0].page()
+    for space, context in (first, second):
+        space.map(DATA, page, R | W | U)
+        assert hart.run(context).cause == Cause.ECALL_U
+    first[0].map(DATA, page, NOTHING)  # type: ignore[arg-type]
+    hart.flush_tlb(first[1].satp)
+    assert sum(page in mapped for mapped in windows_on(board.memory)) == 1
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["this one", "another one"])
+def test_a_hart_that_executes_an_address_space_is_not_waited_for(board: Board, same: bool):
+    """It loses its mapping in the middle of its run; another's goes without its notice."""
+    space, context = load(board, "1: addi t0, t0, 1\nsd t0, 0(a0)\nj 1b")
+    page = space.page()
+    space.map(DATA, page, R | W | U)
+    victim, hart = (space, context), board.harts[0]
+    if not same:
+        victim = load(board, "sd t0, 0(a0)\necall")
+        hart.run(victim[1])
+    traps: list[int] = []
+    thread = threading.Thread(target=lambda: traps.append(hart.run(context).cause))
+    thread.start()
+    until(lambda: any(board.memory.read(page, 8)))
+    victim[0].map(DATA, page, NOTHING)  # type: ignore[arg-type]
+    hart.flush_tlb(victim[1].satp)
+    before = board.memory.read(page, 8)
+    assert is_shown(board, page) is not same
+    if not same:
+        until(lambda: board.memory.read(page, 8) != before)
+        hart.interrupt()
+    thread.join(PATIENCE)
+    assert traps == [Cause.STORE_PAGE_FAULT if same else Cause.M_SOFTWARE_INTERRUPT]
+    assert not same or board.memory.read(page, 8) == before
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_an_address_space_that_ended_leaves_nothing(board: Board, busy: bool):
+    """No page at once, and no window and no code once the hart has ended what it runs meanwhile."""
+    hart, before = board.harts[0], board.engine.counts()["texts"]
+    _, context = load(board, "ld t0, 0(a0)\necall")
+    assert hart.run(context).cause == Cause.ECALL_U
+    assert len(windows_on(board.memory)) == 1
+    thread = None
+    if busy:
+        _, other = load(board, "1: addi t0, t0, 1\nj 1b")
+        thread = threading.Thread(target=hart.run, args=(other,))
+        entries = board.engine.counts()["entries"]
+        thread.start()
+        until(lambda: board.engine.counts()["entries"] > entries)
+    hart.flush_tlb(context.satp, ended=True)
+    assert windows_on(board.memory) == []
+    if thread:
+        hart.interrupt()
+        thread.join(PATIENCE)
+        hart.acknowledge()
+        hart.flush_tlb(other.satp, ended=True)
+    assert board.engine.counts()["windows"] == 0
+    assert board.engine.counts()["texts"] == before
+
+
+def test_its_root_may_be_that_of_the_next_one(board: Board):
+    """The same satp, with a program of its own."""
+    space, context = load(board, "ld a3, 0(a0)\nli a4, 1\necall")
+    hart = board.harts[0]
+    assert hart.run(context).cause == Cause.ECALL_U
+    hart.flush_tlb(context.satp, ended=True)
+    page = space.page()
+    space.map(CODE, page, R | X | U)
+    board.memory.write(page, board.memory.read(page, 0))
+    assert hart.run(space.context()).cause == Cause.ILLEGAL_INSTRUCTION
+
+
+def test_enclaves_that_ended_leave_no_page_window_or_code():
+    with penglai.Machine("64M", harts=2, state=None, engine="native") as machine:
+        for demo in ("hello-world", "prime", "hello-world"):
+            assert machine.create(demo).run(timeout=PATIENCE).reason is penglai.Reason.EXITED
+        busy = machine.create("loop")
+        busy.start()
+        busy.stop()
+        busy.resume()
+        busy.destroy()
+        counts = machine.engine_counts
+        assert counts["entries"] > 0
+        assert counts["windows"] == counts["texts"] == counts["code bytes"] == 0
