@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutation:
-    """In `file`, `before` becomes `after`.  tests: what must notice; engine: on which, if not on the default one."""
+    """In `file`, `before` becomes `after`.
+
+    tests: what must notice.  engine: on which one, if not on the default.
+    """
 
     promise: str
     file: str
