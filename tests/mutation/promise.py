@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutation:
-    """In `file`, `before` becomes `after`.  tests: what must notice."""
+    """In `file`, `before` becomes `after`.
+
+    tests: what must notice.  engine: on which one, if not on the default.
+    """
 
     promise: str
     file: str
     before: str
     after: str
     tests: tuple[str, ...]
+    engine: str = ""

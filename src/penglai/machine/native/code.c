@@ -103,10 +103,20 @@ uint64_t code_bytes(uint64_t text)
     return text + table_bytes(text);
 }
 
+/* Those that lie in a row at once: it is the system that takes long. */
+static void give_pieces(const struct code *code)
+{
+    for (size_t i = 0; i < code->piece_count;) {
+        uint32_t start = code->pieces[2 * i], end = start;
+        for (; i < code->piece_count && code->pieces[2 * i] == end; i++)
+            end += code->pieces[2 * i + 1];
+        area_give(start, end - start);
+    }
+}
+
 static void free_code(struct code *code)
 {
-    for (size_t i = 0; i < code->piece_count; i++)
-        area_give(code->pieces[2 * i], code->pieces[2 * i + 1]);
+    give_pieces(code);
     pthread_mutex_lock(&code->cache->lock);
     code->cache->area_bytes -= code->emitted;
     pthread_mutex_unlock(&code->cache->lock);
