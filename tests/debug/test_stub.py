@@ -1,5 +1,6 @@
 """The stub, as a gdb sees it that the test plays: it stops exactly, and changes nothing else."""
 
+import random
 import socket
 import threading
 import xml.etree.ElementTree as ET
@@ -210,6 +211,63 @@ def test_stop_resume_and_destroy_work_on_what_is_halted(debuggable: penglai.Mach
     assert run.result(PATIENCE).reason is Reason.DESTROYED
 
 
+COUNTERS = """#include "eapp.h"
+long counter;
+int EAPP_ENTRY main(void)
+{
+    __asm__ volatile(
+        "li s0, 0\\n"
+        "1: ld t0, 0(%0)\\naddi t0, t0, 1\\nsd t0, 0(%0)\\naddi s0, s0, 1\\nj 1b"
+        : : "r"(&counter) : "s0", "t0", "memory");
+    EAPP_RETURN(0);
+}
+"""
+S0 = 8
+
+
+def test_stops_from_both_sides_and_steps_lose_no_instruction(debuggable: penglai.Machine):
+    """gdb and the host stop it at random: the counters in memory and in a register never differ by more than
+    the one that is between them."""
+    image = compiled(COUNTERS)
+    counter = address_of(image, "counter")
+    session, run = start(debuggable, image)
+    over = threading.Event()
+    stops: list[int] = []
+
+    def stop_and_resume() -> None:
+        while not over.is_set():
+            run.enclave.stop()
+            run.enclave.resume()
+            stops.append(1)
+
+    chance = random.Random(5)
+    with session, GdbClient(session.address) as gdb:
+        gdb.ask(f"Z0,{address_of(image, 'main'):x},2")
+        gdb.ask("c")
+        for _ in range(12):
+            gdb.ask("s")
+        host = threading.Thread(target=stop_and_resume)
+        host.start()
+        seen = []
+        try:
+            for _ in range(40):
+                if chance.random() < 0.5:
+                    gdb.send("c")
+                    gdb.interrupt()
+                    assert gdb.receive().startswith(b"T02")
+                else:
+                    assert gdb.ask("s").startswith("T0")
+                in_memory, in_register = int.from_bytes(gdb.memory(counter, 8), "little"), gdb.register(S0)
+                assert in_memory - in_register in (0, 1)
+                seen.append(in_memory)
+        finally:
+            over.set()
+            host.join()
+        assert sorted(seen) == seen
+        assert stops
+        run.enclave.destroy()
+
+
 @pytest.mark.parametrize(
     ("body", "signal"),
     [("*(volatile int *)8 = 1;", 11), ('__asm__ volatile("unimp");', 4), ('__asm__ volatile("ebreak");', 5)],
@@ -281,6 +339,8 @@ def test_watchpoints_are_refused_and_so_is_what_is_unknown(debuggable: penglai.M
     with session, GdbClient(session.address) as gdb:
         assert [gdb.ask(f"Z{kind},1000,4") for kind in (2, 3, 4)] == ["", "", ""]
         assert gdb.ask("vMustReplyEmpty") == gdb.ask("qnonsense") == gdb.ask("") == ""
+        assert gdb.ask("qCRC:1000,4") == ""
+        assert gdb.ask("c1000") == gdb.ask("C0") == gdb.ask("s 1") == "E01"
         assert gdb.ask("Z0,zz,2") == gdb.ask("m1") == gdb.ask("vCont;x") == "E01"
 
 
@@ -340,12 +400,13 @@ def test_a_server_is_debugged_while_its_caller_waits(debuggable: penglai.Machine
     debuggable.create("server", name="test-server", kind="server")
     caller = debuggable.create("caller")
     with debuggable.debug(server) as session, GdbClient(session.address) as gdb:
+        entry = gdb.pc
+        gdb.send("s")  # until somebody calls it
         run = caller.start()
-        gdb.send("c")
-        gdb.interrupt()
-        assert gdb.receive().startswith(b"T02")
-        assert gdb.ask("s").startswith("T05")
-        gdb.ask("D;1")
+        assert gdb.receive().startswith(b"T05")
+        assert gdb.pc != entry
+        assert not run.done()
+        assert gdb.ask("D;1") == "OK"
     assert run.result(PATIENCE).reason is Reason.EXITED
 
 

@@ -23,7 +23,7 @@ from penglai.monitor.enclave import Enclave
 
 log = logging.getLogger(__name__)
 
-STACK_BYTES = 128 << 10
+STACK_BYTES = 64 << 10
 """Of a stack, from the stack pointer on, so much is copied."""
 
 MOST_ENCLAVES = 8

@@ -64,7 +64,7 @@ class Stub:
         """Answer a packet."""
         text = packet.decode("latin-1")
         name, handler = next(
-            ((name, handler) for name, handler in REQUESTS if text.startswith(name)), ("", None)
+            ((name, handler) for name, handler in REQUESTS if _begins(text, name)), ("", None)
         )
         if handler is None:
             self._answer(UNKNOWN)
@@ -130,6 +130,10 @@ class Stub:
     def read_all_memory(self, address: int, size: int) -> bytes:
         """What can be read there, at most as much as fits in an answer."""
         return self.target.read(address, min(size, MOST_READ))
+
+
+def _begins(text: str, name: str) -> bool:
+    return text == name if name in WHOLE else text.startswith(name)
 
 
 def _numbers(pattern: str, text: str) -> tuple[int, ...]:
@@ -263,7 +267,9 @@ def _continue_with(stub: Stub, text: str, _raw: bytes) -> bytes | None:
 
 
 def _resume(letter: str) -> Handler:
-    def resume(stub: Stub, _text: str, _raw: bytes) -> bytes | None:
+    def resume(stub: Stub, text: str, _raw: bytes) -> bytes | None:
+        if not re.fullmatch("[0-9a-fA-F]{2}" if letter in "CS" else "", text):
+            raise Malformed  # it may end with an address to go on from, which no gdb of today sends
         return stub.resume(step=letter in "sS", deliver=letter in "CS")
 
     return resume
@@ -342,3 +348,6 @@ REQUESTS: tuple[tuple[str, Handler], ...] = (
     ("k", _kill),
 )
 """By how a packet begins; the first that fits.  Watchpoints are not among them: the engine has none."""
+
+WHOLE = {"qC", "?", "g", "k"}
+"""Requests with nothing behind their name: qCRC, for one, is another."""
