@@ -94,7 +94,8 @@ enum {
     ASK_MAKE,
     ASK_RESIZE,
     ASK_REMOVE,
-    ASK_RENAME
+    ASK_RENAME,
+    ASK_MODE
 };
 long monitor_ask(word question, word argument);
 void monitor_give(word at, const char *from, word size); /* copies into the kernel buffer */
