@@ -3,10 +3,15 @@
 import json
 from pathlib import Path
 
+import pexpect
 import pytest
 from tests.personality.conftest import Runs
 from tests.personality.trees import make_tree
 from tests.support.binaries import debian_root
+from tests.support.person import PENGLAI
+from tests.support.waiting import PATIENCE
+
+import penglai
 
 RECORDED = json.loads((Path(__file__).parent / "busybox.json").read_text())
 """Command lines of BusyBox, and what they give under qemu-riscv64 on Linux with the same files."""
@@ -84,6 +89,52 @@ print(threading.Event().wait(0.01), sys.argv[1:], sys.version_info[:2], os.getpi
 sys.stdout.flush()
 os.kill(os.getpid(), signal.SIGTERM)
 """
+
+
+@pytest.mark.binary("busybox")
+def test_a_shell_at_a_terminal(tmp_path: Path):
+    program = debian_root("busybox") / "usr/bin/busybox"
+    words = ["run", "--linux", str(program), "--mount", f"{tmp_path}:/data", "--", "sh"]
+    child = pexpect.spawn(str(PENGLAI), words, timeout=PATIENCE, encoding="utf-8")
+    child.expect("# ")
+    child.sendline("echo $((6 * 7)); echo kept > /data/file")
+    child.expect("\r\n42\r\n")
+    child.expect("# ")
+    child.send("echo wrong\x15exit 3\r")  # Ctrl-U, which the shell's own editing serves
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 3
+    assert (tmp_path / "file").read_text() == "kept\n"
+
+
+WEB = """
+import http.server, sys, threading, urllib.request
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"path " + self.path.encode())
+    def log_message(self, *words):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+for line in sys.stdin:
+    print(urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/{line.strip()}").read().decode())
+server.shutdown()
+"""
+
+
+@pytest.mark.binary("python")
+def test_a_web_server_and_its_client_in_one_enclave(tmp_path: Path):
+    root = debian_root("python")
+    (tmp_path / "web.py").write_text(WEB)
+    image = penglai.pack(
+        root / "usr/bin/python3.13", ["/web.py"], root=root, files={"/web.py": tmp_path / "web.py"}
+    )
+    with penglai.Machine("256M", 1, state=None) as machine:
+        enclave = machine.create(image)
+        assert enclave.run(PATIENCE, stdin=penglai.Stdin("one\ntwo\n")).value == 0
+    assert enclave.output.getvalue() == b"path /one\npath /two\n"
 
 
 @pytest.mark.binary("python")

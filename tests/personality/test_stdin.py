@@ -325,6 +325,49 @@ def test_ctrl_c_and_the_window_at_a_terminal():
     assert child.exitstatus == 128 + signal.SIGINT
 
 
+RAW = """#include <stdio.h>
+#include <termios.h>
+#include <unistd.h>
+int main(void)
+{
+    struct termios was, raw;
+    char key = 0;
+    tcgetattr(0, &was);
+    raw = was;
+    cfmakeraw(&raw);
+    tcsetattr(0, TCSANOW, &raw);
+    tcgetattr(0, &was);
+    printf("raw %d\\r\\n", was.c_lflag & ICANON);
+    fflush(stdout);
+    while (read(0, &key, 1) == 1 && key != 'q')
+        printf("key %d\\r\\n", key), fflush(stdout);
+    return 0;
+}
+"""
+
+
+def test_keys_of_a_terminal_one_by_one():
+    """It hands on each, Ctrl-C too, echoes none, and is as it was afterwards."""
+    controller, terminal = os.openpty()
+    try:
+        before = termios.tcgetattr(terminal)
+        child = subprocess.Popen(
+            [PENGLAI, "run", "--linux", linux_program(RAW)], stdin=terminal, stdout=subprocess.PIPE, text=True
+        )
+        with child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "raw 0\n"
+            assert not termios.tcgetattr(terminal)[3] & (termios.ICANON | termios.ECHO | termios.ISIG)
+            os.write(controller, b"\x03\r")
+            assert [child.stdout.readline() for _ in range(2)] == ["key 3\n", "key 13\n"]
+            os.write(controller, b"q")
+        assert child.returncode == 0
+        assert termios.tcgetattr(terminal) == before
+    finally:
+        os.close(controller)
+        os.close(terminal)
+
+
 def test_ctrl_c_ends_an_enclave_that_knows_of_no_signals():
     child = pexpect.spawn(str(PENGLAI), ["run", "loop"], timeout=PATIENCE)
     child.expect("round")

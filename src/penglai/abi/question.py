@@ -4,7 +4,7 @@ The Linux personality asks them.  Every answer is the host's word.
 """
 
 import ctypes
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 
 class Question(IntEnum):
@@ -35,6 +35,19 @@ class Question(IntEnum):
     """The file at PATH, or the directory if a2 is 1."""
     RENAME = 12
     """What is at PATH gets the path at SECOND."""
+    MODE = 13
+    """How the terminal gives input: a2 has bits of Mode.  1 if it does so now."""
+
+
+class Mode(IntFlag):
+    """a2 of MODE."""
+
+    SIGNALS = 1
+    """Ctrl-C and its like are signals, and no input."""
+    LINES = 2
+    NEWLINES = 4
+    """Return is a newline."""
+    ECHO = 8
 
 
 PATH, SECOND = 0, 1024

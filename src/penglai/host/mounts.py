@@ -214,9 +214,8 @@ class Served:
         self, question: int, argument: int, buffer: Buffer, later: Callable[[int], None]
     ) -> int | None:
         """Hand the question to whom it concerns."""
-        if question >= Question.STAT:
-            known = self._mounts if question <= Question.RENAME else None
-            return known.answer(question, argument, buffer) if known else 0
+        if Question.STAT <= question <= Question.RENAME:
+            return self._mounts.answer(question, argument, buffer) if self._mounts else 0
         return self._stdin.answer(question, argument, buffer, later) if self._stdin else 0
 
     def ended(self) -> None:

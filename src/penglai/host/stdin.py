@@ -5,12 +5,13 @@ import os
 import queue
 import select
 import signal
+import termios
 import threading
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from penglai.abi.errors import BadArgumentError
-from penglai.abi.question import INDEFINITELY, NOTHING_YET, Question
+from penglai.abi.question import INDEFINITELY, NOTHING_YET, Mode, Question
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.driver.task import Buffer
 
@@ -21,6 +22,15 @@ LONGEST_MS: Final = 1 << 30
 """Of one wait; the enclave asks again."""
 
 ANSWERED, NOBODY = 1, 0
+
+INPUT, LOCAL = 0, 3
+MODES = (
+    (LOCAL, Mode.SIGNALS, termios.ISIG),
+    (LOCAL, Mode.LINES, termios.ICANON),
+    (LOCAL, Mode.ECHO, termios.ECHO),
+    (INPUT, Mode.NEWLINES, termios.ICRNL),
+)
+"""Which field of a terminal's attributes, which bit of a Mode, which flag."""
 
 
 class _Wait(NamedTuple):
@@ -53,6 +63,8 @@ class Stdin:
         self._waits: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
         self._waiter: threading.Thread | None = None
         self._over = False
+        self._before: list[Any] | None = None
+        """Attributes of the terminal, from before the program changed them."""
         self.listens = False
         """True once the program has asked for signals: from then on it gets them."""
         try:
@@ -80,6 +92,8 @@ class Stdin:
             return self._taken() | ANSWERED
         if question == Question.TERMINAL:
             return self._size(argument)
+        if question == Question.MODE:
+            return self._set_mode(argument)
         if question == Question.WAIT:
             return self._wait(argument, later)
         return NOBODY
@@ -87,6 +101,9 @@ class Stdin:
     def ended(self) -> None:
         """The enclave is no more."""
         self._over = True
+        if self._before is not None and self._terminal is not None:
+            with contextlib.suppress(OSError, termios.error):
+                termios.tcsetattr(self._terminal[0], termios.TCSANOW, self._before)
         self._waits.put(None)
         self._wake()
 
@@ -122,14 +139,29 @@ class Stdin:
             return NOBODY
         return 1 << 32 | (rows & 0xFFFF) << 16 | columns & 0xFFFF
 
+    def _set_mode(self, mode: int) -> int:
+        """Let the terminal give input so; it is as before when the program has ended."""
+        if self._terminal is None:
+            return NOBODY
+        try:
+            attributes = termios.tcgetattr(self._terminal[0])
+            self._before = self._before or termios.tcgetattr(self._terminal[0])
+            for field, bit, flag in MODES:
+                attributes[field] = attributes[field] | flag if mode & bit else attributes[field] & ~flag
+            termios.tcsetattr(self._terminal[0], termios.TCSANOW, attributes)
+        except (OSError, termios.error):
+            return NOBODY
+        return ANSWERED
+
     # ---- waiting, on a thread of its own -------------------------------------------------------
 
     def _wait(self, argument: int, later: Callable[[int], None]) -> int | None:
         ns = argument >> 1
         milliseconds = None if ns >= INDEFINITELY else min(-(-ns // MS), LONGEST_MS)
         if self._waiter is None:
-            self._waiter = threading.Thread(target=self._serve, name="penglai-stdin", daemon=True)
-            self._waiter.start()
+            waiter = threading.Thread(target=self._serve, name="penglai-stdin", daemon=True)
+            waiter.start()
+            self._waiter = waiter
         self._waits.put(_Wait(milliseconds, bool(argument & 1), later))
         return None
 

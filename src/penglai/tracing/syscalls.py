@@ -36,15 +36,15 @@ TABLE = """
 155 getpgid d; 156 getsid d; 157 setsid -; 158 getgroups dx; 160 uname x; 163 getrlimit dx
 164 setrlimit dx; 165 getrusage dx; 166 umask o; 167 prctl dxxxx; 168 getcpu xx; 169 gettimeofday xx
 172 getpid -; 173 getppid -; 174 getuid -; 175 geteuid -; 176 getgid -; 177 getegid -; 178 gettid -
-179 sysinfo x; 198 socket dyd; 199 socketpair dydx; 200 bind fxu; 201 listen fd; 203 connect fxu
-204 getsockname fxx; 205 getpeername fxx; 206 sendto fwuyxu; 207 recvfrom fruyxx; 208 setsockopt fddxu
-209 getsockopt fddxx; 210 shutdown fd; 211 sendmsg fxy; 212 recvmsg fxy; 214 brk x; 215 munmap xu
-216 mremap xuuyx; 220 clone Cxxxx; 221 execve sxx; 222 mmap xuPMfy; 223 fadvise64 fuud; 226 mprotect xuP
-227 msync xuy; 228 mlock xu; 229 munlock xu; 230 mlockall y; 231 munlockall -; 232 mincore xux
-233 madvise xud; 242 accept4 fxxy; 258 riscv_hwprobe xuuxy; 259 riscv_flush_icache xxx; 260 wait4 dxyx
-261 prlimit64 ddxx; 267 syncfs f; 276 renameat2 fsfsy; 278 getrandom ruy; 281 execveat fsxxA
-283 membarrier dxd; 285 copy_file_range fxfxuy; 291 statx fsAyx; 293 rseq xuyx; 435 clone3 xu
-436 close_range uuy; 439 faccessat2 fsdA; 452 fchmodat2 fsoA
+179 sysinfo x; 198 socket dyd; 199 socketpair dydx; 200 bind fxu; 201 listen fd; 202 accept fxx
+203 connect fxu; 204 getsockname fxx; 205 getpeername fxx; 206 sendto fwuyxu; 207 recvfrom fruyxx
+208 setsockopt fddxu; 209 getsockopt fddxx; 210 shutdown fd; 211 sendmsg fxy; 212 recvmsg fxy; 214 brk x
+215 munmap xu; 216 mremap xuuyx; 220 clone Cxxxx; 221 execve sxx; 222 mmap xuPMfy; 223 fadvise64 fuud
+226 mprotect xuP; 227 msync xuy; 228 mlock xu; 229 munlock xu; 230 mlockall y; 231 munlockall -
+232 mincore xux; 233 madvise xud; 242 accept4 fxxy; 258 riscv_hwprobe xuuxy; 259 riscv_flush_icache xxx
+260 wait4 dxyx; 261 prlimit64 ddxx; 267 syncfs f; 276 renameat2 fsfsy; 278 getrandom ruy
+281 execveat fsxxA; 283 membarrier dxd; 285 copy_file_range fxfxuy; 291 statx fsAyx; 293 rseq xuyx
+435 clone3 xu; 436 close_range uuy; 439 faccessat2 fsdA; 452 fchmodat2 fsoA
 """
 
 ADDRESSES = {"brk", "mmap", "mremap"}

@@ -109,14 +109,18 @@ void console_idle(word deadline)
 
 /* ---- terminals ---- */
 
-/* As the kernel's: a terminal that hands on whole lines, and echoes them. */
+/* As the kernel's.  A terminal begins by handing on whole lines, and echoing them. */
 struct terminal {
     unsigned in, out, control, local;
     unsigned char line, characters[19];
 };
 
-static const struct terminal usual = {0x500,  5, 0xbf,
-                                      0x8a3b, 0, {3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22}};
+#define IN_NEWLINES 0x100 /* ICRNL */
+#define LOCAL_MODE 0xb    /* ISIG, ICANON, ECHO */
+#define NEWLINES 4
+
+static struct terminal mode = {0x500,  5, 0xbf,
+                               0x8a3b, 0, {3, 28, 127, 21, 4, 0, 1, 0, 17, 19, 26, 0, 18, 15, 23, 22}};
 
 static word terminal_of(const struct file *file)
 {
@@ -127,6 +131,16 @@ static word terminal_of(const struct file *file)
 int console_is_terminal(const struct file *file)
 {
     return terminal_of(file) != 0;
+}
+
+/* The host does what it can of it. */
+static long set_mode(word address)
+{
+    if (memory_reach(address, sizeof mode, 0))
+        return -EFAULT;
+    mode = *(const struct terminal *)address;
+    monitor_ask(ASK_MODE, (mode.local & LOCAL_MODE) | (mode.in & IN_NEWLINES ? NEWLINES : 0));
+    return 0;
 }
 
 static long put(word address, const void *from, size_t size)
@@ -148,13 +162,13 @@ long console_ioctl(const struct file *file, word request, word argument)
     case TIOCGWINSZ:
         return put(argument, &size, sizeof size);
     case TCGETS:
-        return put(argument, &usual, sizeof usual);
+        return put(argument, &mode, sizeof mode);
     case TIOCGPGRP:
         return put(argument, &group, sizeof group);
     case TCSETS:
     case TCSETSW:
     case TCSETSF:
-        return memory_reach(argument, sizeof usual, 0);
+        return set_mode(argument);
     case TIOCSPGRP:
         return memory_reach(argument, sizeof group, 0);
     default:

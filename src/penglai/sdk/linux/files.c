@@ -27,6 +27,8 @@ void file_release(struct file *file)
         wake_files();
     if (file->kind == PIPE_READ || file->kind == PIPE_WRITE || file->kind == PAIR)
         pipe_release(file);
+    if (file->kind == SOCKET)
+        socket_release(file);
     if (file->kind == EVENT)
         heap_free(file->more, sizeof(word));
     if (file->kind == EPOLL)
@@ -103,6 +105,8 @@ long file_read(struct file *file, word buffer, word size, word *offset)
         return offset ? -ESPIPE : pipe_read(file, buffer, size);
     case EVENT:
         return offset ? -ESPIPE : event_read(file, buffer, size);
+    case SOCKET:
+        return offset ? -ESPIPE : -ENOTCONN;
     case CONSOLE:
         return offset ? -ESPIPE : console_read(file, buffer, size);
     case NULL_DEVICE:
@@ -155,6 +159,8 @@ long file_write(struct file *file, word buffer, word size, word *offset)
         return offset ? -ESPIPE : pipe_write(file, buffer, size);
     case EVENT:
         return offset ? -ESPIPE : event_write(file, buffer, size);
+    case SOCKET:
+        return offset ? -ESPIPE : -ENOTCONN;
     default:
         return -EINVAL;
     }
@@ -167,6 +173,8 @@ unsigned file_ready(struct file *file)
     case PIPE_WRITE:
     case PAIR:
         return pipe_ready(file);
+    case SOCKET:
+        return socket_ready(file);
     case EVENT:
         return event_ready(file);
     case EPOLL:
@@ -185,6 +193,7 @@ void file_describe(const struct file *file, struct stat *about)
                                      [PIPE_READ] = S_IFIFO | 0600,
                                      [PIPE_WRITE] = S_IFIFO | 0600,
                                      [PAIR] = S_IFSOCK | 0777,
+                                     [SOCKET] = S_IFSOCK | 0777,
                                      [EVENT] = 0600,
                                      [EPOLL] = 0600};
     int is_terminal = file->kind == CONSOLE && console_is_terminal(file);

@@ -94,7 +94,8 @@ enum {
     ASK_MAKE,
     ASK_RESIZE,
     ASK_REMOVE,
-    ASK_RENAME
+    ASK_RENAME,
+    ASK_MODE
 };
 long monitor_ask(word question, word argument);
 void monitor_give(word at, const char *from, word size); /* copies into the kernel buffer */
@@ -219,7 +220,8 @@ enum kind {
     RANDOM_DEVICE,
     PIPE_READ,
     PIPE_WRITE,
-    PAIR,
+    PAIR, /* a socket that is connected */
+    SOCKET, /* one that is not */
     EVENT,
     EPOLL
 };
@@ -307,18 +309,41 @@ long call_umask(word mask);
 long call_pipe2(word out, word flags);
 long call_socketpair(word domain, word type, word protocol, word out);
 long pair_shut(struct file *file, int reads, int writes);
+/* Of a socket.  size: bytes of it, as calls have them; 2 for one without a name. */
+struct socket_name {
+    unsigned short family;
+    char rest[108];
+    unsigned size;
+};
+struct pair_names {
+    struct socket_name local, remote;
+};
+int pair_new(struct file *ends[2], int flags); /* two sockets that are connected; 0 or -ENFILE */
+struct pair_names *pair_names(const struct file *file);
 long pipe_read(struct file *file, word buffer, word size);
 long pipe_write(struct file *file, word buffer, word size);
 unsigned pipe_ready(const struct file *file);
 void pipe_release(struct file *file);
 word pipe_held(const struct file *file);
 
-/* ---- sockets.c: calls on pairs of sockets ---- */
-long call_refused_connection(word number);
-long call_socket_name(word number, word name, word size);
+/* ---- connections.c: sockets that are not connected, and how they become so ---- */
+unsigned socket_ready(const struct file *file);
+void socket_release(struct file *file);
+const struct socket_name *socket_name(const struct file *file);
+int socket_listens(const struct file *file);
+long call_socket(word domain, word type, word protocol);
+long call_bind(word number, word name, word size);
+long call_listen(word number, word backlog);
+long call_connect(word number, word name, word size);
+long call_accept4(word number, word name, word size, word flags);
+
+/* ---- sockets.c: calls on sockets of any kind ---- */
+long socket_find(word number, struct file **file);
+long socket_put_name(const struct socket_name *from, word name, word size);
+long call_socket_name(word number, word name, word size, int remote);
 long call_sendto(word number, word buffer, word size, word flags);
 long call_recvfrom(word number, word buffer, word size, word flags, word name, word name_size);
-long call_setsockopt(word number);
+long call_setsockopt(word number, word level, word value, word size);
 long call_getsockopt(word number, word level, word option, word value, word size);
 long call_shutdown(word number, word how);
 long call_sendmsg(word number, word message, word flags);
@@ -438,7 +463,6 @@ long call_set_robust_list(word head, word size);
 long call_membarrier(word command, word flags);
 long call_process(void);
 long call_refused_permission(void);
-long call_refused_family(void);
 
 /* ---- table.c ---- */
 long linux_dispatch(struct thread *thread);

@@ -92,6 +92,8 @@ static long check_open(const struct place *place, word flags)
         return -ELOOP;
     if (flags & O_DIRECTORY && !S_ISDIR(node->mode))
         return -ENOTDIR;
+    if (S_ISSOCK(node->mode) && !(flags & O_PATH))
+        return -ENXIO;
     if (S_ISDIR(node->mode) && (writes || flags & O_CREAT) && !(flags & O_PATH))
         return -EISDIR;
     return 0;

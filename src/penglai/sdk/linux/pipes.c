@@ -18,6 +18,7 @@ struct pipe {
 /* What a pair's end reads from, and writes to. */
 struct ends {
     struct pipe *in, *out;
+    struct pair_names names;
 };
 
 static struct pipe *new_pipe(void)
@@ -194,25 +195,39 @@ long call_pipe2(word out, word flags)
 
 static struct file *new_end(struct pipe *in, struct pipe *out, int flags)
 {
+    static const struct socket_name nameless = {.family = AF_UNIX, .size = sizeof nameless.family};
     struct file *file = file_new(PAIR, O_RDWR | flags);
     struct ends *ends = heap_new(sizeof *ends);
     if (!file || !ends)
         return NULL;
-    *ends = (struct ends){in, out};
+    *ends = (struct ends){in, out, {nameless, nameless}};
     file->more = ends;
     return file;
+}
+
+int pair_new(struct file *ends[2], int flags)
+{
+    struct pipe *one = new_pipe(), *other = new_pipe();
+    if (!one || !other)
+        return -ENFILE;
+    ends[0] = new_end(one, other, flags);
+    ends[1] = new_end(other, one, flags);
+    return ends[0] && ends[1] ? 0 : -ENFILE;
+}
+
+struct pair_names *pair_names(const struct file *file)
+{
+    return &((struct ends *)file->more)->names;
 }
 
 long call_socketpair(word domain, word type, word protocol, word out)
 {
     word kind = type & ~(word)(SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct file *ends[2];
     if (domain != AF_UNIX)
-        return -EAFNOSUPPORT;
+        return domain == AF_INET ? -EOPNOTSUPP : -EAFNOSUPPORT;
     if (kind != SOCK_STREAM || protocol)
         return -EPROTONOSUPPORT;
-    struct pipe *one = new_pipe(), *other = new_pipe();
-    if (!one || !other)
-        return -ENFILE;
-    int flags = type & SOCK_NONBLOCK ? O_NONBLOCK : 0;
-    return give_both(new_end(one, other, flags), new_end(other, one, flags), out, !!(type & SOCK_CLOEXEC));
+    long error = pair_new(ends, type & SOCK_NONBLOCK ? O_NONBLOCK : 0);
+    return error ? error : give_both(ends[0], ends[1], out, !!(type & SOCK_CLOEXEC));
 }

@@ -105,6 +105,8 @@ int signal_restarts(const struct thread *thread)
     case 66:
     case 98:
     case 202:
+    case 203:
+    case 242:
     case 207:
     case 260:
         return !number || is_ignored(number) || actions[number].flags & SA_RESTART;

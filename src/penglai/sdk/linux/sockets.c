@@ -1,39 +1,52 @@
-/* Calls on pairs of sockets.  There are no others: a program inside an enclave reaches no network. */
+/* Calls on sockets, which lead nowhere but to sockets of the same program: it reaches no network. */
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include "linux.h"
 
-static long find(word number, struct file **file)
+long socket_find(word number, struct file **file)
 {
     *file = descriptor_file(number);
-    return !*file ? -EBADF : (*file)->kind == PAIR ? 0 : -ENOTSOCK;
+    return !*file ? -EBADF : (*file)->kind == PAIR || (*file)->kind == SOCKET ? 0 : -ENOTSOCK;
 }
 
-long call_refused_connection(word number)
+/* One that is connected. */
+static long find(word number, struct file **file)
 {
-    struct file *file;
-    long error = find(number, &file);
-    return error ? error : -EISCONN;
+    long error = socket_find(number, file);
+    return error ? error : (*file)->kind == PAIR ? 0 : -ENOTCONN;
 }
 
-long call_socket_name(word number, word name, word size)
+long socket_put_name(const struct socket_name *from, word name, word size)
 {
-    struct file *file;
-    long error = find(number, &file);
-    if (error)
-        return error;
     if (memory_reach(size, sizeof(int), 1))
         return -EFAULT;
     int room = *(int *)size;
     if (room < 0)
         return -EINVAL;
-    if (room >= 2) {
-        if (memory_reach(name, 2, 1))
-            return -EFAULT;
-        *(unsigned short *)name = AF_UNIX;
-    }
-    *(int *)size = 2;
+    word part = (word)room < from->size ? (word)room : from->size;
+    if (part && memory_reach(name, part, 1))
+        return -EFAULT;
+    memcpy((void *)name, from, part);
+    *(int *)size = (int)from->size;
     return 0;
+}
+
+long call_socket_name(word number, word name, word size, int remote)
+{
+    struct file *file;
+    long error = remote ? find(number, &file) : socket_find(number, &file);
+    if (error)
+        return error;
+    struct socket_name local;
+    if (file->kind == PAIR) {
+        local = remote ? pair_names(file)->remote : pair_names(file)->local;
+    } else {
+        local = *socket_name(file);
+        if (!local.size)
+            local.size = local.family == AF_INET ? 16 : sizeof local.family;
+    }
+    return socket_put_name(&local, name, size);
 }
 
 /* The call with the flags of this time only. */
@@ -80,25 +93,51 @@ long call_recvfrom(word number, word buffer, word size, word flags, word name, w
     return with_flags(file, flags, file_read, buffer, size);
 }
 
-long call_setsockopt(word number)
+/* Nothing depends on options, but that there are some. */
+long call_setsockopt(word number, word level, word value, word size)
 {
     struct file *file;
-    return find(number, &file);
+    long error = socket_find(number, &file);
+    if (error)
+        return error;
+    if (level != SOL_SOCKET && level != IPPROTO_TCP && level != IPPROTO_IP)
+        return -ENOPROTOOPT;
+    return (int)size < (int)sizeof(int) ? -EINVAL : memory_reach(value, (unsigned)size, 0);
+}
+
+static int option_of(const struct file *file, word option)
+{
+    int family = file->kind == PAIR ? pair_names(file)->local.family : socket_name(file)->family;
+    switch (option) {
+    case SO_TYPE:
+        return SOCK_STREAM;
+    case SO_DOMAIN:
+        return family;
+    case SO_PROTOCOL:
+        return family == AF_INET ? IPPROTO_TCP : 0;
+    case SO_ACCEPTCONN:
+        return file->kind == SOCKET && socket_listens(file);
+    case SO_SNDBUF:
+    case SO_RCVBUF:
+        return 16 * PAGE;
+    default:
+        return 0;
+    }
 }
 
 long call_getsockopt(word number, word level, word option, word value, word size)
 {
     struct file *file;
-    long error = find(number, &file);
+    long error = socket_find(number, &file);
     if (error)
         return error;
-    if (level != SOL_SOCKET)
+    if (level != SOL_SOCKET && level != IPPROTO_TCP)
         return -ENOPROTOOPT;
     if (memory_reach(size, sizeof(int), 1) || *(int *)size < (int)sizeof(int) ||
         memory_reach(value, sizeof(int), 1))
         return -EFAULT;
     *(int *)size = sizeof(int);
-    *(int *)value = option == SO_TYPE ? SOCK_STREAM : option == SO_DOMAIN ? AF_UNIX : 0;
+    *(int *)value = level == SOL_SOCKET ? option_of(file, option) : 0;
     return 0;
 }
 

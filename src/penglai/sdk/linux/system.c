@@ -421,8 +421,3 @@ long call_refused_permission(void)
 {
     return -EPERM;
 }
-
-long call_refused_family(void)
-{
-    return -EAFNOSUPPORT;
-}
