@@ -113,9 +113,38 @@ class TestProtocol:
     def test_the_file_of_a_descriptor_has_another_name(self, files: Files):
         files.mkdir("/d")
         files.put("/d/a", b"a")
-        descriptor = files.open("/d/a")
+        descriptor, other = files.open("/d/a", O_RDWR), files.open("/d/b", O_RDWR | O_CREAT)
         assert files.rename("/d", "/e") == 0
         assert files.read(descriptor, 1) == b"a"
+        assert files.rename("/e/a", "/c") == 0
+        assert files.write(descriptor, b"bc") == 2
+        assert files.write(other, b"b") == 1
+        assert files.tree() == {"/c": b"abc", "/e": None, "/e/b": b"b"}
+
+    @pytest.mark.parametrize("size", [10, 20000])
+    def test_one_file_by_several_descriptors(self, files: Files, size: int):
+        """Each sees what the others have done, and none writes over it."""
+        files.put("/a", bytes(size))
+        one, two, three = (files.open("/a", O_RDWR) for _ in range(3))
+        assert files.seek(one, size - 2) == size - 2
+        assert files.write(one, b"1234") == 4
+        assert files.read(two, size + 10) == bytes(size - 2) + b"1234"
+        assert files.write(two, b"56") == 2
+        assert files.write(three, b"0") == 1
+        assert files.content("/a") == b"0" + bytes(size - 3) + b"123456"
+        files.put("/b", b"b" * size)
+        assert files.resize(three, 1) == 0
+        assert files.read(one, 10) == b""
+        files.close(files.open("/a", O_WRONLY | O_TRUNC))
+        files.put("/c", b"c" * size)
+        assert files.seek(two, 0) == 0
+        assert files.read(two, size) == b""
+
+    def test_truncating_counts_at_once(self, files: Files, server: Server):
+        files.put("/a", b"12345")
+        assert files.open("/a", O_WRONLY | O_TRUNC) >= 3
+        server.restart()
+        assert files.content("/a") == b""
 
     @pytest.mark.parametrize("operation", [*range(12), *range(30, 42), 1 << 32, (1 << 64) - 1])
     def test_requests_of_noise(self, files: Files, operation: int):

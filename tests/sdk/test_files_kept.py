@@ -5,6 +5,7 @@ import random
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.fileserver import (
-    O_APPEND,
     O_CREAT,
     O_RDWR,
     O_WRONLY,
@@ -30,7 +30,7 @@ from tests.support.waiting import PATIENCE, SOAK, until
 
 pytestmark = pytest.mark.services
 
-EIO, ENOSPC = -5, -28
+EIO, EBADF, EMFILE, ENOSPC = -5, -9, -24, -28
 
 KILLS = 200 if SOAK else 5
 FLIPS = 50 if SOAK else 1
@@ -264,59 +264,146 @@ class TestChanged:
         assert Files(server.machine).list("/") == EIO
 
 
-operations = st.lists(
-    st.one_of(
-        st.tuples(st.just("put"), st.integers(0, 5), st.binary(max_size=40), st.sampled_from((1, 90, 700))),
-        st.tuples(st.just("append"), st.integers(0, 5), st.binary(max_size=40), st.sampled_from((1, 90))),
-        st.tuples(st.just("resize"), st.integers(0, 5), st.just(b""), st.integers(0, 9000)),
-        st.tuples(st.just("rename"), st.integers(0, 5), st.just(b""), st.integers(0, 5)),
-        st.tuples(st.just("unlink"), st.integers(0, 5), st.just(b""), st.just(0)),
-        st.tuples(st.just("restart"), st.just(0), st.just(b""), st.just(0)),
-    ),
-    max_size=40,
+@dataclass
+class Held:
+    """A descriptor of the model.  name: of its file, or None if that was removed."""
+
+    descriptor: int
+    name: str | None
+    offset: int = 0
+
+
+class Model:
+    """What files should have, beside the server that has them; each operation is done with both."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.files = Files(server.machine)
+        self.content: dict[str, bytes] = {}
+        self.held: list[Held] = []
+
+    def check(self) -> None:
+        """The server has what the model has."""
+        assert self.files.tree() == self.content
+
+    def put(self, name: str, data: bytes) -> None:
+        self.files.put(name, data)
+        self.content[name] = data
+
+    def restart(self, _name: str, _data: bytes) -> None:
+        self.server.restart()
+        self.held.clear()
+
+    def unlink(self, name: str, _data: bytes) -> None:
+        assert (self.files.unlink(name) == 0) == (self.content.pop(name, None) is not None)
+        self._rename_held(name, None)
+
+    def rename(self, name: str, data: bytes) -> None:
+        new = f"/{len(data) % NAMES}"
+        there = name in self.content
+        assert (self.files.rename(name, new) == 0) == there
+        if there and new != name:
+            self.content[new] = self.content.pop(name)
+            self._rename_held(new, None)
+            self._rename_held(name, new)
+
+    def hold(self, name: str, _data: bytes) -> None:
+        """Open it, and keep it open."""
+        descriptor = self.files.open(name, O_RDWR | O_CREAT)
+        if len(self.held) == MOST_HELD:
+            assert descriptor == EMFILE
+            return
+        assert descriptor >= 3
+        self.content.setdefault(name, b"")
+        self.held.append(Held(descriptor, name))
+
+    def write(self, name: str, data: bytes) -> None:
+        """By one of the descriptors, where it is."""
+        if held := self._choose(name):
+            done = self.files.write(held.descriptor, data)
+            if held.name is None:
+                assert done == EBADF
+                return
+            assert done == len(data)
+            before, end = self.content[held.name], held.offset + len(data)
+            if data:
+                filled = before[: held.offset].ljust(held.offset, b"\0")
+                self.content[held.name] = filled + data + before[end:]
+            held.offset = end
+
+    def read(self, name: str, data: bytes) -> None:
+        if held := self._choose(name):
+            found = self.files.read(held.descriptor, len(data))
+            if held.name is None:
+                assert found == EBADF
+                return
+            assert found == self.content[held.name][held.offset :][: len(data)]
+            held.offset += len(found) if isinstance(found, bytes) else 0
+
+    def seek(self, name: str, data: bytes) -> None:
+        held = self._choose(name)
+        if held and held.name is not None:
+            assert self.files.seek(held.descriptor, len(data)) == len(data)
+            held.offset = len(data)
+
+    def resize(self, name: str, data: bytes) -> None:
+        held = self._choose(name)
+        if held and held.name is not None:
+            assert self.files.resize(held.descriptor, len(data)) == 0
+            self.content[held.name] = self.content[held.name][: len(data)].ljust(len(data), b"\0")
+
+    def close(self, name: str, _data: bytes) -> None:
+        if held := self._choose(name):
+            assert self.files.close(held.descriptor) == 0
+            self.held.remove(held)
+
+    def _choose(self, name: str) -> Held | None:
+        return self.held[int(name[1:]) % len(self.held)] if self.held else None
+
+    def _rename_held(self, old: str, new: str | None) -> None:
+        for held in self.held:
+            if held.name == old:
+                held.name = new
+
+
+NAMES = 5
+MOST_HELD = 100
+OPERATIONS = (
+    Model.put,
+    Model.unlink,
+    Model.rename,
+    Model.hold,
+    Model.write,
+    Model.read,
+    Model.seek,
+    Model.resize,
+    Model.close,
+    Model.restart,
 )
 
 
 @pytest.mark.soak
-@settings(max_examples=1000 if SOAK else 10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(operations)
-def test_random_operations(server: Server, script: list[tuple[str, int, bytes, int]]):
-    """With `make soak` it is more than 10,000 operations."""
+@settings(max_examples=700 if SOAK else 15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(OPERATIONS),
+            st.integers(0, NAMES - 1),
+            st.binary(max_size=9),
+            st.sampled_from((1, 1, 70, 900)),
+        ),
+        min_size=5,
+        max_size=40,
+    )
+)
+def test_random_operations(server: Server, script: list[tuple[Callable[..., None], int, bytes, int]]):
+    """With `make soak` it is more than 10,000 of them."""
     use(server.machine, Recorder())
     server.restart()
-    files, model = Files(server.machine), dict[str, bytes]()
-    for step in script:
-        play(files, model, server, *step)
-    assert files.tree() == model
-    files.puppet.destroy()
-
-
-def play(
-    files: Files, model: dict[str, bytes], server: Server, what: str, number: int, data: bytes, more: int
-) -> None:
-    """One operation on the server and on the model."""
-    name = f"/{number}"
-    if what == "put":
-        model[name] = data * more
-        files.put(name, data * more)
-    elif what == "restart":
-        server.restart()
-    elif what == "unlink":
-        assert (files.unlink(name) == 0) == (model.pop(name, None) is not None)
-    elif what == "rename":
-        there = name in model
-        assert (files.rename(name, f"/{more}") == 0) == there
-        if there:
-            model[f"/{more}"] = model.pop(name)
-    else:
-        descriptor = files.open(name, O_WRONLY | O_APPEND)
-        assert (descriptor >= 0) == (name in model)
-        if descriptor < 0:
-            return
-        if what == "append":
-            assert files.write(descriptor, data * more) == len(data * more)
-            model[name] += data * more
-        else:
-            assert files.resize(descriptor, more) == 0
-            model[name] = model[name][:more].ljust(more, b"\0")
-        files.close(descriptor)
+    model = Model(server)
+    for operation, number, data, times in script:
+        operation(model, f"/{number}", data * times)
+        model.check()
+    model.restart("", b"")
+    model.check()
+    model.files.puppet.destroy()

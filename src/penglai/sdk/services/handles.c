@@ -92,6 +92,36 @@ static int open_file(struct handle *handle, int flags)
     return lfs_file_opencfg(&volume, &handle->file, handle->path, flags, &handle->config);
 }
 
+/* Opens it anew, where it was; what littlefs has of it is not whole, or no longer so. */
+static void reopen(struct handle *handle)
+{
+    handle->is_lost = open_file(handle, handle->flags) ||
+                      lfs_file_seek(&volume, &handle->file, (lfs_soff_t)handle->offset, LFS_SEEK_SET) < 0;
+}
+
+static void close_and_reopen(struct handle *handle)
+{
+    lfs_file_close(&volume, &handle->file);
+    reopen(handle);
+}
+
+/* littlefs does not tell a handle what another one has done to its file. */
+static void tell_others(const struct handle *handle)
+{
+    for (struct handle *each = handles; each < handles + HANDLES; each++)
+        if (each != handle && each->is_open && !each->is_lost && !strcmp(each->path, handle->path))
+            close_and_reopen(each);
+}
+
+/* Stores what was done to the file. */
+static int sync_file(struct handle *handle)
+{
+    int result = lfs_file_sync(&volume, &handle->file);
+    if (!result)
+        tell_others(handle);
+    return result;
+}
+
 int handle_open(unsigned long caller, const char *path, int flags)
 {
     struct handle *handle = unused(caller);
@@ -101,6 +131,8 @@ int handle_open(unsigned long caller, const char *path, int flags)
     handle->owner = caller;
     handle->flags = flags_of(flags);
     int result = open_file(handle, handle->flags);
+    if (!result && handle->flags & LFS_O_TRUNC && (result = sync_file(handle)))
+        lfs_file_close(&volume, &handle->file);
     if (result)
         return result;
     touch(handle);
@@ -120,19 +152,11 @@ int handle_close(unsigned long caller, int descriptor)
     return handle->is_lost ? 0 : lfs_file_close(&volume, &handle->file);
 }
 
-/* Opens it anew, where it was; what littlefs has of it is not whole. */
-static void reopen(struct handle *handle)
-{
-    handle->is_lost = open_file(handle, handle->flags) ||
-                      lfs_file_seek(&volume, &handle->file, (lfs_soff_t)handle->offset, LFS_SEEK_SET) < 0;
-}
-
 /* The result of an operation on a file.  If it failed, file and offset are as before. */
 static int finished(struct handle *handle, int result)
 {
     if (result < 0) {
-        lfs_file_close(&volume, &handle->file);
-        reopen(handle);
+        close_and_reopen(handle);
         return result;
     }
     touch(handle);
@@ -155,8 +179,8 @@ int handle_write(unsigned long caller, int descriptor, const void *buffer, uint3
     if (!handle || !(handle->flags & LFS_O_WRONLY))
         return -EBADF;
     int done = lfs_file_write(&volume, &handle->file, buffer, size);
-    int result = lfs_file_sync(&volume, &handle->file);
-    return finished(handle, result && done >= 0 ? result : done);
+    int result = done < 0 ? done : sync_file(handle);
+    return finished(handle, result ? result : done);
 }
 
 int handle_seek(unsigned long caller, int descriptor, int offset, int whence)
@@ -175,7 +199,7 @@ int handle_resize(unsigned long caller, int descriptor, uint32_t size)
     if (!handle || !(handle->flags & LFS_O_WRONLY))
         return -EBADF;
     int result = lfs_file_truncate(&volume, &handle->file, size);
-    return finished(handle, result ? result : lfs_file_sync(&volume, &handle->file));
+    return finished(handle, result ? result : sync_file(handle));
 }
 
 int handle_size(unsigned long caller, int descriptor)
@@ -208,10 +232,12 @@ void handles_renamed(const char *from, const char *to)
             continue;
         strcpy(path, to);
         strcat(path, rest);
-        if (strlen(path) >= FILES_PATH)
+        if (strlen(path) >= FILES_PATH) {
             lose(each);
-        else
+        } else {
             strcpy(each->path, path);
+            close_and_reopen(each); /* littlefs takes it for removed */
+        }
     }
 }
 
