@@ -102,6 +102,14 @@ class TestProtocol:
         assert files.open("/more", O_RDWR | O_CREAT) == EMFILE
         assert Files(server.machine).open("/more", O_RDWR | O_CREAT) >= 3, "others have a share of their own"
 
+    def test_what_destroyed_enclaves_had_open_is_taken_from_them(self, files: Files, server: Server):
+        mine = files.open("/mine", O_RDWR | O_CREAT)
+        for number in (90, 30, 30, 30):
+            other = Files(server.machine)
+            assert all(other.open("/a", O_RDWR | O_CREAT) >= 3 for _ in range(number))
+            other.puppet.destroy()
+        assert files.write(mine, b"a share that is small is safe") > 0
+
     def test_the_file_of_a_descriptor_is_removed(self, files: Files):
         files.put("/a", b"a")
         descriptor = files.open("/a")

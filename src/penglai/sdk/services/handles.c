@@ -14,14 +14,16 @@
 
 static struct handle {
     int is_open, is_lost; /* lost: its file is gone */
-    unsigned long owner;
-    int flags; /* of littlefs */
+    unsigned long owner, used; /* used: when, by a count of uses */
+    int flags;                 /* of littlefs */
     uint32_t offset;
     char path[FILES_PATH];
     lfs_file_t file;
     struct lfs_file_config config;
     uint8_t buffer[VOLUME_CACHE];
 } handles[HANDLES];
+
+static unsigned long uses;
 
 /* What the request at work has changed of a handle, until it is committed. */
 static struct handle *touched;
@@ -63,16 +65,41 @@ static struct handle *find(unsigned long caller, int descriptor)
     return handle && !handle->is_lost ? handle : NULL;
 }
 
-static struct handle *unused(unsigned long caller)
+static int count_of(unsigned long owner)
+{
+    int count = 0;
+    for (struct handle *each = handles; each < handles + HANDLES; each++)
+        count += each->is_open && each->owner == owner;
+    return count;
+}
+
+/* An enclave that was destroyed closes nothing.  So of who has the most, what was not used for the longest time goes
+   to those who have less. */
+static struct handle *take_from_others(int own)
 {
     struct handle *found = NULL;
-    int own = 0;
+    int most = own + 1;
     for (struct handle *each = handles; each < handles + HANDLES; each++) {
-        if (!each->is_open && !found)
-            found = each;
-        own += each->is_open && each->owner == caller;
+        int count = count_of(each->owner);
+        if (count < most || (count == most && found && each->used > found->used))
+            continue;
+        most = count;
+        found = each;
     }
-    return own < MOST_OF_ONE ? found : NULL;
+    if (found && !found->is_lost)
+        lfs_file_close(&volume, &found->file);
+    return found;
+}
+
+static struct handle *unused(unsigned long caller)
+{
+    int own = count_of(caller);
+    if (own >= MOST_OF_ONE)
+        return NULL;
+    for (struct handle *each = handles; each < handles + HANDLES; each++)
+        if (!each->is_open)
+            return each;
+    return take_from_others(own);
 }
 
 static int flags_of(int flags)
@@ -127,6 +154,8 @@ int handle_open(unsigned long caller, const char *path, int flags)
     struct handle *handle = unused(caller);
     if (!handle)
         return -EMFILE;
+    handle->is_open = 0;
+    handle->used = ++uses;
     strcpy(handle->path, path);
     handle->owner = caller;
     handle->flags = flags_of(flags);
