@@ -10,6 +10,7 @@ from tests.compat.programs import build
 from tests.support import linux
 
 MEMORY = "1G"
+DISK = "/mnt/persistencty_file"
 LINE = re.compile(r"^fact (\d+)\r?$|^got (\S.*?)\r?$", re.MULTILINE)
 
 
@@ -33,7 +34,8 @@ def _command(fact: Fact, places: dict[str, str]) -> str:
     words += [f"-r {fact.relay}"] if fact.relay else []
     words += ["-d"] if fact.disk else []
     words += [f"-t {fact.then[0]}=/{places['then']}"] if fact.then is not None else []
-    return " ".join(["/facts", *words, f"/{places['']}"])
+    fresh = f"rm -f {DISK}; " if fact.services else ""
+    return fresh + " ".join(["/facts", *words, f"/{places['']}"])
 
 
 def _read(facts: Sequence[Fact], output: str) -> dict[str, int | str]:

@@ -1,18 +1,8 @@
-"""The file server: its protocol, and what of its files outlives what."""
+"""The protocol of the file server, as clients of Penglai-TVM's speak it, and what is ours of it."""
 
-import json
 import random
-import struct
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Self
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tests.support.fileserver import (
     HELLO,
     O_APPEND,
@@ -22,112 +12,13 @@ from tests.support.fileserver import (
     O_TRUNC,
     O_WRONLY,
     REGION,
-    SECTOR,
-    WRITE,
     Files,
-    Recorder,
     Server,
-    after,
-    use,
 )
-from tests.support.waiting import PATIENCE, SOAK, until
-
-import penglai
 
 pytestmark = pytest.mark.services
 
-ENOENT, EIO, EBADF, EEXIST, EISDIR, EINVAL = -2, -5, -9, -17, -21, -22
-ENAMETOOLONG, ENOTEMPTY, EMFILE, ENOSPC = -36, -39, -24, -28
-
-KILLS = 200 if SOAK else 5
-FLIPS = 50 if SOAK else 1
-"""In each sector."""
-ROOT = Path(__file__).parents[2]
-
-
-@dataclass
-class Child:
-    """A process with a machine, whose files are kept in a disk; it is killed in the middle of a request."""
-
-    disk: Path
-
-    def __enter__(self) -> Self:
-        line = [sys.executable, "-m", "tests.support.filesprocess", str(self.disk)]
-        self._process = subprocess.Popen(
-            line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate(timeout=PATIENCE)
-
-    def _send(self, asked: list[str]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(asked) + "\n")
-        self._process.stdin.flush()
-
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
-
-    def tree(self) -> dict[str, bytes]:
-        self._send([])
-        return {name: bytes.fromhex(content) for name, content in self._answer().items()}
-
-    def put(self, name: str, content: bytes) -> None:
-        self.begin(name, content)
-        assert self._answer() == "made"
-
-    def begin(self, name: str, content: bytes) -> None:
-        """Ask for a file, and wait for nothing."""
-        self._send([name, content.hex()])
-
-
-Tree = dict[str, bytes | int | None]
-
-
-@dataclass
-class Stored:
-    """What a disk had before, what it has now, what is read of it when all files are, and what they are."""
-
-    server: Server
-    tree: Tree
-    old: dict[int, bytes]
-    content: dict[int, bytes]
-    read: frozenset[int]
-
-    def check(self, content: dict[int, bytes], *, noticed: bool) -> None:
-        """All files are right on a disk with this content; or there is an error, and none is wrong."""
-        use(self.server.machine, Recorder(content))
-        self.server.restart()
-        files = Files(self.server.machine)
-        found = files.tree()
-        files.puppet.destroy()
-        if not noticed:
-            assert found == self.tree
-            return
-        values = [found] if isinstance(found, int) else list(found.values())
-        assert EIO in values
-        if isinstance(found, dict):
-            assert all(self.tree[name] == value for name, value in found.items() if value != EIO)
-
-
-@pytest.fixture
-def disk() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture
-def server(disk: Recorder) -> Iterator[Server]:
-    with penglai.Machine("64M", 1, state=None) as machine:
-        use(machine, disk)
-        yield Server(machine)
-
-
-@pytest.fixture
-def files(server: Server) -> Files:
-    return Files(server.machine)
+ENOENT, EBADF, EEXIST, EINVAL, EMFILE, ENAMETOOLONG, ENOTEMPTY = -2, -9, -17, -22, -24, -36, -39
 
 
 class TestProtocol:
@@ -211,6 +102,14 @@ class TestProtocol:
         assert files.open("/more", O_RDWR | O_CREAT) == EMFILE
         assert Files(server.machine).open("/more", O_RDWR | O_CREAT) >= 3, "others have a share of their own"
 
+    def test_what_destroyed_enclaves_had_open_is_taken_from_them(self, files: Files, server: Server):
+        mine = files.open("/mine", O_RDWR | O_CREAT)
+        for number in (90, 30, 30, 30):
+            other = Files(server.machine)
+            assert all(other.open("/a", O_RDWR | O_CREAT) >= 3 for _ in range(number))
+            other.puppet.destroy()
+        assert files.write(mine, b"a share that is small is safe") > 0
+
     def test_the_file_of_a_descriptor_is_removed(self, files: Files):
         files.put("/a", b"a")
         descriptor = files.open("/a")
@@ -222,9 +121,38 @@ class TestProtocol:
     def test_the_file_of_a_descriptor_has_another_name(self, files: Files):
         files.mkdir("/d")
         files.put("/d/a", b"a")
-        descriptor = files.open("/d/a")
+        descriptor, other = files.open("/d/a", O_RDWR), files.open("/d/b", O_RDWR | O_CREAT)
         assert files.rename("/d", "/e") == 0
         assert files.read(descriptor, 1) == b"a"
+        assert files.rename("/e/a", "/c") == 0
+        assert files.write(descriptor, b"bc") == 2
+        assert files.write(other, b"b") == 1
+        assert files.tree() == {"/c": b"abc", "/e": None, "/e/b": b"b"}
+
+    @pytest.mark.parametrize("size", [10, 20000])
+    def test_one_file_by_several_descriptors(self, files: Files, size: int):
+        """Each sees what the others have done, and none writes over it."""
+        files.put("/a", bytes(size))
+        one, two, three = (files.open("/a", O_RDWR) for _ in range(3))
+        assert files.seek(one, size - 2) == size - 2
+        assert files.write(one, b"1234") == 4
+        assert files.read(two, size + 10) == bytes(size - 2) + b"1234"
+        assert files.write(two, b"56") == 2
+        assert files.write(three, b"0") == 1
+        assert files.content("/a") == b"0" + bytes(size - 3) + b"123456"
+        files.put("/b", b"b" * size)
+        assert files.resize(three, 1) == 0
+        assert files.read(one, 10) == b""
+        files.close(files.open("/a", O_WRONLY | O_TRUNC))
+        files.put("/c", b"c" * size)
+        assert files.seek(two, 0) == 0
+        assert files.read(two, size) == b""
+
+    def test_truncating_counts_at_once(self, files: Files, server: Server):
+        files.put("/a", b"12345")
+        assert files.open("/a", O_WRONLY | O_TRUNC) >= 3
+        server.restart()
+        assert files.content("/a") == b""
 
     @pytest.mark.parametrize("operation", [*range(12), *range(30, 42), 1 << 32, (1 << 64) - 1])
     def test_requests_of_noise(self, files: Files, operation: int):
@@ -238,216 +166,3 @@ class TestProtocol:
 
     def test_a_request_without_a_region(self, files: Files):
         assert files.puppet.call(0, size=0).value == EINVAL
-
-
-class TestOutliving:
-    def test_the_server(self, files: Files, server: Server):
-        files.mkdir("/d")
-        files.put("/d/a", b"kept")
-        server.restart()
-        assert files.tree() == {"/d": None, "/d/a": b"kept"}
-
-    def test_a_caller_that_is_destroyed_in_the_middle(self, files: Files, server: Server, disk: Recorder):
-        """Wherever the server is then: what it had answered stays, and so do the files of others."""
-        files.put("/kept", b"kept")
-        descriptor = files.open("/kept")
-        for number in range(7):
-            other = Files(server.machine)
-            opened = other.open("/torn", O_WRONLY | O_CREAT)
-            before = len(disk.writes)
-            request = struct.pack("<ii", opened, 20000) + bytes(20000)
-            other.puppet.begin(WRITE, request, 5 * REGION)
-            until(lambda: len(disk.writes) > before + number)  # noqa: B023 - it is called now
-            other.puppet.destroy()
-            assert files.read(descriptor, 4) == b"kept"
-            files.seek(descriptor, 0)
-        assert files.content("/kept") == b"kept"
-        torn = files.content("/torn")
-        assert isinstance(torn, bytes)
-        assert len(torn) in (0, 20000), "one request is whole or not there"
-
-    def test_a_crash_between_any_two_sectors(self, files: Files, server: Server, disk: Recorder):
-        """At each moment the disk has all that was answered, and of the next request all or nothing."""
-        trees: list[tuple[int, object]] = [(0, {})]
-
-        def done() -> None:
-            trees.append((len(disk.writes), files.tree()))
-
-        files.mkdir("/d")
-        done()
-        descriptor = files.open("/d/a", O_RDWR | O_CREAT)
-        done()
-        for size in (10, 3000, 9000):
-            files.write(descriptor, bytes([size % 251]) * size)
-            done()
-        files.rename("/d/a", "/b")
-        done()
-        files.unlink("/d")
-        done()
-        writes = list(disk.writes)
-        for count in range(len(writes) + 1):
-            use(server.machine, Recorder(after(writes[:count])))
-            server.restart()
-            answered = max(n for n, (written, _) in enumerate(trees) if written <= count)
-            possible = [tree for _, tree in trees[answered : answered + 2]]
-            assert Files(server.machine).tree() in possible, count
-
-    def test_a_disk_that_refuses(self, files: Files, disk: Recorder):
-        """What cannot be stored is an error, and afterwards everything is as it was before."""
-        files.put("/a", b"before")
-        descriptor = files.open("/a", O_WRONLY)
-        disk.refuses = True
-        assert files.write(descriptor, b"after!") == EIO
-        disk.refuses = False
-        assert files.content("/a") == b"before"
-        assert files.write(descriptor, b"after!") == 6
-        assert files.content("/a") == b"after!"
-
-    @pytest.mark.slow
-    def test_a_disk_that_is_full_of_files(self, files: Files):
-        descriptor = files.open("/large", O_WRONLY | O_CREAT)
-        piece = bytes(61000)
-        sizes = set()
-        for _ in range(400):
-            sizes.add(files.write(descriptor, piece))
-            if min(sizes) < 0:
-                break
-        assert sizes == {len(piece), ENOSPC}
-        files.close(descriptor)
-        assert files.unlink("/large") == 0
-        files.put("/small", b"there is room again")
-        assert files.content("/small") == b"there is room again"
-
-
-class TestKilled:
-    def test_nothing_that_was_answered_is_lost(self, tmp_path: Path):
-        """The process with the machine is killed (-9) at any moment, again and again."""
-        chance = random.Random(5)
-        model: dict[str, bytes] = {}
-        name, unanswered = "/0", b""
-        for _ in range(KILLS):
-            with Child(tmp_path / "disk") as child:
-                tree = child.tree()
-                assert tree | {name: b""} == model | {name: b""}
-                assert tree.get(name, b"") in (model.get(name, b""), b"", unanswered)
-                model = tree
-                for _ in range(chance.randrange(1, 6)):
-                    name, content = f"/{chance.randrange(9)}", chance.randbytes(chance.randrange(9000))
-                    child.put(name, content)
-                    model[name] = content
-                name, unanswered = f"/{chance.randrange(9)}", chance.randbytes(chance.randrange(60000))
-                child.begin(name, unanswered)
-
-
-class TestChanged:
-    """Somebody changes the disk while the server is away."""
-
-    @pytest.fixture
-    def stored(self, files: Files, server: Server, disk: Recorder) -> Stored:
-        chance = random.Random(3)
-        for name, size in (("/small", 20), ("/middle", 3000), ("/large", 30000)):
-            files.put(name, chance.randbytes(size))
-        old = dict(disk.content)
-        files.put("/small", chance.randbytes(21))
-        files.put("/large", chance.randbytes(30000))
-        disk.reads.clear()
-        server.restart()
-        tree = Files(server.machine).tree()
-        return Stored(server, tree, old, dict(disk.content), frozenset(disk.reads))
-
-    def test_any_flipped_bit_is_noticed(self, stored: Stored):
-        """In all that the server reads; what it does not read changes nothing."""
-        chance = random.Random(11)
-        for sector in sorted(stored.content):
-            for _ in range(FLIPS):
-                data = bytearray(stored.content[sector])
-                data[chance.randrange(SECTOR)] ^= 1 << chance.randrange(8)
-                stored.check(stored.content | {sector: bytes(data)}, noticed=sector in stored.read)
-
-    def test_swapped_blocks_are_noticed(self, stored: Stored):
-        chance = random.Random(12)
-        for _ in range(10):
-            one, two = chance.sample(sorted(stored.read & stored.content.keys() - {0}), 2)  # 0 is as 1
-            swapped = {one: stored.content[two], two: stored.content[one]}
-            stored.check(stored.content | swapped, noticed=True)
-
-    def test_old_blocks_are_noticed(self, stored: Stored):
-        older = [n for n in stored.read if n in stored.old and stored.old[n] != stored.content[n]]
-        assert len(older) > 3, "roots, map, and blocks"
-        for sector in older:
-            stored.check(stored.content | {sector: stored.old[sector]}, noticed=True)
-
-    def test_lost_blocks_are_noticed(self, stored: Stored):
-        for sector in sorted(stored.read & stored.content.keys()):
-            stored.check(stored.content | {sector: bytes(SECTOR)}, noticed=True)
-
-    def test_nothing_on_the_disk_can_be_read(self, files: Files, disk: Recorder):
-        files.put("/a-name-to-be-found", b"a text to be found" * 500)
-        on_disk = b"".join(disk.content.values())
-        assert b"a text to be" not in on_disk
-        assert b"a-name" not in on_disk
-        del disk.content[0]  # the root is there twice
-        assert len(set(disk.content.values())) == len(disk.content), "equal blocks do not look equal"
-
-    def test_another_server_cannot_open_it(self, files: Files, server: Server):
-        """The key is that of the program: one with another measurement has another one."""
-        files.put("/a", b"a")
-        server.restart(stack_size=128 << 10)
-        assert Files(server.machine).list("/") == EIO
-
-
-operations = st.lists(
-    st.one_of(
-        st.tuples(st.just("put"), st.integers(0, 5), st.binary(max_size=40), st.sampled_from((1, 90, 700))),
-        st.tuples(st.just("append"), st.integers(0, 5), st.binary(max_size=40), st.sampled_from((1, 90))),
-        st.tuples(st.just("resize"), st.integers(0, 5), st.just(b""), st.integers(0, 9000)),
-        st.tuples(st.just("rename"), st.integers(0, 5), st.just(b""), st.integers(0, 5)),
-        st.tuples(st.just("unlink"), st.integers(0, 5), st.just(b""), st.just(0)),
-        st.tuples(st.just("restart"), st.just(0), st.just(b""), st.just(0)),
-    ),
-    max_size=40,
-)
-
-
-@settings(max_examples=400 if SOAK else 10, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(operations)
-def test_random_operations(server: Server, script: list[tuple[str, int, bytes, int]]):
-    """400 examples, with `make soak`, are some 10,000 operations."""
-    use(server.machine, Recorder())
-    server.restart()
-    files, model = Files(server.machine), dict[str, bytes]()
-    for step in script:
-        play(files, model, server, *step)
-    assert files.tree() == model
-    files.puppet.destroy()
-
-
-def play(
-    files: Files, model: dict[str, bytes], server: Server, what: str, number: int, data: bytes, more: int
-) -> None:
-    """One operation on the server and on the model."""
-    name = f"/{number}"
-    if what == "put":
-        model[name] = data * more
-        files.put(name, data * more)
-    elif what == "restart":
-        server.restart()
-    elif what == "unlink":
-        assert (files.unlink(name) == 0) == (model.pop(name, None) is not None)
-    elif what == "rename":
-        there = name in model
-        assert (files.rename(name, f"/{more}") == 0) == there
-        if there:
-            model[f"/{more}"] = model.pop(name)
-    else:
-        descriptor = files.open(name, O_WRONLY | O_APPEND)
-        assert (descriptor >= 0) == (name in model)
-        if descriptor < 0:
-            return
-        if what == "append":
-            assert files.write(descriptor, data * more) == len(data * more)
-            model[name] += data * more
-        else:
-            assert files.resize(descriptor, more) == 0
-            model[name] = model[name][:more].ljust(more, b"\0")
-        files.close(descriptor)

@@ -34,6 +34,7 @@ class Puppet:
     """An enclave that calls a server as it is told."""
 
     def __init__(self, machine: penglai.Machine, room: int = 1 << 17, server: str = "filesystem") -> None:
+        self._machine = machine
         self._pages = machine.relay_pages(room)
         program = compiled("puppet", f'-DPUPPET="{server}"')
         self._enclave = machine.create(program)
@@ -55,8 +56,9 @@ class Puppet:
         return begin(relay=self._pages)
 
     def destroy(self) -> None:
-        """End the enclave."""
+        """End the enclave, and free its pages."""
         self._enclave.destroy()
+        self._machine.free(self._pages)
 
 
 def _signed(value: int) -> int:

@@ -30,7 +30,7 @@ ENCLAVE = Kind(
     standard="-std=gnu11",
     entry=LIB / "entry.S",
     script=LIB / "penglai.lds",
-    extra=tuple(sorted(LIBRARIES.glob("*.c"))),
+    extra=tuple(sorted(path for path in LIBRARIES.iterdir() if path.is_dir())),
 )
 """Programs that are enclaves."""
 

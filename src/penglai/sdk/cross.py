@@ -70,7 +70,7 @@ WANTS_CXX = re.compile(r"-l(std|sup)?c\+\+(abi)?|-lcxx")
 class Kind:
     """A kind of program.  library: sources; entry: the one where it begins, or None for the C library's.
 
-    extra: sources of libraries that a program asks for, by -l and the name of the file.
+    extra: directories of sources, each a library that a program asks for, by -l and the directory's name.
 
     script: the linker script, or None for the linker's own layout.  standard: of C, of the library.
     machine: options for the instruction set, where the command line has none.  own, linking: more of them.
@@ -135,7 +135,7 @@ def kit_key(kind: Kind) -> str:
         Path(linker.__file__),
         SDK / "portable.py",
         *kind.library,
-        *kind.extra,
+        *(source for library in kind.extra for source in sorted(library.iterdir())),
         *kind.headers(),
         *script,
     ):
@@ -167,8 +167,8 @@ def _make_kit(kind: Kind, abi: Abi, root: Path, fresh: Path) -> None:
     must_run(["penglai", "ar", "rcsD", fresh / "libpenglai.a", *objects])
     for made in objects:
         made.unlink()
-    for source in kind.extra:
-        _make_extra(source, _compile_library(kind, [*flags, *abi.flags], source, fresh))
+    for library in kind.extra:
+        _make_extra(kind, [*flags, *abi.flags], library, fresh)
     (fresh / "libc.a").write_text("GROUP ( -lpenglai -lmusl -lzigc -lgcc )\n", encoding="ascii")
     # the directory gets its name when it is whole; -B and -L are relative to the file
     own = ["-B<CFGDIR>", "-L<CFGDIR>", f"-L{cxx_directory(abi)}", "-static", "$-no-pie", *LENIENCE]
@@ -198,10 +198,14 @@ def _compile_library(kind: Kind, flags: Sequence[str], source: Path, directory: 
     return output
 
 
-def _make_extra(source: Path, compiled: Path) -> None:
+def _make_extra(kind: Kind, flags: Sequence[str], library: Path, fresh: Path) -> None:
     """A library that is linked whole: also where nothing but a weak reference asks for it."""
-    whole = compiled.rename(compiled.with_name(f"penglai-{source.stem}.o"))
-    compiled.with_name(f"lib{source.stem}.a").write_text(f"INPUT ( {whole.name} )\n", encoding="ascii")
+    objects = []
+    for source in sorted(library.glob("*.c")):
+        made = _compile_library(kind, flags, source, fresh)
+        objects.append(made.rename(fresh / f"penglai-{library.name}-{made.name}"))
+    names = " ".join(made.name for made in objects)
+    (fresh / f"lib{library.name}.a").write_text(f"INPUT ( {names} )\n", encoding="ascii")
 
 
 def _quoted(flag: str) -> str:

@@ -14,14 +14,16 @@
 
 static struct handle {
     int is_open, is_lost; /* lost: its file is gone */
-    unsigned long owner;
-    int flags; /* of littlefs */
+    unsigned long owner, used; /* used: when, by a count of uses */
+    int flags;                 /* of littlefs */
     uint32_t offset;
     char path[FILES_PATH];
     lfs_file_t file;
     struct lfs_file_config config;
     uint8_t buffer[VOLUME_CACHE];
 } handles[HANDLES];
+
+static unsigned long uses;
 
 /* What the request at work has changed of a handle, until it is committed. */
 static struct handle *touched;
@@ -63,16 +65,41 @@ static struct handle *find(unsigned long caller, int descriptor)
     return handle && !handle->is_lost ? handle : NULL;
 }
 
-static struct handle *unused(unsigned long caller)
+static int count_of(unsigned long owner)
+{
+    int count = 0;
+    for (struct handle *each = handles; each < handles + HANDLES; each++)
+        count += each->is_open && each->owner == owner;
+    return count;
+}
+
+/* An enclave that was destroyed closes nothing.  So of who has the most, what was not used for the longest time goes
+   to those who have less. */
+static struct handle *take_from_others(int own)
 {
     struct handle *found = NULL;
-    int own = 0;
+    int most = own + 1;
     for (struct handle *each = handles; each < handles + HANDLES; each++) {
-        if (!each->is_open && !found)
-            found = each;
-        own += each->is_open && each->owner == caller;
+        int count = count_of(each->owner);
+        if (count < most || (count == most && found && each->used > found->used))
+            continue;
+        most = count;
+        found = each;
     }
-    return own < MOST_OF_ONE ? found : NULL;
+    if (found && !found->is_lost)
+        lfs_file_close(&volume, &found->file);
+    return found;
+}
+
+static struct handle *unused(unsigned long caller)
+{
+    int own = count_of(caller);
+    if (own >= MOST_OF_ONE)
+        return NULL;
+    for (struct handle *each = handles; each < handles + HANDLES; each++)
+        if (!each->is_open)
+            return each;
+    return take_from_others(own);
 }
 
 static int flags_of(int flags)
@@ -92,15 +119,49 @@ static int open_file(struct handle *handle, int flags)
     return lfs_file_opencfg(&volume, &handle->file, handle->path, flags, &handle->config);
 }
 
+/* Opens it anew, where it was; what littlefs has of it is not whole, or no longer so. */
+static void reopen(struct handle *handle)
+{
+    handle->is_lost = open_file(handle, handle->flags) ||
+                      lfs_file_seek(&volume, &handle->file, (lfs_soff_t)handle->offset, LFS_SEEK_SET) < 0;
+}
+
+static void close_and_reopen(struct handle *handle)
+{
+    lfs_file_close(&volume, &handle->file);
+    reopen(handle);
+}
+
+/* littlefs does not tell a handle what another one has done to its file. */
+static void tell_others(const struct handle *handle)
+{
+    for (struct handle *each = handles; each < handles + HANDLES; each++)
+        if (each != handle && each->is_open && !each->is_lost && !strcmp(each->path, handle->path))
+            close_and_reopen(each);
+}
+
+/* Stores what was done to the file. */
+static int sync_file(struct handle *handle)
+{
+    int result = lfs_file_sync(&volume, &handle->file);
+    if (!result)
+        tell_others(handle);
+    return result;
+}
+
 int handle_open(unsigned long caller, const char *path, int flags)
 {
     struct handle *handle = unused(caller);
     if (!handle)
         return -EMFILE;
+    handle->is_open = 0;
+    handle->used = ++uses;
     strcpy(handle->path, path);
     handle->owner = caller;
     handle->flags = flags_of(flags);
     int result = open_file(handle, handle->flags);
+    if (!result && handle->flags & LFS_O_TRUNC && (result = sync_file(handle)))
+        lfs_file_close(&volume, &handle->file);
     if (result)
         return result;
     touch(handle);
@@ -120,19 +181,11 @@ int handle_close(unsigned long caller, int descriptor)
     return handle->is_lost ? 0 : lfs_file_close(&volume, &handle->file);
 }
 
-/* Opens it anew, where it was; what littlefs has of it is not whole. */
-static void reopen(struct handle *handle)
-{
-    handle->is_lost = open_file(handle, handle->flags) ||
-                      lfs_file_seek(&volume, &handle->file, (lfs_soff_t)handle->offset, LFS_SEEK_SET) < 0;
-}
-
 /* The result of an operation on a file.  If it failed, file and offset are as before. */
 static int finished(struct handle *handle, int result)
 {
     if (result < 0) {
-        lfs_file_close(&volume, &handle->file);
-        reopen(handle);
+        close_and_reopen(handle);
         return result;
     }
     touch(handle);
@@ -155,8 +208,8 @@ int handle_write(unsigned long caller, int descriptor, const void *buffer, uint3
     if (!handle || !(handle->flags & LFS_O_WRONLY))
         return -EBADF;
     int done = lfs_file_write(&volume, &handle->file, buffer, size);
-    int result = lfs_file_sync(&volume, &handle->file);
-    return finished(handle, result && done >= 0 ? result : done);
+    int result = done < 0 ? done : sync_file(handle);
+    return finished(handle, result ? result : done);
 }
 
 int handle_seek(unsigned long caller, int descriptor, int offset, int whence)
@@ -175,7 +228,7 @@ int handle_resize(unsigned long caller, int descriptor, uint32_t size)
     if (!handle || !(handle->flags & LFS_O_WRONLY))
         return -EBADF;
     int result = lfs_file_truncate(&volume, &handle->file, size);
-    return finished(handle, result ? result : lfs_file_sync(&volume, &handle->file));
+    return finished(handle, result ? result : sync_file(handle));
 }
 
 int handle_size(unsigned long caller, int descriptor)
@@ -208,10 +261,12 @@ void handles_renamed(const char *from, const char *to)
             continue;
         strcpy(path, to);
         strcat(path, rest);
-        if (strlen(path) >= FILES_PATH)
+        if (strlen(path) >= FILES_PATH) {
             lose(each);
-        else
+        } else {
             strcpy(each->path, path);
+            close_and_reopen(each); /* littlefs takes it for removed */
+        }
     }
 }
 

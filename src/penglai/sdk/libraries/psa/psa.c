@@ -1,7 +1,7 @@
 /* -lpsa: the caller's side of protected storage. */
 #include <string.h>
-#include "../lib/psaserver.h"
-#include "../lib/runtime.h"
+#include "../../lib/psaserver.h"
+#include "../../lib/runtime.h"
 #include "psa/protected_storage.h"
 
 #define NOBODY (-1UL)
