@@ -78,7 +78,7 @@ MUTATIONS = [
     ),
     Mutation(
         "a stopped enclave resumes with all its registers",
-        "src/penglai/machine/hart.c",
+        "src/penglai/machine/state.c",
         "for (int i = 1; i < 32; i++)\n        reg_ids",
         "for (int i = 1; i < 31; i++)\n        reg_ids",
         ("tests/machine/test_contexts.py", "tests/machine/test_stops.py"),

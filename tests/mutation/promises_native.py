@@ -87,8 +87,8 @@ NATIVE = [
     Mutation(
         "what went away leaves the windows of all harts",
         f"{WHERE}/window.c",
-        "        drop_changed_runs(n, w);\n    if (w && ended)",
-        "        (void)0;\n    if (w && ended)",
+        "    } else if (w) {\n        drop_changed_runs(n, w);\n",
+        "    } else if (w) {\n",
         ("tests/machine/test_revocation.py",),
     ),
     Mutation(

@@ -177,6 +177,26 @@ static bool decode16(uint32_t insn, struct access *a)
     return false;
 }
 
+bool is_unknown16(uint32_t insn)
+{
+    return (insn & 0xe003) == 0x8000 || (insn & 0xfc43) == 0x9c41;
+}
+
+bool decode_zcb_access(uint32_t insn, struct access *a)
+{
+    unsigned kind = bits(insn, 12, 10);
+    if ((insn & 0xe003) != 0x8000 || kind > 3 || (kind == 3 && bits(insn, 6, 6)))
+        return false;
+    bool half = kind & 1;
+    a->bytes = half ? 2 : 1;
+    a->store = kind >= 2;
+    a->zero_extended = !half || !bits(insn, 6, 6);
+    a->base = 8 + bits(insn, 9, 7);
+    a->reg = 8 + bits(insn, 4, 2);
+    a->offset = bits(insn, 5, 5) << 1 | (half ? 0 : bits(insn, 6, 6));
+    return true;
+}
+
 bool decode_access(uint32_t insn, struct access *a)
 {
     *a = (struct access){0};

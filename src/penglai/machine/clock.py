@@ -1,4 +1,4 @@
-"""The machine's clock: nanoseconds since it was made, the same for Python and for hart.c."""
+"""The machine's clock: nanoseconds since it was made, the same for Python and for the C below."""
 
 import threading
 import time

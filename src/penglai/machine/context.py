@@ -51,7 +51,7 @@ class Context(ctypes.Structure):
 
 
 class RunRecord(ctypes.Structure):
-    """Memory that a hart shares with hart.c: until when to run, and the trap that came.
+    """Memory that a hart shares with run.c: until when to run, and the trap that came.
 
     deadline: ns.  blocks: 0, or how many the next run has.  stale: not 0, if the next run has to forget
     translated addresses first.  owner: the hart's, see Context.  without_floats: not 0 from the beginning if

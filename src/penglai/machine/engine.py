@@ -96,7 +96,7 @@ class Engine(Protocol):
 
 
 class LibraryCore:
-    """A core of hart.c.  What may take long is called without Python's lock."""
+    """A core of run.c.  What may take long is called without Python's lock."""
 
     def __init__(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> None:
         calls, self._quick = library().calls, library().quick

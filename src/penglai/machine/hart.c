@@ -24,67 +24,8 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include "hart.h"
-
-/*
- * How often the clock is read, in ns of guest execution: often enough for a tick, rarely enough to be cheap.
- */
-#define CLOCK_READ_MIN_NS 20000
-#define CLOCK_READ_MAX_NS 100000
-#define FUEL_MIN 64
-#define FUEL_MAX (1 << 20)
-#define TRAPS_TO_REFILL 64 /* must not exceed FUEL_MIN */
-#define DEAD_PAGES_MAX 256
-
-uint64_t clock_ns(struct clock *clock)
-{
-    uint64_t manual = atomic_load(&clock->manual);
-    if (manual)
-        return manual - 1;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - clock->origin;
-}
-
-bool read_counter(struct hart *h, unsigned csr, uint64_t *value)
-{
-    if (csr != CSR_TIME && csr != CSR_CYCLE)
-        return false;
-    *value = clock_ns(h->clock) / NS_PER_TICK;
-    return true;
-}
-
-void write_reg(struct hart *h, int id, uint64_t value)
-{
-    uc_reg_write(h->uc, id, &value);
-}
-
-uint64_t read_reg(struct hart *h, int id)
-{
-    uint64_t value = 0;
-    uc_reg_read(h->uc, id, &value);
-    return value;
-}
-
-struct view look(struct hart *h)
-{
-    static const int ids[] = {UC_RISCV_REG_SSTATUS, UC_RISCV_REG_SATP};
-    uint64_t status = 0, satp = 0;
-    if (h->priv == PRIV_U)
-        write_reg(h, UC_RISCV_REG_PRIV, PRIV_S);
-    uc_reg_read_batch(h->uc, ids, (void *[]){&status, &satp}, 2);
-    if (h->priv == PRIV_U)
-        write_reg(h, UC_RISCV_REG_PRIV, PRIV_U);
-    return (struct view){
-        .satp = satp,
-        .supervisor = h->priv != PRIV_U,
-        .sum = status & MSTATUS_SUM,
-        .mxr = status & MSTATUS_MXR,
-    };
-}
 
 /* ---- hooks ------------------------------------------------------------------------------------ */
 
@@ -97,34 +38,6 @@ static void on_exception(uc_engine *uc, uint32_t code, void *user)
     uc_emu_stop(uc);
 }
 
-static void leave(struct hart *h, uint64_t cause)
-{
-    h->interrupt = cause;
-    uc_emu_stop(h->uc);
-}
-
-bool time_is_up(struct hart *h)
-{
-    uint64_t now = clock_ns(h->clock), took = now - h->last_read;
-    h->last_read = now;
-    if (now >= h->deadline)
-        return true;
-    if (took < CLOCK_READ_MIN_NS && h->refill < FUEL_MAX)
-        h->refill *= 2;
-    else if (took > CLOCK_READ_MAX_NS && h->refill > FUEL_MIN)
-        h->refill /= 2;
-    h->fuel = h->refill;
-    return false;
-}
-
-void stop_or_refuel(struct hart *h)
-{
-    if (atomic_load_explicit(&h->pending, memory_order_relaxed) != 0)
-        leave(h, CAUSE_M_SOFTWARE);
-    else if (h->counting || time_is_up(h))
-        leave(h, CAUSE_M_TIMER);
-}
-
 static void on_block(uc_engine *uc, uint64_t address, uint32_t bytes, void *user)
 {
     (void)uc, (void)address, (void)bytes;
@@ -132,34 +45,6 @@ static void on_block(uc_engine *uc, uint64_t address, uint32_t bytes, void *user
 }
 
 /* ---- execution -------------------------------------------------------------------------------- */
-
-bool arm(struct hart *h, uint64_t deadline, uint64_t blocks)
-{
-    h->deadline = deadline;
-    h->counting = blocks != 0;
-    if (h->counting) {
-        h->fuel = (int64_t)blocks;
-        return true;
-    }
-    h->last_read = clock_ns(h->clock);
-    h->fuel = h->refill;
-    return h->last_read < deadline;
-}
-
-void charge(struct hart *h)
-{
-    if (!h->counting)
-        h->fuel -= h->refill / TRAPS_TO_REFILL;
-}
-
-/* True if a debugger wants the hart to stop before the instruction at pc. */
-static bool is_break(const struct hart *h, uint64_t pc)
-{
-    for (uint64_t i = 0; i < h->break_count; i++)
-        if (h->breaks[i] == pc)
-            return true;
-    return false;
-}
 
 /* One uc_emu_start() from *pc.  Leaves h->interrupt or a cause in t; returns a uc_err. */
 static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
@@ -349,53 +234,6 @@ int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a)
     }
 }
 
-/* ---- contexts --------------------------------------------------------------------------------- */
-
-#define REGS 64 /* x1..x31, f0..f31, fcsr */
-static int reg_ids[REGS];
-
-__attribute__((constructor)) static void list_registers(void)
-{
-    for (int i = 1; i < 32; i++)
-        reg_ids[i - 1] = UC_RISCV_REG_X0 + i;
-    for (int i = 0; i < 32; i++)
-        reg_ids[31 + i] = UC_RISCV_REG_F0 + i;
-    reg_ids[63] = UC_RISCV_REG_FCSR;
-}
-
-static void point_at(struct context *c, void *values[REGS])
-{
-    for (int i = 1; i < 32; i++)
-        values[i - 1] = &c->x[i];
-    for (int i = 0; i < 32; i++)
-        values[31 + i] = &c->f[i];
-    values[63] = &c->fcsr;
-}
-
-void load_context(struct hart *h, struct context *c)
-{
-    /* Writing the privilege also drops an LR reservation that another context left. */
-    write_reg(h, UC_RISCV_REG_PRIV, PRIV_M);
-    if (h->tlb_stale || c->satp != h->satp) {
-        h->tlb_stale = false;
-        h->satp = c->satp;
-        write_reg(h, UC_RISCV_REG_SATP, c->satp);
-        uc_ctl_flush_tlb(h->uc);
-    }
-    write_reg(h, UC_RISCV_REG_PRIV, c->priv);
-    void *values[REGS];
-    point_at(c, values);
-    uc_reg_write_batch(h->uc, reg_ids, values, REGS);
-}
-
-void save_context(struct hart *h, struct context *c)
-{
-    void *values[REGS];
-    point_at(c, values);
-    uc_reg_read_batch(h->uc, reg_ids, values, REGS);
-    c->x[0] = 0;
-}
-
 /* ---- what Python calls ------------------------------------------------------------------------ */
 
 /*
@@ -457,133 +295,4 @@ void hart_release(struct hart *h)
         uc_close(h->uc);
     if (h->pages != MAP_FAILED)
         munmap(h->pages, state_bytes(h));
-}
-
-EXPORT void hart_close(struct hart *h)
-{
-    if (h && h->native)
-        native_close(h->native);
-    if (h)
-        hart_release(h);
-    free(h);
-}
-
-EXPORT struct hart *hart_open(void *ram, uint64_t base, uint64_t bytes, struct clock *clock, struct run *run)
-{
-    struct hart *h = calloc(1, sizeof *h);
-    if (!h)
-        return NULL;
-    if (!hart_prepare(h, ram, base, bytes, clock) || uc_mem_map_ptr(h->uc, base, bytes, UC_PROT_ALL, ram)) {
-        hart_close(h);
-        return NULL;
-    }
-    h->run = run;
-    write_reg(h, UC_RISCV_REG_MSTATUS, run->without_floats ? 0 : MSTATUS_FS_DIRTY);
-    return h;
-}
-
-/* True if this hart may touch the context: nobody has taken it away or is about to. */
-static bool owns(struct hart *h, struct context *c)
-{
-    return atomic_load(&c->owner) == h->run->owner && !atomic_load(&h->pending);
-}
-
-/* Returns 0, or the uc_err of an engine that gave up. */
-static int run(struct hart *h, struct context *c, uint64_t blocks)
-{
-    struct trap *t = &h->run->trap;
-    struct access a;
-    int error = 0;
-    load_context(h, c);
-    *t = (struct trap){.cause = CAUSE_M_TIMER};
-    if (arm(h, h->run->deadline, blocks)) {
-        do
-            error = step(h, &c->pc, t, &a);
-        while (!error && t->cause == NO_CAUSE && !is_break(h, c->pc));
-        if (!error && t->cause == NO_CAUSE)
-            t->cause = CAUSE_DEBUG;
-    }
-    if (t->cause == CAUSE_M_TIMER) /* Unicorn's TLB grows with the program's needs only when it is flushed */
-        h->tlb_stale = true;
-    t->epc = c->pc;
-    if (atomic_load(&c->owner) != h->run->owner)
-        return FOREIGN_CONTEXT;
-    save_context(h, c);
-    return error;
-}
-
-/*
- * Runs a context until a trap, which it leaves in the record, until the record's deadline, or until
- * hart_interrupt().  Returns 0, or the uc_err of an engine that gave up, or FOREIGN_CONTEXT if somebody gave
- * the context to another hart without hart_interrupt().
- *
- * Whoever takes a context away sets `pending`, waits until the hart is out of the guest, and then changes its
- * owner.  A hart that comes later than that, because its thread had to wait for a core, finds `pending` or
- * another owner, and touches nothing: the context may be another hart's by now.
- */
-EXPORT int hart_run(struct hart *h, struct context *c)
-{
-    uint64_t blocks = h->run->blocks;
-    int error = 0;
-    h->run->blocks = 0;
-    h->run->trap = (struct trap){.cause = CAUSE_M_SOFTWARE};
-    enter_guest(h);
-    if (atomic_exchange(&h->run->stale, 0)) {
-        h->tlb_stale = true;
-        if (h->native)
-            native_flush(h->native);
-    }
-    if (owns(h, c))
-        error = h->native && !blocks && !h->break_count ? native_run(h->native, c) : run(h, c, blocks);
-    leave_guest(h);
-    return error;
-}
-
-/*
- * Returns when the hart executes no guest instruction, with its context saved; it will execute none
- * until hart_acknowledge().  From any thread.
- */
-EXPORT void hart_interrupt(struct hart *h)
-{
-    atomic_store(&h->pending, 1);
-    if (h->native)
-        native_want(h->native);
-    await_exit(h);
-}
-
-/*
- * From now on a run ends with CAUSE_DEBUG before it executes an instruction at any of these addresses, also the
- * first one.  Whatever was translated before does not know of them.  On the hart's own thread, between runs.
- * Returns 0, or a uc_err.
- */
-EXPORT int hart_break(struct hart *h, const uint64_t *addresses, uint64_t count)
-{
-    if (count > BREAKS_MAX)
-        return UC_ERR_ARG;
-    memcpy(h->breaks, addresses, count * sizeof *addresses);
-    h->break_count = count;
-    int error = uc_ctl_set_exits(h->uc, h->breaks, count);
-    return error ? error : uc_ctl_flush_tb(h->uc);
-}
-
-EXPORT void hart_acknowledge(struct hart *h)
-{
-    atomic_store(&h->pending, 0);
-}
-
-/*
- * Forgets what was translated from [start, end), physical.  On the hart's own thread, between runs.
- * Unicorn's buffer gets room again only when all of it is flushed: so now and then all of it is.
- */
-EXPORT int hart_invalidate(struct hart *h, uint64_t start, uint64_t end)
-{
-    if (h->native)
-        native_invalidate(h->native, start, end);
-    h->dead_pages += (end - start) / PAGE_BYTES;
-    if (h->dead_pages >= DEAD_PAGES_MAX) {
-        h->dead_pages = 0;
-        return uc_ctl_flush_tb(h->uc);
-    }
-    write_reg(h, UC_RISCV_REG_PRIV, PRIV_M); /* without translation: addresses are physical */
-    return uc_ctl_remove_cache(h->uc, start, end);
 }

@@ -1,5 +1,5 @@
 /*
- * What the files of a hart's inner loop share.  hart.c runs contexts of enclaves, supervisor.c an operating
+ * What the files of a hart's inner loop share.  run.c runs contexts of enclaves, supervisor.c an operating
  * system in S-mode; access.c tells what an instruction that trapped was about to do.
  */
 #ifndef PENGLAI_HART_H
@@ -131,9 +131,6 @@ struct access {
     bool store, atomic, reserve, floating, zero_extended;
 };
 
-/* The view of the code that trapped last, read from the engine's registers. */
-struct view look(struct hart *h);
-
 /*
  * Copies RAM as the hart's bus shows it.  False, and nothing is copied, if any byte is hidden or outside RAM.
  */
@@ -152,29 +149,15 @@ uint32_t fetch(const struct hart *h, const struct view *v, uint64_t va);
 bool decode_access(uint32_t insn, struct access *a);
 uint32_t bits(uint32_t value, int high, int low);
 
-/* ---- zcb.c ---- */
+/* Like decode_access(), for Zcb only. */
+bool decode_zcb_access(uint32_t insn, struct access *a);
 
 /*
  * True for the 16-bit encodings that Unicorn executes as a nop: those of Zcb, and reserved ones next to them.
  */
 bool is_unknown16(uint32_t insn);
 
-/* Like decode_access(), for Zcb only. */
-bool decode_zcb_access(uint32_t insn, struct access *a);
-
-/* Executes an instruction of Zcb; the pc is the caller's.  If it faults cause and tval are in t. */
-enum settled { ILLEGAL, EXECUTED, FAULTED };
-enum settled execute_zcb(struct hart *h, const struct view *v, uint32_t insn, struct trap *t);
-
-/* ---- counters.c ---- */
-
-/* On this thread the counters of cycles and instructions are illegal, as Unicorn sees it. */
-extern _Thread_local bool counters_hidden;
-
-/* Makes it so, once for the process. */
-void hide_counters(void);
-
-/* ---- hart.c ---- */
+/* ---- fuel.c ---- */
 
 uint64_t clock_ns(struct clock *clock);
 
@@ -183,15 +166,6 @@ uint64_t clock_ns(struct clock *clock);
  * finer.  False for others, instructions among them: nobody counts those.
  */
 bool read_counter(struct hart *h, unsigned csr, uint64_t *value);
-uint64_t read_reg(struct hart *h, int id);
-void write_reg(struct hart *h, int id, uint64_t value);
-
-/* The hart's part of opening: creates an engine without memory.  False if Unicorn refuses. */
-bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock);
-
-/* Releases what hart_prepare() acquired, even if it failed half-way. */
-void hart_release(struct hart *h);
-
 /* Sets the time or the number of blocks at which to come back; false if it is over already. */
 bool arm(struct hart *h, uint64_t deadline, uint64_t blocks);
 
@@ -211,15 +185,48 @@ bool time_is_up(struct hart *h);
 /* Accounts for a trap that was handled: it took as long as some blocks, so time passes without arm() too. */
 void charge(struct hart *h);
 
+/* True if a debugger wants the hart to stop before the instruction at pc. */
+bool is_break(const struct hart *h, uint64_t pc);
+
+/* ---- state.c ---- */
+
+uint64_t read_reg(struct hart *h, int id);
+void write_reg(struct hart *h, int id, uint64_t value);
+
+/* The view of the code that trapped last, read from the engine's registers. */
+struct view look(struct hart *h);
+
+/* Moves a context into Unicorn, and back. */
+void load_context(struct hart *h, struct context *c);
+void save_context(struct hart *h, struct context *c);
+
+/* ---- zcb.c ---- */
+
+/* Executes an instruction of Zcb; the pc is the caller's.  If it faults cause and tval are in t. */
+enum settled { ILLEGAL, EXECUTED, FAULTED };
+enum settled execute_zcb(struct hart *h, const struct view *v, uint32_t insn, struct trap *t);
+
+/* ---- counters.c ---- */
+
+/* On this thread the counters of cycles and instructions are illegal, as Unicorn sees it. */
+extern _Thread_local bool counters_hidden;
+
+/* Makes it so, once for the process. */
+void hide_counters(void);
+
+/* ---- hart.c ---- */
+
+/* The hart's part of opening: creates an engine without memory.  False if Unicorn refuses. */
+bool hart_prepare(struct hart *h, void *ram, uint64_t base, uint64_t bytes, struct clock *clock);
+
+/* Releases what hart_prepare() acquired, even if it failed half-way. */
+void hart_release(struct hart *h);
+
 /*
  * Runs from *pc until a trap, a request, the deadline, or wfi (no cause); *pc is then the trap's epc.  Fills in
  * cause and tval, and for data faults the access.  Returns a uc_err that is nobody's trap.
  */
 int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a);
-
-/* Moves a context into Unicorn, and back. */
-void load_context(struct hart *h, struct context *c);
-void save_context(struct hart *h, struct context *c);
 
 #define FOREIGN_CONTEXT (-1)
 
@@ -227,7 +234,7 @@ void save_context(struct hart *h, struct context *c);
 
 struct native;
 
-/* As the function of hart.c that runs a context on Unicorn. */
+/* As the function of run.c that runs a context on Unicorn. */
 int native_run(struct native *n, struct context *c);
 
 /* Somebody wants the hart out of the guest. */

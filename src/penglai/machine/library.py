@@ -1,4 +1,4 @@
-"""The library of hart.c and what is beside it, built and bound.  The only module that knows Unicorn."""
+"""The library of a hart's C files, built and bound.  The only module that knows Unicorn."""
 
 import ctypes
 import functools
@@ -12,21 +12,17 @@ from penglai.toolchain.cache import compile_cached
 from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
 
 SOURCES = (
-    "hart.c",
-    "access.c",
-    "supervisor.c",
-    "shortcuts.c",
-    "threads.c",
-    "zcb.c",
-    "floats.c",
-    "counters.c",
+    *("run.c", "supervisor.c", "hart.c", "counters.c", "floats.c", "zcb.c"),
+    *("shortcuts.c", "threads.c", "state.c", "fuel.c", "access.c"),
 )
+"""Each calls only what stands behind it."""
 NATIVE_SOURCES = (
-    *("native/dispatch.c", "native/window.c", "native/fault.c", "native/code.c", "native/translate.c"),
-    *("native/integer.c", "native/memory.c", "native/floating.c", "native/registers.c", "native/emit.c"),
-    *("native/decode.c", "native/binding.c", "native/paging.c", "native/cache.c", "native/area.c"),
+    *("native/dispatch.c", "native/window.c", "native/binding.c", "native/paging.c", "native/fault.c"),
+    *("native/code.c", "native/translate.c", "native/integer.c", "native/memory.c", "native/floating.c"),
+    *("native/ways.c", "native/place.c", "native/cache.c", "native/area.c", "native/registers.c"),
+    *("native/emit.c", "native/decode.c"),
 )
-"""Beside them on x86-64."""
+"""Beside them on x86-64, in the same order; together they stand below run.c."""
 HEADERS = ("hart.h", "native/native.h", "native/emit.h", "native/instruction.h")
 NATIVE_MACHINE = "x86_64"
 
@@ -34,13 +30,13 @@ NO_HART = "Unicorn cannot make a hart: the process is short of memory, or of add
 
 
 class ClockRecord(ctypes.Structure):
-    """Memory that a clock shares with hart.c.  manual: 0, or 1 + the time in ns."""
+    """Memory that a clock shares with the C files.  manual: 0, or 1 + the time in ns."""
 
     _fields_ = (("origin", ctypes.c_uint64), ("manual", ctypes.c_uint64))
 
 
 class ExitRecord(ctypes.Structure):
-    """What hart.c's supervisor and Python tell each other at an exit; supervisor.c says what."""
+    """What a hart's supervisor and Python tell each other at an exit; supervisor.c says what."""
 
     _fields_ = (
         ("reason", ctypes.c_uint64),
@@ -53,7 +49,7 @@ class ExitRecord(ctypes.Structure):
 
 
 class Library:
-    """The functions of hart.c and what is beside it.
+    """The functions of the C files.
 
     Those of `calls` may take long: they are called without Python's lock.  Those of `quick` take less
     than a microsecond and keep it.
@@ -113,7 +109,7 @@ def unicorn_library() -> Path:
 
 
 def build() -> Path:
-    """Compile hart.c for this machine, or find it in the cache.  Takes a second or two the first time."""
+    """Compile the C files for this machine, or find it in the cache.  Takes a second or two the first time."""
     here = Path(__file__).parent
     native = os.uname().machine == NATIVE_MACHINE
     sources = [here / name for name in (*SOURCES, *(NATIVE_SOURCES if native else ("native/none.c",)))]

@@ -5,29 +5,9 @@
  */
 #include "hart.h"
 
-bool is_unknown16(uint32_t insn)
-{
-    return (insn & 0xe003) == 0x8000 || (insn & 0xfc43) == 0x9c41;
-}
-
 static unsigned short_reg(uint32_t field)
 {
     return 8 + field;
-}
-
-bool decode_zcb_access(uint32_t insn, struct access *a)
-{
-    unsigned kind = bits(insn, 12, 10);
-    if ((insn & 0xe003) != 0x8000 || kind > 3 || (kind == 3 && bits(insn, 6, 6)))
-        return false;
-    bool half = kind & 1;
-    a->bytes = half ? 2 : 1;
-    a->store = kind >= 2;
-    a->zero_extended = !half || !bits(insn, 6, 6);
-    a->base = short_reg(bits(insn, 9, 7));
-    a->reg = short_reg(bits(insn, 4, 2));
-    a->offset = bits(insn, 5, 5) << 1 | (half ? 0 : bits(insn, 6, 6));
-    return true;
 }
 
 static uint64_t reg(struct hart *h, unsigned number)

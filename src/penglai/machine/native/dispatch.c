@@ -260,7 +260,7 @@ int native_run(struct native *n, struct context *c)
     return error;
 }
 
-/* ---- what hart.c and Python call -------------------------------------------------------------- */
+/* ---- what run.c and Python call --------------------------------------------------------------- */
 
 static void set_constants(struct frame *f)
 {

@@ -235,3 +235,17 @@ void buffer_free(struct buffer *b)
     free(b->fixups);
     *b = (struct buffer){0};
 }
+
+bool append(void **items, size_t *room, size_t count, size_t bytes, bool *failed)
+{
+    if (count < *room)
+        return true;
+    size_t more = *room ? *room * 2 : 256;
+    void *moved = *failed ? NULL : realloc(*items, more * bytes);
+    *failed |= !moved;
+    if (moved) {
+        *items = moved;
+        *room = more;
+    }
+    return moved;
+}

@@ -202,4 +202,7 @@ void land_outside(struct buffer *b, uint32_t from, uint64_t target);
 void buffer_clear(struct buffer *b);
 void buffer_free(struct buffer *b);
 
+/* Makes room for one more item behind count, of so many bytes; false, and `failed` is set, if there is none. */
+bool append(void **items, size_t *room, size_t count, size_t bytes, bool *failed);
+
 #endif

@@ -9,9 +9,11 @@
  *   code.c         translated texts, shared by all of a machine who run the same
  *   cache.c        how much they may take
  *   area.c         the memory that may be executed
+ *   place.c        where a text's code is put in that area
  *   translate.c    finds blocks and translates them; jumps
  *   integer.c, floating.c    translate one instruction
- *   registers.c    which guest registers live in registers of the host; the way in and the way out
+ *   ways.c         the way in and the ways out; jumps to where a register says
+ *   registers.c    which guest registers live in registers of the host
  *   emit.c, decode.c    the two machine languages
  *
  * What a program can do to others rests on this: each of its accesses goes to gs:[base + offset], with a base that
@@ -142,8 +144,12 @@ uint64_t code_entry(struct code *code, uint64_t pc);
 void code_sample(struct code *code, uint64_t pc);
 struct code *code_current(struct code *code);
 
+/* ---- place.c ---- */
+
 /* Copies what was emitted into the area, and makes its distances right: where it starts there, or 0. */
 uint32_t code_place(struct code *code, struct buffer *b);
+
+/* ---- area.c ---- */
 
 /* The memory that may be executed, of all texts; false if the system gives none. */
 #define AREA_BYTES ((uint32_t)1 << 30)
@@ -191,12 +197,28 @@ struct translator {
     uint64_t values[32];
 };
 
+/* ---- ways.c ---- */
+
 /* Leaves here if the condition holds, for this reason, at the instruction that is being translated. */
 void leave_if(struct translator *t, enum condition condition, enum reason reason);
 void leave_at(struct translator *t, enum reason reason, uint64_t pc);
 
 /* Goes to the guest's address in rax by the table of entries; polls. */
 void jump_to_rax(struct translator *t);
+
+/* Only the first half of that: rcx is the host's address. */
+void find_entry_of_rax(struct translator *t);
+
+/* Counts; the distance of the jump that is taken when there is no more fuel. */
+uint32_t emit_poll(struct buffer *b);
+
+/* The jump whose distance is at `from` leaves: what it needs is emitted behind the blocks. */
+void add_cold(struct translator *t, uint32_t from, enum reason reason, uint64_t pc);
+
+/* The way in and the way out, once for each text. */
+bool emit_stubs(struct code *code);
+
+/* ---- integer.c, memory.c, floating.c ---- */
 
 /* Translate one instruction; false if it is none of theirs, and nothing was emitted. */
 bool translate_integer(struct translator *t, const struct insn *i);
@@ -210,7 +232,9 @@ bool translate_floating(struct translator *t, const struct insn *i);
 struct insn insn_at(const struct code *code, uint64_t offset);
 
 void choose_registers(struct code *code, uint64_t entry);
-bool emit_stubs(struct code *code);
+
+/* Moves the guest's registers that live in the host's: in from the frame, or out to it. */
+void move_all(const struct code *code, struct buffer *b, bool in);
 
 struct place in_frame(size_t offset);
 struct place constant(unsigned number);

@@ -1,4 +1,4 @@
-/* Which guest registers live in registers of the host, and the ways into a text's code and out of it. */
+/* Which guest registers live in registers of the host. */
 #include <stdlib.h>
 #include <string.h>
 #include "native.h"
@@ -6,14 +6,12 @@
 /* The rest: rax, rcx and rdx to compute with, rbp the frame, rsp returns, r15 the window's last address. */
 static const uint8_t pool[] = {RBX, RSI, RDI, R8, R9, R10, R11, R12, R13, R14};
 enum { FLOAT_POOL = 12, FIRST_FLOAT = 3 };
-static const uint8_t saved[] = {RBX, RBP, R12, R13, R14, R15};
 
 #define SWEEP_BYTES ((uint64_t)256 << 10)
 #define LOOP_BYTES 4096
 #define DEPTH_MAX 4
 #define FUNCTION_BYTES 64
 #define HEAT_SHIFT 20
-#define RETURN_BYTES 32768
 
 struct place in_frame(size_t offset)
 {
@@ -226,9 +224,7 @@ void store_f(struct translator *t, unsigned f, unsigned xmm)
         emit(&t->b, I_MOVAPS, t->code->float_map[f], in_reg((enum reg)xmm));
 }
 
-/* ---- in and out ------------------------------------------------------------------------------- */
-
-static void move_all(const struct code *code, struct buffer *b, bool in)
+void move_all(const struct code *code, struct buffer *b, bool in)
 {
     for (unsigned x = 1; x < 32; x++)
         if (code->map[x] != NO_REG)
@@ -236,75 +232,4 @@ static void move_all(const struct code *code, struct buffer *b, bool in)
     for (unsigned f = 0; f < 32; f++)
         if (code->float_map[f] != NO_REG)
             emit(b, in ? I_MOVQ_LOAD : I_MOVQ_STORE, code->float_map[f], frame_f(f));
-}
-
-/* void enter(struct frame *rdi, void *rsi).  On the stack there is a return that no call has made. */
-static void emit_enter(const struct code *code, struct buffer *b)
-{
-    for (unsigned i = 0; i < sizeof saved; i++)
-        emit_push(b, saved[i]);
-    emit(b, I_LEA | REX_W, RBP, at(RDI, FRAME_BIAS));
-    emit(b, I_MXCSR, G_STMXCSR, in_frame(offsetof(struct frame, host_mxcsr)));
-    emit(b, I_MXCSR, G_LDMXCSR, in_frame(offsetof(struct frame, mxcsr)));
-    emit(b, I_MOV | REX_W, RAX, in_reg(RSI));
-    emit_constant(b, RCX, UINT64_MAX);
-    emit_push(b, RCX);
-    emit(b, I_MOV | REX_W, RCX, in_frame(offsetof(struct frame, slow_return)));
-    emit_push(b, RCX);
-    emit(b, I_STORE | REX_W, RSP, in_frame(offsetof(struct frame, host_sp)));
-    emit(b, I_LEA | REX_W, RCX, at(RSP, -RETURN_BYTES));
-    emit(b, I_STORE | REX_W, RCX, in_frame(offsetof(struct frame, return_limit)));
-    emit(b, I_MOV | REX_W, R15, in_frame(offsetof(struct frame, limit)));
-    move_all(code, b, true);
-    emit(b, I_INDIRECT, G_JUMP, in_reg(RAX));
-}
-
-static void emit_leave(const struct code *code, struct buffer *b)
-{
-    move_all(code, b, false);
-    emit(b, I_MXCSR, G_STMXCSR, in_frame(offsetof(struct frame, mxcsr)));
-    emit(b, I_MXCSR, G_LDMXCSR, in_frame(offsetof(struct frame, host_mxcsr)));
-    emit(b, I_MOV | REX_W, RSP, in_frame(offsetof(struct frame, host_sp)));
-    emit(b, I_LEA | REX_W, RSP, at(RSP, 16));
-    for (unsigned i = sizeof saved; i-- > 0;)
-        emit_pop(b, saved[i]);
-    put8(b, 0xc3);
-}
-
-/* Leaves at the address in rax. */
-static void emit_leave_at_rax(struct buffer *b, enum reason reason, uint32_t leave)
-{
-    emit(b, I_STORE | REX_W, RAX, in_frame(offsetof(struct frame, c.pc)));
-    emit(b, I_MOV_IMM32, 0, in_frame(offsetof(struct frame, reason)));
-    put32(b, reason);
-    land_at(b, emit_jmp(b), leave);
-}
-
-bool emit_stubs(struct code *code)
-{
-    struct translator t = {.code = code};
-    struct buffer *b = &t.b;
-    emit_enter(code, b);
-    uint32_t leave = (uint32_t)b->used;
-    emit_leave(code, b);
-    uint32_t miss = (uint32_t)b->used;
-    emit_leave_at_rax(b, LEFT_MISS, leave);
-    uint32_t poll = (uint32_t)b->used;
-    emit_leave_at_rax(b, LEFT_POLL, leave);
-    uint32_t start = code_place(code, b);
-    code->enter = start;
-    code->leave = start + leave;
-    code->miss = start + miss;
-    code->poll = start + poll;
-    /* A return to where no call has come from: forgets what calls there were, and goes there as a jump does. */
-    buffer_clear(b);
-    load_x(&t, RAX, 1);
-    emit_imm(b, REX_W, G_AND, in_reg(RAX), -2);
-    emit(b, I_MOV | REX_W, RSP, in_frame(offsetof(struct frame, host_sp)));
-    jump_to_rax(&t);
-    code->slow_return = code_place(code, b);
-    buffer_free(b);
-    if (!code->slow_return)
-        code->enter = 0; /* none of them: there may be room later */
-    return code->enter;
 }

@@ -18,20 +18,6 @@
 #define BLOCK_INSNS 256
 #define LOOP_ALIGNMENT 16
 
-static bool append(void **items, size_t *room, size_t count, size_t bytes, bool *failed)
-{
-    if (count < *room)
-        return true;
-    size_t more = *room ? *room * 2 : 256;
-    void *moved = *failed ? NULL : realloc(*items, more * bytes);
-    *failed |= !moved;
-    if (moved) {
-        *items = moved;
-        *room = more;
-    }
-    return moved;
-}
-
 static uint32_t index_of(const struct code *code, uint64_t pc)
 {
     return (uint32_t)((pc - code->start) / 2);
@@ -123,67 +109,12 @@ static int by_index(const void *a, const void *b)
     return (first > second) - (first < second);
 }
 
-/* ---- leaving ---------------------------------------------------------------------------------- */
-
-static void add_cold(struct translator *t, uint32_t from, enum reason reason, uint64_t pc)
-{
-    if (append((void **)&t->colds, &t->cold_room, t->cold_count, sizeof *t->colds, &t->b.failed))
-        t->colds[t->cold_count++] = (struct cold){from, reason, pc};
-}
-
-void leave_if(struct translator *t, enum condition condition, enum reason reason)
-{
-    add_cold(t, emit_jcc(&t->b, condition), reason, t->b.pc);
-}
-
-void leave_at(struct translator *t, enum reason reason, uint64_t pc)
-{
-    struct place where = in_frame(offsetof(struct frame, c.pc));
-    if ((int64_t)pc == (int32_t)pc) {
-        emit_store_constant(&t->b, where, (int32_t)pc);
-    } else {
-        emit_constant(&t->b, RAX, pc);
-        emit(&t->b, I_STORE | REX_W, RAX, where);
-    }
-    emit(&t->b, I_MOV_IMM32, 0, in_frame(offsetof(struct frame, reason)));
-    put32(&t->b, reason);
-    land_outside(&t->b, emit_jmp(&t->b), t->code->leave);
-}
-
-/* Counts; the distance of the jump that is taken when there is no more fuel. */
-static uint32_t emit_poll(struct buffer *b)
-{
-    emit(b, I_GROUP_IMM8, G_SUB, in_frame(offsetof(struct frame, fuel)));
-    put8(b, 1);
-    return emit_jcc(b, CC_S);
-}
-
 /* ---- jumps ------------------------------------------------------------------------------------ */
 
 static void add_jump(struct translator *t, uint32_t from, uint64_t target, bool polled)
 {
     if (append((void **)&t->jumps, &t->jump_room, t->jump_count, sizeof *t->jumps, &t->b.failed))
         t->jumps[t->jump_count++] = (struct jump){from, polled, target};
-}
-
-/* rcx = the entry of the guest's address in rax; misses and polls leave. */
-static void find_entry_of_rax(struct translator *t)
-{
-    struct buffer *b = &t->b;
-    land_outside(b, emit_poll(b), t->code->poll);
-    emit(b, I_MOV | REX_W, RCX, in_reg(RAX));
-    emit(b, I_SUB | REX_W, RCX, in_frame(offsetof(struct frame, text_start)));
-    emit(b, I_CMP | REX_W, RCX, in_frame(offsetof(struct frame, text_bytes)));
-    land_outside(b, emit_jcc(b, CC_AE), t->code->miss);
-    emit(b, I_MOV | REX_W, RDX, in_frame(offsetof(struct frame, table)));
-    emit(b, I_MOV, RCX, indexed(RDX, RCX, 1));
-    emit(b, I_ADD | REX_W, RCX, in_frame(offsetof(struct frame, area)));
-}
-
-void jump_to_rax(struct translator *t)
-{
-    find_entry_of_rax(t);
-    emit(&t->b, I_INDIRECT, G_JUMP, in_reg(RCX));
 }
 
 static void set_return(struct translator *t, unsigned rd, uint64_t next)
