@@ -16,7 +16,7 @@ from penglai.abi.sbi import EnclaveType
 from penglai.abi.state import State
 from penglai.driver.disk import MemoryDisk
 from penglai.driver.driver import Driver, Order
-from penglai.driver.image import make_template
+from penglai.driver.image import paged_image
 from penglai.driver.task import Reason, Task
 from penglai.machine import Board
 from penglai.monitor import Monitor
@@ -54,10 +54,10 @@ class Bench:
     def create(self, text: str, name: str = "", kind: EnclaveType = EnclaveType.NORMAL) -> Task:
         code = FakeEngine.assemble(text)
         image = elf_file([Segment(0x1000, len(code), code, R | X)])
-        template = make_template(
+        paged = paged_image(
             image, None if kind is EnclaveType.SHADOW else STACK, name or "test", self.driver.memory_pages
         )
-        return self.driver.create(template, Order(name, kind, STACK, self.ended.append))
+        return self.driver.create(paged, Order(name, kind, STACK, self.ended.append))
 
     def state(self, task: Task) -> State:
         return self.driver.info(task).state

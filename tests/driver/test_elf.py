@@ -13,7 +13,7 @@ from tests.support.programs import compiled
 from penglai.abi.errors import ImageError, PenglaiError
 from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.driver.elf import parse
-from penglai.driver.image import make_template
+from penglai.driver.image import paged_image
 
 HELLO = compiled(
     '#include "eapp.h"\nint EAPP_ENTRY main(void) { static int x[5000]; return x[7]++; }\n'
@@ -90,7 +90,7 @@ def test_code_and_data_on_one_page_are_refused():
     """Two segments may share a page only if that makes it not writable and executable."""
     moved = in_segment(1, P_VADDR, 0x1800)
     with pytest.raises(ImageError, match=r"share the page 0x1000|writable"):
-        make_template(in_segment(1, P_FLAGS, 6, moved), 4096, "this file", 1000)
+        paged_image(in_segment(1, P_FLAGS, 6, moved), 4096, "this file", 1000)
 
 
 @settings(max_examples=examples(400))
@@ -106,7 +106,7 @@ def test_damage_never_surprises(seed: int, flips: int):
     if chance.random() < 0.2:
         del data[chance.randrange(len(data)) :]
     try:
-        template = make_template(bytes(data), 4096, "this file", 2000)
+        paged = paged_image(bytes(data), 4096, "this file", 2000)
     except PenglaiError:
         return
-    assert template.pages <= 2001
+    assert paged.pages <= 2001

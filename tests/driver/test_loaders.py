@@ -27,7 +27,7 @@ from tests.support.programs import compiled
 from penglai.abi import layout
 from penglai.abi.errors import ImageError, NoMemoryError
 from penglai.abi.riscv import PAGE_SIZE
-from penglai.driver.image import make_template
+from penglai.driver.image import paged_image
 
 T = TypeVar("T")
 STACK = 2 * PAGE_SIZE
@@ -39,12 +39,12 @@ CORPUS = Path(__file__).parents[1] / "fuzz" / "corpus" / "elf"
 def load_in_driver(data: bytes) -> Loaded:
     """As the embedded host loads a file."""
     try:
-        template = make_template(data, STACK, "it", PAGES)
+        paged = paged_image(data, STACK, "it", PAGES)
     except ImageError:
         return Loaded(errno.EINVAL)
     except NoMemoryError:
         return Loaded(errno.ENOMEM)
-    return Loaded(0, template.entry, walk(template.head(PADDR) + template.content, PADDR))
+    return Loaded(0, paged.entry, walk(paged.head(PADDR) + paged.content, PADDR))
 
 
 def agree(data: bytes) -> Loaded:

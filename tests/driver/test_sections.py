@@ -32,7 +32,7 @@ import penglai
 from penglai.abi import layout
 from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.driver.elf import Program, parse
-from penglai.driver.image import make_template
+from penglai.driver.image import paged_image
 
 HELLO = compiled(
     '#include "eapp.h"\nint EAPP_ENTRY main(void) { static int x[5000]; return x[7]++; }\n'
@@ -109,8 +109,8 @@ def test_zeros_without_a_segment_are_there():
         Section(0x9000, 1, NOBITS, ALLOC),
     ]
     data = elf_file([CODE, DATA], sections)
-    template = make_template(data, None, "it", 100)
-    bits = dict(zip(template.addresses.tolist(), (template.permissions & ~Pte.U).tolist(), strict=True))
+    paged = paged_image(data, None, "it", 100)
+    bits = dict(zip(paged.addresses.tolist(), (paged.permissions & ~Pte.U).tolist(), strict=True))
     assert bits == {
         0x1000: Pte.R | Pte.X,
         0x3000: READ_WRITE,
@@ -165,10 +165,10 @@ def test_sections_that_add_nothing(section: Section):
 def both(data: bytes) -> Program:
     """What one loader reads, where the other one has as many pages."""
     program = parse(data, "it")
-    template = make_template(data, None, "it", 10_000)
+    paged = paged_image(data, None, "it", 10_000)
     loaded = load_in_module(data, 0, 10_000).pages
     assert loaded is not None
-    assert sorted(loaded) == template.addresses.tolist()
+    assert sorted(loaded) == paged.addresses.tolist()
     return program
 
 
@@ -176,8 +176,8 @@ def test_a_page_that_a_segment_has_is_the_segments():
     """Writable zeros behind code make nothing writable."""
     data = elf_file([CODE], [Section(0x1800, 0x1000)])
     assert both(data).zeros
-    template = make_template(data, None, "it", 100)
-    assert (template.permissions & ~Pte.U).tolist() == [Pte.R | Pte.X, READ_WRITE]
+    paged = paged_image(data, None, "it", 100)
+    assert (paged.permissions & ~Pte.U).tolist() == [Pte.R | Pte.X, READ_WRITE]
 
 
 def test_zeros_are_never_code():

@@ -11,23 +11,23 @@ from tests.support import linux
 from tests.support.linux import Recorder, host_program, kernel_module
 from tests.support.waiting import SOAK
 
-from penglai.guest.linux import Guest
+from penglai.guest.linux import LinuxGuest
 from penglai.monitor.invariants import check
 
 pytestmark = pytest.mark.linux
 
 
 @contextmanager
-def shell(files: dict[str, Path], harts: int = 2) -> Iterator[tuple[Guest, Recorder]]:
+def shell(files: dict[str, Path], harts: int = 2) -> Iterator[tuple[LinuxGuest, Recorder]]:
     """A machine with a shell on its console."""
     console = Recorder()
-    with Guest(linux.boot(None, files).software(), console, harts=harts) as guest:
+    with LinuxGuest(linux.boot(None, files).software(), console, harts=harts) as guest:
         guest.start()
         console.wait_for("/ # ")
         yield guest, console
 
 
-def secure_address(guest: Guest) -> int:
+def secure_address(guest: LinuxGuest) -> int:
     """A page of a running enclave, found from inside the monitor's walls."""
     (enclave,) = guest.monitor.enclaves()
     return guest.memory.address_of(int(enclave.image[0]))

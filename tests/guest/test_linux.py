@@ -12,7 +12,7 @@ from tests.support.programs import eapp
 from tests.support.waiting import PATIENCE, SOAK
 
 from penglai.guest.image.build import build_kernel
-from penglai.guest.linux import Guest
+from penglai.guest.linux import LinuxGuest
 from penglai.sdk.build import SDK
 from penglai.sdk.hostbuild import host_demos
 from penglai.virt.system import End
@@ -191,14 +191,14 @@ def test_programs_are_loaded_by_segments_and_a_section_table_adds_zeros(tmp_path
 def test_a_guest_ends_as_it_wants_to():
     for commands, end in (("poweroff -f", End.OFF), ("reboot -f", End.REBOOT), ("poweroff", End.OFF)):
         console = Recorder()
-        with Guest(linux.boot(commands + "; sleep 1000").software(), console) as guest:
+        with LinuxGuest(linux.boot(commands + "; sleep 1000").software(), console) as guest:
             guest.start()
             assert guest.wait(PATIENCE).end is end
 
 
 def test_a_kernel_that_panics_ends_a_machine_that_runs_commands():
     console = Recorder()
-    with Guest(linux.boot("echo c > /proc/sysrq-trigger; exec kill -9 1").software(), console) as guest:
+    with LinuxGuest(linux.boot("echo c > /proc/sysrq-trigger; exec kill -9 1").software(), console) as guest:
         guest.start()
         outcome = guest.wait(PATIENCE)
         assert outcome.end in (End.REBOOT, End.STATUS)

@@ -11,7 +11,7 @@ from tests.support.linux import Ran, Recorder, host_program
 
 import penglai
 from penglai.abi.errors import BadArgumentError
-from penglai.guest.linux import Guest
+from penglai.guest.linux import LinuxGuest
 from penglai.guest.sharing import Share
 from penglai.sdk.hostbuild import build_host
 
@@ -152,7 +152,7 @@ def build(directory: Path, answer: int) -> None:
 def test_what_is_built_into_it_runs_and_when_it_is_built_again_the_new_one_runs(directory: Path):
     console = Recorder()
     software = linux.boot(None).software()
-    with Guest(software, console, shares=[Share(directory)]) as guest:
+    with LinuxGuest(software, console, shares=[Share(directory)]) as guest:
         guest.start()
         console.wait_for("/ # ")
         console.type(guest, "sh install.sh; cd /share\n")
@@ -172,7 +172,7 @@ def test_a_program_that_is_overwritten_in_its_place_is_seen_changed(directory: P
     program.chmod(0o755)
     before = program.stat()
     console = Recorder()
-    with Guest(linux.boot(None).software(), console, shares=[Share(directory)]) as guest:
+    with LinuxGuest(linux.boot(None).software(), console, shares=[Share(directory)]) as guest:
         guest.start()
         console.wait_for("/ # ")
         for answer in (1, 2, 3):
@@ -210,8 +210,8 @@ def test_two_machines_share_a_directory(directory: Path):
     software = linux.boot(None).software()
     shares = [Share(directory)]
     with (
-        Guest(software, consoles[0], shares=shares) as one,
-        Guest(software, consoles[1], shares=shares) as other,
+        LinuxGuest(software, consoles[0], shares=shares) as one,
+        LinuxGuest(software, consoles[1], shares=shares) as other,
     ):
         for guest, console in zip((one, other), consoles, strict=True):
             guest.start()
@@ -279,7 +279,7 @@ def test_nothing_leads_out_of_it(directory: Path):
 def test_what_is_no_directory_is_refused(tmp_path: Path, name: str, what: str):
     (tmp_path / "file").touch()
     with pytest.raises(BadArgumentError, match=f"cannot share .*{name}: {what}"):
-        Guest(linux.boot("true").software(), Recorder(), shares=[Share(tmp_path / name)])
+        LinuxGuest(linux.boot("true").software(), Recorder(), shares=[Share(tmp_path / name)])
 
 
 def test_nothing_of_it_stays_open(directory: Path):

@@ -14,7 +14,7 @@ from penglai.abi import layout
 from penglai.abi.errors import BadArgumentError, ImageError, NoMemoryError
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.attestation import legacy
-from penglai.driver.image import make_template
+from penglai.driver.image import paged_image
 
 LARGE = compiled(
     """#include "eapp.h"
@@ -91,9 +91,9 @@ def test_the_kind_is_measured_and_a_shadow_template_has_no_stack(machine: pengla
         assert enclave.measurement == expected
         enclave.destroy()
     assert shadow == penglai.measure(path, kind="shadow", stack_size=1 << 20)
-    template = make_template(path.read_bytes(), None, "template", 1000)
+    template = paged_image(path.read_bytes(), None, "template", 1000)
     assert int(template.addresses.max()) < layout.HEAP_BASE
-    assert template.pages == make_template(path.read_bytes(), 65536, "normal", 1000).pages - 16
+    assert template.pages == paged_image(path.read_bytes(), 65536, "normal", 1000).pages - 16
 
 
 def test_the_originals_scheme_is_there():

@@ -10,7 +10,7 @@ import pytest
 
 import penglai
 from penglai import State
-from penglai.guest.linux import Guest
+from penglai.guest.linux import LinuxGuest
 
 REFUSED = [math.nan, -math.inf, -1, -1e-9, True, False, "5", "inf", b"5", Decimal(5), [], np.float64("nan")]
 FOR_EVER = [None, math.inf, 1e300, 1e12, 1e10, 10**30, 10**400, np.inf]
@@ -29,7 +29,7 @@ def test_what_is_no_time_is_refused_before_anything_begins(machine: penglai.Mach
     with pytest.raises(penglai.BadArgumentError, match="a time of"):
         penglai.Linux(timeout=timeout)
     with pytest.raises(penglai.BadArgumentError, match="a time of"):
-        Guest.wait(object.__new__(Guest), timeout)
+        LinuxGuest.wait(object.__new__(LinuxGuest), timeout)
 
 
 @pytest.mark.parametrize("timeout", FOR_EVER, ids=lambda timeout: str(timeout)[:8])

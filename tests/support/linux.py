@@ -14,7 +14,7 @@ from penglai.guest.image.build import build_kernel, make_image
 from penglai.guest.image.current import Image
 from penglai.guest.image.module import build_module
 from penglai.guest.image.work import Tell
-from penglai.guest.linux import Guest
+from penglai.guest.linux import LinuxGuest
 from penglai.guest.sharing import Share
 from penglai.sdk.build import ENCLAVE
 from penglai.sdk.cross import kit_key
@@ -63,7 +63,7 @@ class Recorder:
     def text(self) -> str:
         return self.written.decode("utf-8", "replace").lstrip("\x1e")
 
-    def type(self, guest: Guest, text: str) -> None:
+    def type(self, guest: LinuxGuest, text: str) -> None:
         self._typed += text.encode()
         guest.system.request()
 
@@ -153,7 +153,7 @@ def run(
     script = f"sh install.sh || exit 99\n{commands}"
     console = Recorder()
     software = boot(script, files, variant=variant, append=append).software()
-    with Guest(software, console, memory, harts, shares=shares, profile=profile) as guest:
+    with LinuxGuest(software, console, memory, harts, shares=shares, profile=profile) as guest:
         guest.start()
         try:
             outcome = guest.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""penglai boot: its command line; what it does is in hosting.py."""
+"""penglai boot: its command line; what it does is in linuxhost.py."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from penglai.abi.profile import ProfileName
-from penglai.cli.hosting import host
+from penglai.cli.linuxhost import host
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Memory, Profile, command
 

@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 
-from penglai.cli.ending import ended, guarded
+from penglai.cli.exits import ended, guarded
 from penglai.cli.streams import Streams
 
 PLAIN_BOOT = ["boot"]
@@ -28,7 +28,7 @@ def main() -> None:
 
 def _run() -> int:
     if sys.argv[1:] == PLAIN_BOOT:
-        from penglai.cli.hosting import host
+        from penglai.cli.linuxhost import host
 
         return guarded(host)
     if sys.argv[1:2] and sys.argv[1] in TOOLS:

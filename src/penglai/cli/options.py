@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn, ParamSpec
 import typer
 
 from penglai.abi.profile import ProfileName
-from penglai.cli.ending import complain, end_on_signals, err, guarded, out
+from penglai.cli.exits import complain, end_on_signals, err, guarded, out
 from penglai.cli.numbers import count
 
 __all__ = [

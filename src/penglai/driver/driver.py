@@ -19,7 +19,7 @@ from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveInfo, EnclaveType, HostCall, ResumeReason, RunParam, RunValue, SbiResult
 from penglai.driver.disk import Disk
 from penglai.driver.fault import Fault
-from penglai.driver.image import Template
+from penglai.driver.image import PagedImage
 from penglai.driver.limits import Limits
 from penglai.driver.ocalls import OcallServer, Output, code_name
 from penglai.driver.pages import PageAllocator
@@ -118,16 +118,16 @@ class Driver:
 
     # ---- system calls --------------------------------------------------------------------------
 
-    def create(self, template: Template, order: Order) -> Task:
+    def create(self, paged: PagedImage, order: Order) -> Task:
         """Make an enclave.  Raises NoMemoryError, ExistsError, and whatever the monitor refuses for."""
         with Shield():
             self._check_failure()
             task = self._new_task(order)
             try:
-                with self._pages.borrow(template.size) as region:
-                    self._memory.write(region, template.head(region))
-                    self._memory.write(region + template.head_size, template.content)
-                    task.eid = self._make(task, CREATE[task.kind], create_param(task, template, region))
+                with self._pages.borrow(paged.size) as region:
+                    self._memory.write(region, paged.head(region))
+                    self._memory.write(region + paged.head_size, paged.content)
+                    task.eid = self._make(task, CREATE[task.kind], create_param(task, paged, region))
             except BaseException:
                 self._free(task)
                 raise

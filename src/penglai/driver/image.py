@@ -19,12 +19,12 @@ from penglai.machine.sv39 import plan_tables
 
 MAX_STACK_SIZE = layout.STACK_TOP - layout.MMAP_TOP
 SMALL_IMAGE = 4 << 20
-SMALL_TEMPLATES_KEPT = 16
+SMALL_IMAGES_KEPT = 16
 """So many images of up to 4 MiB, and the latest larger one, stay laid out: creating one again is fast."""
 
 
 @dataclass(frozen=True)
-class Template:
+class PagedImage:
     """An image laid out at physical address 0: `head` moves it.
 
     addresses, permissions, sources: of each page that the enclave gets, in ascending order, stack included:
@@ -98,7 +98,7 @@ class Span:
         self.end = max(self.end, piece.end)
 
 
-def make_template(data: bytes, stack_size: int | None, what: str, memory_pages: int) -> Template:
+def paged_image(data: bytes, stack_size: int | None, what: str, memory_pages: int) -> PagedImage:
     """Parse and lay out an ELF.
 
     stack_size: bytes, rounded up to pages; None for an image without a stack, which a shadow template is.
@@ -114,7 +114,7 @@ def make_template(data: bytes, stack_size: int | None, what: str, memory_pages: 
     return build(data, stack_size, what, memory_pages)
 
 
-def _build(data: bytes, stack_size: int | None, what: str, memory_pages: int) -> Template:
+def _build(data: bytes, stack_size: int | None, what: str, memory_pages: int) -> PagedImage:
     program = parse(data, what)
     spans = _spans(program)
     stack_pages = -(-(stack_size or 0) // PAGE_SIZE)
@@ -134,7 +134,7 @@ def _build(data: bytes, stack_size: int | None, what: str, memory_pages: int) ->
     )
     permissions = np.concatenate([stretch.permissions for stretch in stretches]) | np.uint8(Pte.U)
     sources = _sources(stretches)
-    return Template(
+    return PagedImage(
         entry=program.entry,
         addresses=addresses.astype(np.uint64),
         permissions=permissions,
@@ -144,7 +144,7 @@ def _build(data: bytes, stack_size: int | None, what: str, memory_pages: int) ->
     )
 
 
-_build_small = functools.lru_cache(maxsize=SMALL_TEMPLATES_KEPT)(_build)
+_build_small = functools.lru_cache(maxsize=SMALL_IMAGES_KEPT)(_build)
 _build_large = functools.lru_cache(maxsize=1)(_build)
 
 

@@ -5,14 +5,14 @@ from typing import Any
 from penglai.abi.layout import NAME_BYTES
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import CreateParam, ShadowRunParam
-from penglai.driver.image import Template
+from penglai.driver.image import PagedImage
 from penglai.driver.shared import RelayPages
 from penglai.driver.task import Task
 
 
-def create_param(task: Task, template: Template, region: int) -> bytes:
+def create_param(task: Task, paged: PagedImage, region: int) -> bytes:
     """For CREATE of an image laid out at physical address region."""
-    image = {"paddr": region, "size": template.size, "entry": template.entry}
+    image = {"paddr": region, "size": paged.size, "entry": paged.entry}
     return bytes(CreateParam(type=task.kind, **image, **_host_side(task)))
 
 

@@ -6,7 +6,7 @@ from penglai.abi.errors import BadArgumentError, MachineError, NoSuchEnclaveErro
 from penglai.abi.layout import NAME_BYTES
 from penglai.abi.sbi import EnclaveType
 from penglai.driver.driver import Driver, Order
-from penglai.driver.image import make_template
+from penglai.driver.image import paged_image
 from penglai.driver.shared import ProcessMemories, RelayPages
 from penglai.driver.shield import Shield
 from penglai.driver.task import Desk, Task, TaskRun
@@ -37,9 +37,9 @@ class Process:
         if order.kind is EnclaveType.SERVER and not name:
             raise BadArgumentError("a server needs a name, by which enclaves acquire it")
         stack = None if order.kind is EnclaveType.SHADOW else order.stack_size
-        template = make_template(data, stack, what, self.driver.memory_pages)
+        paged = paged_image(data, stack, what, self.driver.memory_pages)
         with Shield():  # an enclave that exists is in the table, also when Ctrl-C loses its handle
-            return self._keep(self.driver.create(template, replace(order, on_end=self._forget)))
+            return self._keep(self.driver.create(paged, replace(order, on_end=self._forget)))
 
     def start(
         self, task: Task, relay: RelayPages | None = None, desk: Desk | None = None, *, again: bool = False

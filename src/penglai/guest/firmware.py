@@ -22,7 +22,7 @@ class Firmware:
     """Board, monitor, and where enclaves run.
 
     memory, clock, system: the machine's, which runs already.  harts: all of them, Linux's own included.
-    state, profile: as for Guest.  failed: called when a hart of enclaves has failed.
+    state, profile: as for LinuxGuest.  failed: called when a hart of enclaves has failed.
     """
 
     def __init__(

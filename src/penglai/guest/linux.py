@@ -37,7 +37,7 @@ DRIVER = "penglai,monitor"
 """What penglai.ko looks for in the device tree."""
 
 
-class Guest:
+class LinuxGuest:
     """A machine that runs an operating system as its host.
 
     software: what is started.  console: its terminal.  memory: bytes, or text like "256M"; a multiple of
@@ -175,7 +175,7 @@ class Guest:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Guest {'off' if self.done else 'on'} {self.memory.size >> 20} MiB>"
+        return f"<LinuxGuest {'off' if self.done else 'on'} {self.memory.size >> 20} MiB>"
 
 
 def check_sizes(memory: int | str, harts: int) -> int:

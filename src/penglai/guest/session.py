@@ -20,7 +20,7 @@ from penglai.abi.errors import MachineError, StateError, WaitTimeoutError
 from penglai.abi.timeout import checked_timeout
 from penglai.guest.boot import Boot
 from penglai.guest.image.current import Image
-from penglai.guest.linux import Guest
+from penglai.guest.linux import LinuxGuest
 from penglai.guest.sharing import Share
 from penglai.guest.terminal import READY
 
@@ -117,7 +117,7 @@ class Linux:
 
     A context manager; leaving it switches the machine off.  Several threads may run commands at once.
 
-    Raises what Guest and Boot raise, MachineError if Linux does not come up.
+    Raises what LinuxGuest and Boot raise, MachineError if Linux does not come up.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Linux:
             self.share = Path(share or stack.enter_context(_directory("penglai-share-")))
             """The directory that is /share in the guest."""
             shares = [Share(self._runs, RUNS_TAG), Share(self.share)]
-            self._guest = Guest(software, self._line, memory, harts, shares=shares)
+            self._guest = LinuxGuest(software, self._line, memory, harts, shares=shares)
             stack.enter_context(self._guest)
             self._guest.start()
             threading.Thread(target=self._watch, name="penglai-watch", daemon=True).start()
@@ -188,7 +188,7 @@ class Linux:
         return self._line.written.decode("utf-8", "replace").replace(chr(READY), "")
 
     @property
-    def guest(self) -> Guest:
+    def guest(self) -> LinuxGuest:
         """The machine below, for those who examine it: its memory and its monitor."""
         return self._guest
 

@@ -11,7 +11,7 @@ from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.abi.sbi import EnclaveType
 from penglai.attestation.scheme import Scheme
 from penglai.driver.elf import attributes
-from penglai.driver.image import make_template
+from penglai.driver.image import paged_image
 from penglai.host.image import Image, Kind, load
 
 MAX_PAGES = (4 << 30) // PAGE_SIZE
@@ -39,13 +39,13 @@ def measure(
     stack = None if which is Kind.SHADOW else stack_size
     data, what, _ = load(image, find_image)
     try:
-        template = make_template(data, stack, what, MAX_PAGES)
+        paged = paged_image(data, stack, what, MAX_PAGES)
     except NoMemoryError:
         raise NoMemoryError(f"{what} is larger than 4 GiB with its stack, and cannot be measured") from None
     first = attributes(data, what) if method is Scheme.TVM_LEGACY else b""
     before = [0] if first else []
-    addresses = np.concatenate([before, template.addresses, [layout.KERNEL_BUFFER]]).astype(np.uint64)
-    own = np.append(template.permissions, np.uint8(Pte.R | Pte.W | Pte.U))
+    addresses = np.concatenate([before, paged.addresses, [layout.KERNEL_BUFFER]]).astype(np.uint64)
+    own = np.append(paged.permissions, np.uint8(Pte.R | Pte.W | Pte.U))
     permissions = np.concatenate([np.full(len(before), Pte.R | Pte.X | Pte.U), own]).astype(np.uint8)
 
     def read(which: slice) -> bytes:
@@ -53,6 +53,6 @@ def measure(
         start, stop = (max(0, place - len(before)) for place in (which.start, which.stop))
         head = first.ljust(PAGE_SIZE, b"\0") if before and not which.start else b""
         size = (which.stop - which.start) * PAGE_SIZE
-        return (head + template.read(slice(start, stop))).ljust(size, b"\0")
+        return (head + paged.read(slice(start, stop))).ljust(size, b"\0")
 
-    return method.measure(EnclaveType[which.name], template.entry, addresses, permissions, read)
+    return method.measure(EnclaveType[which.name], paged.entry, addresses, permissions, read)

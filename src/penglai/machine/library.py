@@ -109,7 +109,7 @@ def unicorn_library() -> Path:
 
 
 def build() -> Path:
-    """Compile the C files for this machine, or find it in the cache.  Takes a second or two the first time."""
+    """Compile the C files for this machine, or find it in the cache.  A second or two the first time."""
     here = Path(__file__).parent
     native = os.uname().machine == NATIVE_MACHINE
     sources = [here / name for name in (*SOURCES, *(NATIVE_SOURCES if native else ("native/none.c",)))]

@@ -20,7 +20,7 @@ from penglai.attestation.measure import measure
 from penglai.machine.context import Context
 from penglai.machine.pages import Pages, all_runs
 from penglai.machine.sv39 import TablePlan, plan_tables
-from penglai.monitor.enclave import NO_PAGES, Blueprint, Enclave, Mailbox, Mould, first_context
+from penglai.monitor.enclave import NO_PAGES, Enclave, InstancePlan, Mailbox, ShadowPages, first_context
 from penglai.monitor.hosttable import read_image
 from penglai.monitor.mapping import DATA
 from penglai.monitor.ownership import MONITOR, Ownership
@@ -150,7 +150,7 @@ def build(platform: Platform, request: CreateRequest) -> Enclave:
         state=FIRST_STATE[request.kind],
         shm=site.shm,
         limits=platform.registry.limits,
-        blueprint=Blueprint(image.addresses, site.own, image.permissions) if shadow else None,
+        shadow_pages=ShadowPages(image.addresses, site.own, image.permissions) if shadow else None,
     )
 
 
@@ -159,14 +159,14 @@ def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -
 
     Raises Refusal, with everything as it was before.
     """
-    assert shadow.blueprint is not None
-    mould = _mould_for(platform, shadow.blueprint, request.stack_pages, request.host.shm_size)
-    count = len(mould.sources)
-    with _Construction(platform, request.host, count + request.stack_pages, mould.plan) as site:
-        platform.memory.pages[site.own[:count]] = platform.memory.pages[mould.sources]
+    assert shadow.shadow_pages is not None
+    instance_plan = _mould_for(platform, shadow.shadow_pages, request.stack_pages, request.host.shm_size)
+    count = len(instance_plan.sources)
+    with _Construction(platform, request.host, count + request.stack_pages, instance_plan.plan) as site:
+        platform.memory.pages[site.own[:count]] = platform.memory.pages[instance_plan.sources]
         if platform.profile.dirty is not None:
             platform.memory.pages[site.own[count:]] = platform.profile.dirty  # its stack
-        table = site.map(mould.words.copy(), mould.slots, mould.flags)
+        table = site.map(instance_plan.words.copy(), instance_plan.slots, instance_plan.flags)
         eid = site.finish()
     return Enclave(
         eid=eid,
@@ -200,28 +200,32 @@ def _lay_out(
     return plan, np.concatenate([FLAGS[permissions], extra])
 
 
-def _mould_for(platform: Platform, blueprint: Blueprint, stack_pages: int, shm_size: int) -> Mould:
+def _mould_for(
+    platform: Platform, shadow_pages: ShadowPages, stack_pages: int, shm_size: int
+) -> InstancePlan:
     """What a shadow's instances with such a stack and shared memory have in common; the latest is kept.
 
     Raises Refusal (bad argument) for a stack that the address space has no room for.
     """
-    found = blueprint.mould
+    found = shadow_pages.instance_plan
     if found is not None and (found.stack_pages, found.shm_size) == (stack_pages, shm_size):
         return found
     bottom = layout.STACK_TOP - stack_pages * PAGE_SIZE
     if bottom < layout.MMAP_TOP:
         raise bad_argument(f"a stack of {stack_pages} pages: the address space has no room for it")
     stack = np.arange(bottom, layout.STACK_TOP, PAGE_SIZE, dtype=np.uint64)
-    permissions = np.concatenate([blueprint.permissions, np.full(stack_pages, DATA, dtype=np.uint8)])
-    plan, flags = _lay_out(np.concatenate([blueprint.addresses, stack]), permissions, shm_size)
-    fixed = np.flatnonzero(blueprint.permissions & Pte.W == 0)
+    permissions = np.concatenate([shadow_pages.permissions, np.full(stack_pages, DATA, dtype=np.uint8)])
+    plan, flags = _lay_out(np.concatenate([shadow_pages.addresses, stack]), permissions, shm_size)
+    fixed = np.flatnonzero(shadow_pages.permissions & Pte.W == 0)
     own = np.ones(len(plan.slots), dtype=np.bool_)
     own[fixed] = False
     words = np.zeros(plan.tables * TABLE_ENTRIES, dtype=np.uint64)
-    words[plan.slots[fixed]] = make_entries(platform.memory, blueprint.pages[fixed], flags[fixed])
-    sources = blueprint.pages[own[: len(blueprint.pages)]]
-    blueprint.mould = Mould(stack_pages, shm_size, plan, words, plan.slots[own], flags[own], sources)
-    return blueprint.mould
+    words[plan.slots[fixed]] = make_entries(platform.memory, shadow_pages.pages[fixed], flags[fixed])
+    sources = shadow_pages.pages[own[: len(shadow_pages.pages)]]
+    shadow_pages.instance_plan = InstancePlan(
+        stack_pages, shm_size, plan, words, plan.slots[own], flags[own], sources
+    )
+    return shadow_pages.instance_plan
 
 
 class _Construction:

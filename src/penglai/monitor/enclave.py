@@ -55,7 +55,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Mould:
+class InstancePlan:
     """What all instances of a shadow that have as much stack and shared memory (bytes) have in common.
 
     words: their page table, without the entries of the pages that each has for itself: these go to `slots`,
@@ -72,16 +72,16 @@ class Mould:
 
 
 @dataclass
-class Blueprint:
+class ShadowPages:
     """The pages of a shadow, from which its instances are made: address, page and permissions of each.
 
-    mould: what the latest instances were made with; the shadow's lock guards it.
+    instance_plan: what the latest instances were made with; the shadow's lock guards it.
     """
 
     addresses: Addresses
     pages: Pages
     permissions: NDArray[np.uint8]
-    mould: Mould | None = None
+    instance_plan: InstancePlan | None = None
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Enclave:
     without pages.
     frames: the calls of servers under way, the innermost last; only a runnable enclave has any.  active:
     whose context runs when this one is on a hart: the innermost server, or itself.
-    blueprint: of a shadow.  template: the shadow that an instance was made from.  ocall: id of the ocall
+    shadow_pages: of a shadow.  template: the shadow that an instance was made from.  ocall: id of the ocall
     without an answer.  handler: where ecalls go that are not Penglai's, or 0.  event_handler: where the
     events go that it has asked for.  final_info: where the host wants the account when the enclave ends,
     or 0.
@@ -150,7 +150,7 @@ class Enclave:
     heap_pages: int = 0
     regions: Regions = field(default_factory=Regions)
     shm: Pages = field(default_factory=lambda: NO_PAGES)
-    blueprint: Blueprint | None = None
+    shadow_pages: ShadowPages | None = None
     template: "Enclave | None" = None
     frames: list[Frame] = field(default_factory=list)
     caller: "Enclave | None" = None

@@ -55,9 +55,9 @@ def _check_table(enclave: Enclave, owner: NDArray[np.int32], shared_memories: di
         *(page for key in enclave.attached for part in shared_memories[key].parts for page in part.tolist()),
     ]
     template = enclave.template
-    if template is not None and template.blueprint is not None:
-        blueprint = template.blueprint
-        shared += blueprint.pages[blueprint.permissions & Pte.W == 0].tolist()
+    if template is not None and template.shadow_pages is not None:
+        shadow_pages = template.shadow_pages
+        shared += shadow_pages.pages[shadow_pages.permissions & Pte.W == 0].tolist()
     mapped = []
     for address, page, pte in enclave.table.mappings():
         what = f"{enclave!r}, page {page} at {address:#x},"

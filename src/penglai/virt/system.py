@@ -16,11 +16,11 @@ from penglai.machine.clock import Clock
 from penglai.machine.memory import HostMemory, PhysicalMemory
 from penglai.machine.supervisor import Exit, Supervisor
 from penglai.virt import devicetree, loader
-from penglai.virt.console import outlets
 from penglai.virt.devices import finisher, plic, rtc, virtio
 from penglai.virt.devices.bus import Bus
 from penglai.virt.devices.console import ConsoleFunction
 from penglai.virt.devicetree import Description, Node
+from penglai.virt.outlets import outlets
 from penglai.virt.services import ConsolePort, Services
 
 FINISHER_BASE = 0x10_0000

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from penglai.abi.errors import MachineError
 from penglai.abi.timeout import checked_timeout
-from penglai.cli.ending import end_on_signals, err
+from penglai.cli.exits import end_on_signals, err
 from penglai.guest.boot import Boot
 from penglai.guest.image.current import Image
-from penglai.guest.linux import Guest, check_sizes
+from penglai.guest.linux import LinuxGuest, check_sizes
 from penglai.guest.sharing import Share
 from penglai.guest.terminal import Terminal, is_terminal
 from penglai.toolchain.places import state_dir
@@ -58,7 +58,7 @@ def host(
         terminal = Terminal(
             interactive=interactive, take_input=run is None or not os.isatty(0), our_init=plan.ours
         )
-        guest = Guest(software, terminal, memory, harts, state=state, shares=shares, profile=profile)
+        guest = LinuxGuest(software, terminal, memory, harts, state=state, shares=shares, profile=profile)
         outcome = _session(guest, terminal, timeout)
         if terminal.failure is not None:
             raise MachineError(f"cannot write the output: {terminal.failure.strerror}")
@@ -85,7 +85,7 @@ def _build() -> Image:
         return build_image(tell=tell)
 
 
-def _session(guest: Guest, terminal: Terminal, timeout: float | None) -> Outcome:
+def _session(guest: LinuxGuest, terminal: Terminal, timeout: float | None) -> Outcome:
     """From power on to power off."""
     terminal.leave = guest.system.close
     terminal.begins = threading.Thread(target=guest.warm_up, name="penglai-warm-up", daemon=True).start

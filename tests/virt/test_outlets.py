@@ -2,7 +2,7 @@
 
 import pytest
 
-from penglai.virt.console import outlets
+from penglai.virt.outlets import outlets
 
 
 class Typist:
