@@ -6,7 +6,6 @@ broken and nobody notices.
 
 import argparse
 import random
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.mutation import c, planted, python
+from tests.mutation.asking import ask
 from tests.mutation.rooms import ROOMS, Room
 from tests.mutation.runner import (
     KILLED,
@@ -108,9 +108,7 @@ def separate_cache(where: Path) -> Path:
     """A cache for what is built of mutants, with all that the user's own has."""
     cache = where / "cache"
     cache.mkdir()
-    command = "from penglai.toolchain.places import cache_dir; print(cache_dir())"
-    found = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
-    own = Path(found.stdout.strip())
+    own = Path(ask("from penglai.toolchain.places import cache_dir", "cache_dir()"))
     (own / "zig").mkdir(parents=True, exist_ok=True)
     for entry in own.iterdir():
         (cache / entry.name).symlink_to(entry)

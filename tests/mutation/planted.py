@@ -16,7 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from penglai.machine.engine import ENGINE_VARIABLE, Native
+from tests.mutation.asking import ask
 from tests.mutation.promise import Mutation
 from tests.mutation.promises_native import NATIVE
 
@@ -187,7 +187,8 @@ MUTATIONS = [
 
 def main(only: str = "") -> int:
     """Break all of them whose promise or file contains `only`; how many nobody noticed."""
-    there_are = MUTATIONS + ([] if Native.obstacle() else NATIVE)
+    obstacle = ask("from penglai.machine.engine import Native", 'Native.obstacle() or ""')
+    there_are = MUTATIONS + ([] if obstacle else NATIVE)
     chosen = [each for each in there_are if only in each.promise or only in each.file]
     table = Table(title="broken promises", title_justify="left")
     for column in ("promise", "broken in", "noticed by", "seconds"):
@@ -233,7 +234,7 @@ def try_mutation(tree: Path, mutation: Mutation, limits: Mapping[str, float]) ->
 def run(tree: Path, mutation: Mutation | None, tests: str, limit: float | None) -> tuple[int, str]:
     """Exit status of pytest against a copy of the tree, and its first failure."""
     source = tree / "src"
-    engine = {ENGINE_VARIABLE: mutation.engine} if mutation and mutation.engine else {}
+    engine = {"PENGLAI_ENGINE": mutation.engine} if mutation and mutation.engine else {}
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__"))
     if mutation is not None:

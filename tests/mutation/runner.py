@@ -129,6 +129,10 @@ class Tree:
         os.environ.update(**self._environment, **places, PYTHONDONTWRITEBYTECODE="1")
         tempfile.tempdir = None
         os.chdir(ROOT)
+        if "penglai" in sys.modules:
+            raise RuntimeError(
+                "penglai was imported before its copy was there: its mutants would not be tried"
+            )
         sys.dont_write_bytecode = True
         sys.path.insert(0, str(self.source))
         result = body()
