@@ -87,6 +87,15 @@ def test_watching_changes_nothing_that_the_program_sees(machine: penglai.Machine
     assert enclave.output.getvalue().decode() == run("files.c").output
 
 
+def test_a_line_that_is_not_taken_ends_it_and_not_the_machine(machine: penglai.Machine):
+    def refuse(_line: str) -> None:
+        raise OSError("the disk is full")
+
+    with machine.strace(refuse):
+        assert machine.create(penglai.pack(linux_program(PROGRAM))).run(PATIENCE).value == 7
+    assert machine.create("prime").run(PATIENCE).value == 78498
+
+
 def test_one_at_a_time(machine: penglai.Machine):
     with machine.strace(print), pytest.raises(penglai.StateError, match="already"):
         machine.strace(print)

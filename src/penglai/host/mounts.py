@@ -69,10 +69,10 @@ class Mounts:
             elif question == Question.RESIZE:
                 with _opened(directory, name, os.O_WRONLY) as file:
                     os.ftruncate(file, argument)
-            elif argument == 1:
-                os.rmdir(name, dir_fd=directory)
+            elif question == Question.REMOVE:
+                (os.rmdir if argument == 1 else os.unlink)(name, dir_fd=directory)
             else:
-                os.unlink(name, dir_fd=directory)
+                raise OSError(EINVAL, "no question about files")
         return DONE
 
     def _list(self, path: tuple[str, ...], first: int, buffer: Buffer) -> int:

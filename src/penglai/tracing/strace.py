@@ -5,6 +5,7 @@ learns of calls where the monitor hands them to the handler inside the enclave, 
 handler lets the program go on.  While there is none, nothing of this is there.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -18,6 +19,8 @@ from penglai.monitor.enclave import ECALL_BYTES, Enclave
 from penglai.monitor.monitor import Monitor
 from penglai.monitor.refusal import Refusal
 from penglai.tracing.syscalls import CALLS, NO_RETURN, describe
+
+log = logging.getLogger(__name__)
 
 CLONE, TLS = 220, 3
 """Number of clone, and which of its arguments is the new thread's pointer."""
@@ -43,7 +46,7 @@ class _Program:
 class Strace:
     """Writes a line for each call; made by `Machine.strace`.  A context manager; leaving it ends it.
 
-    tell: called with each line, on a hart's thread, which waits.
+    tell: called with each line, on a hart's thread, which waits.  If it raises, that is logged, and the end.
     """
 
     def __init__(self, monitor: Monitor, tell: Callable[[str], None]) -> None:
@@ -96,7 +99,11 @@ class Strace:
 
         number = program.ids.get(me.context.x[4])
         who = f"[{number}] " if number else ""
-        self._tell(who + describe(call.number, call.arguments, result, read))
+        try:
+            self._tell(who + describe(call.number, call.arguments, result, read))
+        except Exception:
+            log.exception("a line was not taken: system calls are shown no more")
+            self._platform.registry.watch_handlers = None
 
     def __enter__(self) -> Self:
         return self
