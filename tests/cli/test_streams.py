@@ -41,6 +41,7 @@ WRITES: dict[str, list[str]] = {
     "run": ["hello-world"],
     "trace": ["hello-world", "-o", os.devnull],
     "strace": ["hello-world", "-o", os.devnull],
+    "gdb": ["--help"],  # what gdb writes is gdb's: tests/debug
     "test-stop": ["loop", "--seconds", "0.01"],
     "boot": ["--help"],  # what Linux writes: tests/guest
     "image": [],

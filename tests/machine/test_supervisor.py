@@ -230,19 +230,24 @@ begin:
 """Traps are returned from, behind their instruction; an interrupt reports the time."""
 
 
+IN_TIME = 150_000 // NS_PER_TICK
+"""Ticks that an interrupt may be late; the least of some, since the hart's thread may have no core just then."""
+TRIES = 100
+NEVER = 1 << 64
+
+
 @pytest.mark.parametrize("often", [".word 0x00100073", "rdtime t1"], ids=["traps", "rdtime"])
 def test_the_timer_is_on_time_in_a_guest_that_only_traps(often: str):
     """The clock is not read at each trap, and a trap takes longer than the blocks around it."""
     busy = "li t0, 20000000\nbusy: addi t0, t0, -1\nbnez t0, busy\n"
-    late = []
-    for _ in range(3):
+    late = [NEVER]
+    while min(late) >= IN_TIME and len(late) <= TRIES:
         with bare(f"{RETURNING}{ENABLE_ALL}{ON}{busy}{CALL}again: {often}\nj again\n") as program:
             program.call()
             due = program.clock.now() // NS_PER_TICK + 2_000
             program.hart.set_timer(due)
             late.append(program.call()[0] - due)
-    assert min(late) >= 0
-    assert min(late) * NS_PER_TICK < 150_000
+    assert 0 <= min(late) < IN_TIME
 
 
 def test_a_timer_in_the_past_interrupts_at_once():
