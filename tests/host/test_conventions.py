@@ -80,9 +80,12 @@ class TestRuns:
         def fail(_run: penglai.Run) -> None:
             raise ZeroDivisionError
 
+        called = threading.Event()
         run = machine.create(eapp(LINES)).start()
         run.add_done_callback(fail)
+        run.add_done_callback(lambda _: called.set())
         assert run.result(PATIENCE) == DONE
+        assert called.wait(PATIENCE)
         assert machine.create(eapp(LINES)).run(PATIENCE) == DONE
         assert "exception calling callback" in caplog.text
 

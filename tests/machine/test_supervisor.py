@@ -231,7 +231,7 @@ begin:
 
 
 IN_TIME = 150_000 // NS_PER_TICK
-"""Ticks that an interrupt may be late: the least of some, for the hart's thread may have no core just then."""
+"""Ticks that an interrupt may be late, at least once: the hart's thread may have no core just then."""
 TRIES = 100
 NEVER = 1 << 64
 
