@@ -14,25 +14,34 @@ import penglai
 from penglai.monitor.invariants import check
 
 INTERRUPTS = 200
+ROUNDS = 10
 
 
 def work(machine: penglai.Machine, created: list[int]) -> None:
-    while True:
-        enclave = machine.create("loop")
-        created.append(enclave.eid)
-        run = enclave.start()
-        enclave.stop()
-        enclave.resume()
-        enclave.destroy()
-        run.result()
+    enclave = machine.create("loop")
+    created.append(enclave.eid)
+    run = enclave.start()
+    enclave.stop()
+    enclave.resume()
+    enclave.destroy()
+    run.result()
 
 
-def interrupter(armed: threading.Semaphore) -> None:
-    """One interrupt for each time that the main thread says it is ready for one."""
+def undisturbed(machine: penglai.Machine) -> float:
+    """Seconds that one round of it takes here and now, under whatever load there is."""
+    work(machine, [])
+    begun = time.monotonic()
+    for _ in range(ROUNDS):
+        work(machine, [])
+    return (time.monotonic() - begun) / ROUNDS
+
+
+def interrupter(armed: threading.Semaphore, round_: float) -> None:
+    """One interrupt for each time that the main thread says it is ready for one, within four rounds."""
     pause = random.Random(1)
     for _ in range(INTERRUPTS):
         armed.acquire()
-        time.sleep(pause.uniform(0.001, 0.01))
+        time.sleep(pause.uniform(0, 4 * round_))
         os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -40,12 +49,13 @@ def main() -> None:
     interrupts, created = 0, []
     armed = threading.Semaphore(0)
     with penglai.Machine("64M", 2) as machine:
-        machine.create("loop").destroy()
-        threading.Thread(target=interrupter, args=(armed,), daemon=True).start()
+        round_ = undisturbed(machine)
+        threading.Thread(target=interrupter, args=(armed, round_), daemon=True).start()
         while interrupts < INTERRUPTS:
             try:
                 armed.release()
-                work(machine, created)
+                while True:
+                    work(machine, created)
             except KeyboardInterrupt:
                 interrupts += 1
         for enclave in machine.enclaves:
