@@ -56,25 +56,21 @@ class Crash:
 
     @property
     def enclave(self) -> str:
-        """See Details."""
         return self.enclaves[0].label
 
     @property
     def registers(self) -> dict[str, int]:
-        """See Details."""
         inner = self.enclaves[0]
         return {"pc": inner.pc, **dict(zip(X_NAMES[1:], inner.registers[1:], strict=True))}
 
     @functools.cached_property
     def backtrace(self) -> tuple[Frame, ...]:
-        """See Details."""
         from penglai.debug.backtrace import frames  # noqa: PLC0415 - reading ELFs takes long to import
 
         return tuple(frame for seen in self.enclaves for frame in frames(seen, self.images.find(seen.eid)))
 
     @functools.cached_property
     def where(self) -> str:
-        """See Details."""
         from penglai.debug.backtrace import variable  # noqa: PLC0415 - as above
 
         near = variable(self.images.find(self.enclaves[0].eid), self.trap.tval) if self.lay else ""

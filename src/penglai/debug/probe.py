@@ -96,13 +96,11 @@ class ProbedCore:
             self._debugger.lock.notify_all()
 
     def acknowledge(self) -> None:
-        """See Core."""
         with self._debugger.lock:
             self._wanted = False
             self._core.acknowledge()
 
     def break_at(self, addresses: Sequence[int]) -> None:
-        """See Core."""
         self._core.break_at(addresses)
 
     # ---- what the debugger calls, under its lock -----------------------------------------------

@@ -53,12 +53,11 @@ class InTurns:
         self._supervisor = supervisor
 
     def answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
-        """See Calls."""
         self._hart.deadline = min(self._supervisor.timer_ns, self._clock.now() + TICK_NS)
         return self._port.ecall(extension, function, *arguments)
 
     def close(self) -> None:
-        """See Calls."""
+        """It has no hart of its own to stop."""
 
 
 @dataclass(eq=False)
@@ -88,11 +87,9 @@ class Elsewhere:
 
     @property
     def waiting(self) -> bool:
-        """See Calls."""
         return bool(self._events)
 
     def answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
-        """See Calls."""
         if extension == sbi.EXTENSION and function == HostCall.EVENT:
             return SbiResult(ErrorCode.OK, self._events.popleft() if self._events else 0)
         result = self._port.ecall(extension, function, *arguments)
@@ -106,7 +103,6 @@ class Elsewhere:
         return result
 
     def close(self) -> None:
-        """See Calls."""
         self._scheduler.stop(self._harts)
 
     def _run(self, eid: int) -> None:

@@ -47,7 +47,6 @@ class Firmware:
 
     @property
     def waiting(self) -> bool:
-        """See Calls."""
         return self._calls.waiting
 
     def close(self) -> None:

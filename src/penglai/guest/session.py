@@ -89,7 +89,6 @@ class Line:
             self.changed.notify_all()
 
     def read(self, limit: int) -> bytes:
-        """See ConsolePort."""
         with self.changed:
             data = bytes(self._typed[:limit])
             del self._typed[:limit]
@@ -97,7 +96,6 @@ class Line:
 
     @property
     def waiting(self) -> bool:
-        """See ConsolePort."""
         return bool(self._typed)
 
     def type(self, text: str) -> None:

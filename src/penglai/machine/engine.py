@@ -115,11 +115,9 @@ class LibraryCore:
         self.address: int = core
 
     def flush(self, _space: int, _ended: bool, /) -> None:
-        """See Core."""
         self._record.stale = 1
 
     def break_at(self, addresses: Sequence[int]) -> None:
-        """See Core."""
         words = (ctypes.c_uint64 * len(addresses))(*addresses)
         if error := library().calls.hart_break(self.address, words, len(words)):
             raise MachineError(f"the hart takes no {len(words)} breakpoints: Unicorn says {error}")
@@ -142,7 +140,6 @@ class NativeCore(LibraryCore):
         )
 
     def flush(self, space: int, ended: bool, /) -> None:
-        """See Core."""
         self._record.stale = 1
         (self._close if ended else self._revoke)(space, ended)
 
@@ -159,7 +156,6 @@ class Unicorn:
     name = "unicorn"
 
     def open(self, memory: PhysicalMemory, clock: Clock, record: RunRecord) -> Core:
-        """See Engine."""
         return LibraryCore(memory, clock, record)
 
     def describe(self) -> str:
@@ -168,7 +164,6 @@ class Unicorn:
         return f"unicorn, {shortcuts} shortcuts"
 
     def extensions(self) -> str:
-        """See Engine."""
         base = "rv64imafdc, Zicsr, Zifencei"
         if _has_shortcuts():
             return f"{base}; Zcb and rdtime by trap, at 0.2 µs each"
@@ -231,7 +226,6 @@ class Native:
         return f"native, and {Unicorn().describe()}"
 
     def extensions(self) -> str:
-        """See Engine."""
         return "rv64imafdc, Zicsr, Zifencei, Zcb, rdtime"
 
     def counts(self) -> dict[str, int]:

@@ -16,17 +16,14 @@ class Outlet:
         self._terminal.write(data)
 
     def read(self, limit: int) -> bytes:
-        """See ConsolePort."""
         return self._terminal.read(limit) if self._users == [self] else b""
 
     @property
     def waiting(self) -> bool:
-        """See ConsolePort."""
         return self._users == [self] and self._terminal.waiting
 
     @property
     def size(self) -> tuple[int, int]:
-        """See ConsolePort."""
         return self._terminal.size
 
 

@@ -115,7 +115,7 @@ static int first_main(int count, char **arguments, char **environment)
 }
 
 #ifdef EAPP_PORTABLE
-/* There are no random numbers to be had; this is for canaries alone. */
+/* There are no random numbers here; these are for stack canaries only. */
 static void make_weak_seed(void)
 {
     unsigned long time, cycle;

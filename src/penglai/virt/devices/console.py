@@ -28,12 +28,10 @@ class ConsoleFunction:
         self._size: tuple[int, int] | None = None
 
     def config(self) -> bytes:
-        """See Function."""
         columns, rows = self._size or self._port.size
         return struct.pack("<HHII", columns, rows, 1, 0)
 
     def notified(self, device: VirtioDevice, queue: int) -> None:
-        """See Function."""
         if queue == RECEIVE:
             self.poll(device)
             return
@@ -54,5 +52,4 @@ class ConsoleFunction:
             device.answer(RECEIVE, chain, self._port.read(min(chain.room, MAX_INPUT)))
 
     def reset(self) -> None:
-        """See Function."""
         self._size = None

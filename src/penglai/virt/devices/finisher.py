@@ -25,7 +25,6 @@ class Finisher:
         self.finish: Finish | None = None
 
     def load(self, _offset: int, _size: int) -> int:
-        """See Registers."""
         return 0
 
     def store(self, offset: int, size: int, value: int) -> None:

@@ -42,7 +42,6 @@ class Plic:
             self._update()
 
     def load(self, offset: int, size: int) -> int:
-        """See Registers."""
         if size != 4:
             return 0
         if offset < 4 * SOURCES:
@@ -53,7 +52,6 @@ class Plic:
         return values.get(offset, 0)
 
     def store(self, offset: int, size: int, value: int) -> None:
-        """See Registers."""
         if size != 4:
             return
         if 4 <= offset < 4 * SOURCES:

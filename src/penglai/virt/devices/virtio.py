@@ -123,7 +123,6 @@ class VirtioDevice:
     # ---- registers -----------------------------------------------------------------------------
 
     def load(self, offset: int, size: int) -> int:
-        """See Registers."""
         if offset >= 0x100:
             place = offset - 0x100
             return int.from_bytes(self.function.config()[place : place + size], "little")
@@ -144,7 +143,6 @@ class VirtioDevice:
         return values.get(offset, 0)
 
     def store(self, offset: int, size: int, value: int) -> None:
-        """See Registers."""
         if size != 4:
             return
         if offset == 0x50:

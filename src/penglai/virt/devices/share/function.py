@@ -41,11 +41,9 @@ class ShareFunction:
             raise BadArgumentError(f"cannot share {directory}: {error}") from error
 
     def config(self) -> bytes:
-        """See Function."""
         return self._config
 
     def notified(self, device: VirtioDevice, queue: int) -> None:
-        """See Function."""
         while (chain := device.pop(queue)) is not None:
             device.answer(queue, chain, self._answer(device, chain))
 
