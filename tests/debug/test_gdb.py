@@ -128,6 +128,13 @@ int EAPP_ENTRY main(void)
 """
 
 
+def penglai(*words: str | Path) -> pexpect.spawn:
+    """The command, on a terminal of its own."""
+    return pexpect.spawn(
+        str(PENGLAI), [*map(str, words)], env=environment(), timeout=PATIENCE, encoding="utf-8"
+    )
+
+
 def test_a_null_pointer_with_its_stack_and_values():
     said = gdb(compiled(LIST, "-g", "-O0"), "continue", "backtrace", "print list", "print n")
     assert "SIGSEGV" in said
@@ -158,13 +165,7 @@ def test_a_stack_that_was_smashed_is_seen_when_it_happens():
 
 
 def test_an_endless_loop_by_ctrl_c_and_a_way_out():
-    child = pexpect.spawn(
-        str(PENGLAI),
-        ["gdb", str(compiled(ENDLESS, "-g", "-O0"))],
-        env=environment(),
-        timeout=PATIENCE,
-        encoding="utf-8",
-    )
+    child = penglai("gdb", compiled(ENDLESS, "-g", "-O0"))
     child.expect_exact("(gdb) ")
     child.sendline("break wait_for_it")
     child.expect_exact("(gdb) ")
@@ -201,13 +202,7 @@ def test_floating_point_registers():
 def test_run_waits_for_a_gdb_on_a_socket(tmp_path: Path):
     place = tmp_path / "gdb"
     image = compiled(ABORTS, "-g", "-O0")
-    child = pexpect.spawn(
-        str(PENGLAI),
-        ["run", f"--gdb={place}", str(image)],
-        env=environment(),
-        timeout=PATIENCE,
-        encoding="utf-8",
-    )
+    child = penglai("run", f"--gdb={place}", image)
     child.expect_exact(f"target remote {place}")
     commands = [f"target remote {place}", "break check", "continue", "print value = 1", "continue"]
     words = [word for command in commands for word in ("-ex", command)]
@@ -230,13 +225,7 @@ def test_the_machine_interface_that_editors_use(tmp_path: Path):
     """Visual Studio Code and others speak MI."""
     place = tmp_path / "gdb"
     image = compiled(OFF_BY_ONE, "-g", "-O0")
-    run = pexpect.spawn(
-        str(PENGLAI),
-        ["run", f"--gdb={place}", str(image)],
-        env=environment(),
-        timeout=PATIENCE,
-        encoding="utf-8",
-    )
+    run = penglai("run", f"--gdb={place}", image)
     run.expect_exact("target remote")
     mi = pexpect.spawn(
         str(gdb_directory() / "gdb-multiarch"),

@@ -15,7 +15,19 @@ from penglai.abi.report import HASH_BYTES, PUBLIC_KEY_BYTES, REPORT_BYTES
 from penglai.attestation.report import MAX_NONCE, Report
 from penglai.attestation.scheme import Scheme
 from penglai.cli.numbers import hex_bytes, whole
-from penglai.cli.options import Eapp, Harts, Json, Memory, command, err, fail, out, show, write_json
+from penglai.cli.options import (
+    Eapp,
+    Harts,
+    Json,
+    Memory,
+    StackSize,
+    command,
+    err,
+    fail,
+    out,
+    show,
+    write_json,
+)
 from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, MountPoints, Packed, Root
 from penglai.embedded import Machine
 from penglai.host.image import Kind
@@ -59,7 +71,6 @@ def as_c_array(name: str, data: bytes) -> str:
 
 STANDARD_INPUT = Path("-")
 
-StackSize = Annotated[str, typer.Option(help="Stack of the enclave.")]
 SchemeOption = Annotated[
     Scheme,
     typer.Option(

@@ -13,7 +13,7 @@ import typer
 
 from penglai.abi.errors import BadArgumentError, WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE
-from penglai.cli.options import Eapp, Harts, Memory, command, fail
+from penglai.cli.options import Eapp, Harts, Memory, Servers, StackSize, command, fail
 from penglai.cli.running import Stdout, explain_faults, make_servers, split_server
 from penglai.embedded import Machine
 from penglai.machine.memory import parse_size
@@ -45,11 +45,8 @@ def debug(
     eapp: Eapp,
     memory: Memory = "256M",
     harts: Harts = 2,
-    stack_size: Annotated[str, typer.Option(help="Stack of the enclave.")] = str(DEFAULT_STACK_SIZE),
-    server: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=EAPP", help="Create a server that it can call by this name.  Repeatable."),
-    ] = None,
+    stack_size: StackSize = str(DEFAULT_STACK_SIZE),
+    server: Servers = None,
     commands: Annotated[
         list[str] | None,
         typer.Option("--ex", metavar="COMMAND", help="Let gdb execute this first.  Repeatable."),

@@ -17,6 +17,8 @@ __all__ = [
     "Json",
     "Memory",
     "Profile",
+    "Servers",
+    "StackSize",
     "command",
     "end_on_signals",
     "err",
@@ -34,6 +36,11 @@ Memory = Annotated[str, typer.Option(help="Memory of the machine, such as 256M o
 Harts = Annotated[
     int,
     typer.Option(help="Harts of the machine: how many enclaves run at once.", parser=count(0), metavar="N"),
+]
+StackSize = Annotated[str, typer.Option(help="Stack of the enclave.")]
+Servers = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME=EAPP", help="Create a server that it can call by this name.  Repeatable."),
 ]
 Profile = Annotated[
     ProfileName, typer.Option(help="How the machine behaves: native, or tvm, as Penglai-TVM's own does.")

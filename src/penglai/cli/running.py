@@ -16,7 +16,20 @@ from penglai.abi.profile import ProfileName
 from penglai.cli.halting import Gdb, WithGdb, halted
 from penglai.cli.interacting import own_stdin
 from penglai.cli.numbers import count, seconds
-from penglai.cli.options import Eapp, Harts, Json, Memory, Profile, Stats, command, err, fail, write_json
+from penglai.cli.options import (
+    Eapp,
+    Harts,
+    Json,
+    Memory,
+    Profile,
+    Servers,
+    StackSize,
+    Stats,
+    command,
+    err,
+    fail,
+    write_json,
+)
 from penglai.cli.packing import (
     Arguments,
     Environment,
@@ -66,11 +79,8 @@ def run(
     mount: Mounted = None,
     memory: Memory = "256M",
     harts: Harts = 2,
-    stack_size: Annotated[str, typer.Option(help="Stack of the enclave.")] = str(DEFAULT_STACK_SIZE),
-    server: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=EAPP", help="Create a server that it can call by this name.  Repeatable."),
-    ] = None,
+    stack_size: StackSize = str(DEFAULT_STACK_SIZE),
+    server: Servers = None,
     instances: Annotated[
         int | None,
         typer.Option(

@@ -108,3 +108,28 @@ int run_enclave(struct PLenclave *enclave)
     printf("enclave %d exited with value %lu\n", enclave->eid, enclave->user_param.retval);
     return EXIT_SUCCESS;
 }
+
+int run_file(const char *file)
+{
+    struct elf_args elf;
+    struct PLenclave enclave;
+    int status = EXIT_FAILURE;
+    if (load_program(&elf, file))
+        return status;
+    if (!create_enclave(&enclave, &elf, NORMAL_ENCLAVE, "")) {
+        status = run_enclave(&enclave);
+        PLenclave_destruct(&enclave);
+    }
+    elf_args_destroy(&elf);
+    return status;
+}
+
+int end_server(struct server *server)
+{
+    int status = EXIT_SUCCESS;
+    if (PLenclave_destroy(&server->enclave))
+        status = failed("cannot destroy server %d", server->enclave.eid);
+    PLenclave_destruct(&server->enclave);
+    elf_args_destroy(&server->elf);
+    return status;
+}

@@ -27,4 +27,15 @@ int create_enclave(struct PLenclave *enclave, struct elf_args *elf, int type, co
  */
 int run_enclave(struct PLenclave *enclave);
 
+/* Creates the enclave of a file and runs it as run_enclave() does.  Returns EXIT_SUCCESS or EXIT_FAILURE. */
+int run_file(const char *file);
+
+struct server {
+    struct elf_args elf;
+    struct PLenclave enclave;
+};
+
+/* Destroys a server that was created.  Returns EXIT_SUCCESS, or EXIT_FAILURE with a message. */
+int end_server(struct server *server);
+
 #endif

@@ -16,11 +16,6 @@
 #define MOST_SERVERS 4
 #define SECTOR_MEMORY (128UL << 10)
 
-struct server {
-    struct elf_args elf;
-    struct PLenclave enclave;
-};
-
 static int start_server(struct server *server, const char *file, int shmid)
 {
     struct enclave_args args;
@@ -44,16 +39,6 @@ static int start_server(struct server *server, const char *file, int shmid)
     return 0;
 }
 
-static int end_server(struct server *server)
-{
-    int status = EXIT_SUCCESS;
-    if (PLenclave_destroy(&server->enclave))
-        status = failed("cannot destroy server %d", server->enclave.eid);
-    PLenclave_destruct(&server->enclave);
-    elf_args_destroy(&server->elf);
-    return status;
-}
-
 /* The id of shared memory for sectors; 0, with a message, if there can be none. */
 static int name_memory(void)
 {
@@ -62,21 +47,6 @@ static int name_memory(void)
         return shmid;
     failed("cannot use a disk");
     return 0;
-}
-
-static int run_client(const char *file)
-{
-    struct elf_args elf;
-    struct PLenclave client;
-    int status = EXIT_FAILURE;
-    if (load_program(&elf, file))
-        return status;
-    if (!create_enclave(&client, &elf, NORMAL_ENCLAVE, "")) {
-        status = run_enclave(&client);
-        PLenclave_destruct(&client);
-    }
-    elf_args_destroy(&elf);
-    return status;
 }
 
 int main(int argc, char **argv)
@@ -91,7 +61,7 @@ int main(int argc, char **argv)
            !start_server(&servers[started], argv[started + 2], started == count - 1 ? shmid : 0))
         started++;
     if (started == count)
-        status = run_client(argv[1]);
+        status = run_file(argv[1]);
     while (started--)
         if (end_server(&servers[started]) != EXIT_SUCCESS)
             status = EXIT_FAILURE;

@@ -11,11 +11,6 @@
 
 #define MOST_SERVERS 16
 
-struct server {
-    struct elf_args elf;
-    struct PLenclave enclave;
-};
-
 static int start_server(struct server *server, const char *file, int number)
 {
     char name[32] = "test-server";
@@ -30,31 +25,6 @@ static int start_server(struct server *server, const char *file, int number)
     return 0;
 }
 
-static int end_server(struct server *server)
-{
-    int status = EXIT_SUCCESS;
-    if (PLenclave_destroy(&server->enclave))
-        status = failed("cannot destroy server %d", server->enclave.eid);
-    PLenclave_destruct(&server->enclave);
-    elf_args_destroy(&server->elf);
-    return status;
-}
-
-static int run_caller(const char *file)
-{
-    struct elf_args elf;
-    struct PLenclave caller;
-    int status = EXIT_FAILURE;
-    if (load_program(&elf, file))
-        return status;
-    if (!create_enclave(&caller, &elf, NORMAL_ENCLAVE, "")) {
-        status = run_enclave(&caller);
-        PLenclave_destruct(&caller);
-    }
-    elf_args_destroy(&elf);
-    return status;
-}
-
 int main(int argc, char **argv)
 {
     static struct server servers[MOST_SERVERS];
@@ -64,7 +34,7 @@ int main(int argc, char **argv)
     while (started < count && !start_server(&servers[started], argv[started + 2], started))
         started++;
     if (started == count)
-        status = run_caller(argv[1]);
+        status = run_file(argv[1]);
     while (started--)
         if (end_server(&servers[started]) != EXIT_SUCCESS)
             status = EXIT_FAILURE;
