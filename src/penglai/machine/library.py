@@ -79,7 +79,9 @@ class Library:
             _declare(loaded.native_counts, None, pointer, pointer)
             _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
             _declare(loaded.shortcuts_in_effect, ctypes.c_bool)
-            _declare(loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, word, word)
+            _declare(
+                loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, pointer, word, word
+            )
             _declare(loaded.supervisor_close, None, pointer)
             _declare(loaded.supervisor_set_x, None, pointer, ctypes.c_uint32, word)
             _declare(loaded.supervisor_set_timer, None, pointer, word)

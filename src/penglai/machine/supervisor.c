@@ -42,6 +42,7 @@ struct exit {
 struct supervisor {
     struct hart hart;
     uint64_t slab_bytes;
+    const uint8_t *protected; /* for each page, whether the hart may only read it */
 
     _Atomic uint32_t lines;  /* bits of mip that devices hold up */
     _Atomic uint32_t raised; /* bits of mip to set once; the guest clears them */
@@ -241,10 +242,12 @@ EXPORT void supervisor_close(struct supervisor *s)
 
 /*
  * A hart in S-mode at pc, with nothing on its bus yet: supervisor_show().  hidden: one byte for each page of
- * RAM, 0 if the bus shows it; Python changes it.  slab_bytes: RAM is mapped in pieces of at most that size.
+ * RAM, 0 if the bus shows it; Python changes it.  protected: likewise, 0 if it may be written.  slab_bytes: RAM
+ * is mapped in pieces of at most that size.
  */
 EXPORT struct supervisor *supervisor_open(void *ram, uint64_t base, uint64_t bytes, struct clock *clock,
-                                          const uint8_t *hidden, uint64_t slab_bytes, uint64_t pc)
+                                          const uint8_t *hidden, const uint8_t *protected,
+                                          uint64_t slab_bytes, uint64_t pc)
 {
     struct supervisor *s = calloc(1, sizeof *s);
     if (!s)
@@ -255,6 +258,7 @@ EXPORT struct supervisor *supervisor_open(void *ram, uint64_t base, uint64_t byt
         return NULL;
     }
     h->hidden = hidden;
+    s->protected = protected;
     s->slab_bytes = slab_bytes;
     s->pc = pc;
     s->timer = NEVER;
@@ -357,11 +361,12 @@ static int map_slab(struct supervisor *s, uint64_t first, uint64_t count)
     int error = 0;
     for (uint64_t page = first, end = first + count; page < end && !error;) {
         uint64_t run = page;
-        while (run < end && !h->hidden[run])
+        while (run < end && !h->hidden[run] && s->protected[run] == s->protected[page])
             run++;
         if (run > page)
             error = uc_mem_map_ptr(h->uc, h->ram_base + page * PAGE_BYTES, (run - page) * PAGE_BYTES,
-                                   UC_PROT_ALL, h->ram + page * PAGE_BYTES);
+                                   s->protected[page] ? UC_PROT_READ | UC_PROT_EXEC : UC_PROT_ALL,
+                                   h->ram + page * PAGE_BYTES);
         page = run;
         while (page < end && h->hidden[page])
             page++;

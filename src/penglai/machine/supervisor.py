@@ -62,6 +62,7 @@ class Supervisor:
             memory.size,
             ctypes.byref(clock.record),
             memory.hidden_address,
+            memory.protected_address,
             _slab_bytes(memory.size),
             entry,
         )
