@@ -92,7 +92,12 @@ class Library:
             _declare(loaded.supervisor_interrupt, None, pointer)
             _declare(loaded.supervisor_flush, None, pointer)
             _declare(loaded.supervisor_run, ctypes.c_int, pointer, ctypes.POINTER(ExitRecord))
-            _declare(loaded.supervisor_registers, None, pointer, pointer)
+            _declare(loaded.supervisor_settle, None, pointer, ctypes.POINTER(ExitRecord))
+            _declare(loaded.supervisor_save, None, pointer, ctypes.POINTER(Context))
+            _declare(loaded.supervisor_load, None, pointer, ctypes.POINTER(Context))
+            _declare(loaded.supervisor_break, ctypes.c_int, pointer, ctypes.POINTER(word), word)
+            _declare(loaded.supervisor_translate, ctypes.c_bool, pointer, word, ctypes.POINTER(word))
+            _declare(loaded.supervisor_return, word, pointer)
             _declare(loaded.supervisor_show, ctypes.c_int, pointer, word, word)
             _declare(loaded.supervisor_written, None, pointer, word)
 
