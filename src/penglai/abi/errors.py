@@ -70,6 +70,10 @@ class ImageError(BadArgumentError):
     """The image cannot become an enclave: no such file, no rv64 ELF, or a layout outside the ABI."""
 
 
+class PolicyError(BadArgumentError):
+    """A policy of what to believe cannot be read, or says what makes no sense."""
+
+
 class AttestationError(PenglaiError):
     """A report could not be made, or does not prove what it should."""
 
