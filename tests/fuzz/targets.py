@@ -16,6 +16,7 @@ RATES = {
     "sbi": 3,
     "ecalls": 3,
     "report": 10,
+    "evidence": 6,
     "ramfs": 20,
     "share": 4,
     "virtio": 6,

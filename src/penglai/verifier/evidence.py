@@ -19,8 +19,8 @@ from penglai.attestation.report import Report
 EVIDENCE_MOST = max(REPORT_BYTES, eat.MOST_BYTES)
 """Bytes of the longest evidence."""
 
-FIRST_BYTE = 0xD8
-"""Of a token: a CBOR tag of two bytes."""
+TAGGED = 6
+"""The first three bits of what is tagged CBOR, as tokens are."""
 
 DEEPEST = 4
 NONCE_BYTES = 8
@@ -56,7 +56,7 @@ def read_evidence(data: bytes) -> Report:
 
     Raises AttestationError for what is neither.
     """
-    if len(data) == REPORT_BYTES or data[:1] != bytes([FIRST_BYTE]):
+    if len(data) == REPORT_BYTES or not data or data[0] >> 5 != TAGGED:
         return Report(data)
     if len(data) > eat.MOST_BYTES:
         raise AttestationError(f"a token has at most {eat.MOST_BYTES} bytes, and this has more")

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 MOST_AT_ONCE = 32
 """Connections; who comes later is told to try again."""
 
-REQUEST_SECONDS = 10.0
+REQUEST_SECONDS = 30.0
 """From accepting a connection to the end of the answer."""
 
 MOST_SKIPPED = 1 << 16
@@ -197,9 +197,9 @@ class _Handler(BaseHTTPRequestHandler):
         except BadArgumentError as error:
             self.send_error(HTTPStatus.BAD_REQUEST, str(error))
             return
-        self._answer(HTTPStatus.OK, eat.RESULT_MEDIA_TYPE, verdict)
         said = found.get("penglai_reason") or found["penglai_enclave"].get("name", "")
         log.info("%s: %s: %s", self.client_address[0], found["ear_status"], said)
+        self._answer(HTTPStatus.OK, eat.RESULT_MEDIA_TYPE, verdict)
 
     def _body(self) -> bytes | None:
         """The body; None for one that is refused, which has been answered."""
