@@ -1,5 +1,6 @@
 """Policies: what they believe, and what is said about one that cannot be meant so."""
 
+import dataclasses
 import random
 from pathlib import Path
 
@@ -178,6 +179,13 @@ def test_a_debugged_machine_is_believed_where_the_policy_says_so():
     assert lenient.verify(evidence, nonce=NONCE).report.debuggable
     with pytest.raises(AttestationError, match="wrong monitor"):
         Policy([KnownEnclave(FIRST)], [KEY], [THIRD], allow_debug=True).verify(evidence, nonce=NONCE)
+
+
+def test_what_was_judged_by_cannot_change_afterwards():
+    verdict = POLICY.verify(report(), nonce=NONCE)
+    for each, name in ((POLICY, "allow_debug"), (verdict, "enclave"), (verdict.enclave, "measurement")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(each, name, None)
 
 
 def test_arguments_that_cannot_be():

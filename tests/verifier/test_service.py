@@ -17,7 +17,7 @@ from tests.verifier.make import FIRST, HASH, NONCE, POLICY, report
 
 from penglai import BadArgumentError, KnownEnclave, Policy, Report, Verifier, as_eat
 from penglai.attestation.report import debug_hash
-from penglai.verifier.result import new_key
+from penglai.verifier.result import new_key, read_nonce
 from penglai.verifier.service import MOST_AT_ONCE
 
 GOOD = report()
@@ -169,7 +169,22 @@ def test_it_says_what_it_offers(service: Verifier):
                 assert get(service, path)
             else:
                 assert (path, method) == ("/verify", "post")
+                assert [(each["name"], each["required"]) for each in operation["parameters"]] == [
+                    ("nonce", True)
+                ]
+                assert operation["requestBody"]["required"]
                 assert {"200", "400", "411", "413", "503"} == set(operation["responses"])
+
+
+@pytest.mark.parametrize("text", [str(1 << 64), "-1", " 1", "1_0", "0x", "", "\uff11"])
+def test_what_is_no_nonce(text: str):
+    with pytest.raises(BadArgumentError, match="nonce"):
+        read_nonce(text)
+
+
+@pytest.mark.parametrize("text", ["0", "42", "0x2A", "0xffffffffffffffff", str((1 << 64) - 1)])
+def test_what_is_a_nonce(text: str):
+    assert read_nonce(text) == int(text, 0)
 
 
 def test_many_at_once(service: Verifier):
