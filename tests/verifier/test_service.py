@@ -159,6 +159,16 @@ def test_what_is_hardly_http_is_refused(service: Verifier, request_text: bytes, 
     assert head.startswith(b"HTTP/1.0 %d " % status) if status else not head
 
 
+def test_no_more_is_read_than_a_request_has(service: Verifier):
+    """Its length comes behind more than is read; without that limit, it would be a good request."""
+    head = f"POST /verify?nonce={NONCE} HTTP/1.1\r\n" + f"A: {'b' * 60_000}\r\n" * 4
+    with connected(service) as connection:
+        with contextlib.suppress(OSError):
+            connection.sendall(f"{head}Content-Length: {len(GOOD)}\r\n\r\n".encode() + GOOD)
+        answer = everything(connection)
+    assert answer.startswith(b"HTTP/1.0 411 ") or not answer
+
+
 def test_it_says_what_it_offers(service: Verifier):
     description = get(service, "/openapi.json")
     assert description["openapi"].startswith("3.1")

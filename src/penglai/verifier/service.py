@@ -6,6 +6,7 @@ front of it has both.
 """
 
 import contextlib
+import io
 import json
 import logging
 import socket
@@ -35,6 +36,9 @@ REQUEST_SECONDS = 30.0
 
 MOST_SKIPPED = 1 << 16
 """Bytes of a body that is too long which are still read, so that its sender gets to the answer."""
+
+MOST_READ = 1 << 17
+"""Bytes that are read of one connection, headers and all; behind them it has ended."""
 
 BUSY = (
     b'HTTP/1.0 503 Service Unavailable\r\nContent-Type: application/json\r\n\r\n{"error": "busy; try again"}'
@@ -169,12 +173,36 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             log.exception("a request went wrong")
 
 
+class _Sparing(io.RawIOBase):
+    """What a connection sends, as far as it is read."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._left = MOST_READ
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes; 0 at the end, and where enough has been read."""
+        count = self._connection.recv_into(memoryview(buffer)[: self._left]) if self._left else 0
+        self._left -= count
+        return count
+
+
 class _Handler(BaseHTTPRequestHandler):
     """One request."""
 
     server: _Server
     server_version = "penglai-verifier"
     sys_version = ""
+
+    def setup(self) -> None:
+        """Read sparingly."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Sparing(self.connection))
 
     def do_GET(self) -> None:
         document = self.server.work.documents.get(urlsplit(self.path).path)
