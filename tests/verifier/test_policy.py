@@ -188,6 +188,12 @@ def test_what_was_judged_by_cannot_change_afterwards():
             setattr(each, name, None)
 
 
+def test_a_name_has_100_characters_at_most():
+    assert KnownEnclave(FIRST, "ä" * 100).name == "ä" * 100
+    with pytest.raises(PolicyError, match="name: it has at most 100 characters"):
+        KnownEnclave(FIRST, "ä" * 101)
+
+
 def test_arguments_that_cannot_be():
     with pytest.raises(BadArgumentError, match="does not fit in 64 bits"):
         POLICY.verify(report(), nonce=1 << 64)
