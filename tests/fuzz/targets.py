@@ -16,13 +16,13 @@ RATES = {
     "sbi": 3,
     "ecalls": 3,
     "report": 10,
-    "evidence": 6,
     "ramfs": 20,
     "share": 4,
     "virtio": 6,
     "boot": 20,
     "firmware": 20,
     "gdb": 6,
+    "evidence": 6,
 }
 """Every target, with its part of the cases: how many are tried at the same effort."""
 

@@ -71,6 +71,7 @@ def test_what_is_not_said_is_the_strict_form():
             GOOD.replace("[[enclave]]", "[enclave]"),
             r"p: enclave: write each one under a line \[\[enclave\]\]",
         ),
+        ("enclave = [1]\n" + GOOD.partition("[[")[0], r"p: enclave: write each one under a line"),
         (without("measurement"), r"p: enclave\[0\].measurement is missing"),
         (GOOD.replace(FIRST.hex(), "0 0"), r"p: enclave\[0\].measurement: '0 0' is not hexadecimal"),
         (GOOD.replace(FIRST.hex(), "00"), r"p: enclave\[0\].measurement: each has 64 hex digits .* this 2"),

@@ -1,7 +1,6 @@
 """Reports as Entity Attestation Tokens (RFC 9711), which are CBOR Web Tokens (RFC 8392) in COSE (RFC 9052).
 
-SM2 is in no registry of COSE's: algorithm and claims are of the ranges for private use (docs/abi.md,
-section 6).
+SM2 is in no registry of COSE's: algorithm and claims are of the ranges for private use (docs/evidence.md).
 """
 
 PROFILE = "tag:github.com,2026:pypenglai/report"

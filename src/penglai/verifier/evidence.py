@@ -1,4 +1,4 @@
-"""Evidence in its two forms: the report of 328 bytes, and the same as an EAT (docs/abi.md, section 6).
+"""Evidence in its two forms: the report of 328 bytes, and the same as an EAT (docs/evidence.md).
 
 The token is a function of the report, to the bit, and back: every claim is a field of the report or follows
 from one.  So it proves exactly what the report proves, nothing in it can be changed, and reports of any

@@ -1,4 +1,4 @@
-"""Signed verdicts: EAT Attestation Results (draft-ietf-rats-ear-04), JWTs by ES256 (docs/abi.md, 6)."""
+"""Signed verdicts: EAT Attestation Results (draft-ietf-rats-ear-04), JWTs by ES256 (docs/evidence.md)."""
 
 import base64
 import functools
