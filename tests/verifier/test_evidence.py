@@ -46,6 +46,7 @@ def test_a_token_is_a_report_to_the_bit(data: bytes):
 
 def test_the_token_of_this_release_is_the_token_of_the_next():
     assert as_eat(Report(REPORT)) == TOKEN
+    assert len(TOKEN) == 448
     assert TOKEN.startswith(bytes.fromhex("d83d d284 47 a1013a0001116f a0"))  # tags, algorithm, nothing else
 
 
@@ -53,6 +54,7 @@ def test_a_token_says_that_the_machine_can_be_debugged():
     debuggable = Report(debug_hash(REPORT[:32]) + REPORT[32:])
     claim = bytes.fromhex("190107 00")
     assert claim in as_eat(debuggable)
+    assert len(as_eat(debuggable)) == 452
     assert claim not in TOKEN
 
 
