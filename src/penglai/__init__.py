@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         NoMemoryError,
         NoSuchEnclaveError,
         PenglaiError,
+        PolicyError,
         SecurityError,
         StateError,
         StorageError,
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
     from penglai.sdk.hostbuild import build_host
     from penglai.sdk.packing import pack
     from penglai.tracing.trace import Trace
+    from penglai.verifier.evidence import as_eat, read_evidence
+    from penglai.verifier.policy import Policy, Verdict
+    from penglai.verifier.policyfile import KnownEnclave
+    from penglai.verifier.service import Verifier
 
 __version__ = "0.1.0"
 
@@ -73,6 +78,7 @@ __all__ = [
     "Info",
     "IpiError",
     "Kind",
+    "KnownEnclave",
     "Limits",
     "Linux",
     "Machine",
@@ -83,6 +89,8 @@ __all__ = [
     "NoSuchEnclaveError",
     "Output",
     "PenglaiError",
+    "Policy",
+    "PolicyError",
     "Ran",
     "Reason",
     "RelayPages",
@@ -97,13 +105,17 @@ __all__ = [
     "StorageError",
     "ToolchainError",
     "Trace",
+    "Verdict",
+    "Verifier",
     "WaitTimeoutError",
     "aio",
+    "as_eat",
     "build",
     "build_host",
     "demos",
     "measure",
     "pack",
+    "read_evidence",
 ]
 
 _HOMES = {
@@ -127,6 +139,10 @@ _HOMES = {
     "host.program": ("HostProgram",),
     "host.stdin": ("Stdin",),
     "tracing.trace": ("Trace",),
+    "verifier.evidence": ("as_eat", "read_evidence"),
+    "verifier.policy": ("Policy", "Verdict"),
+    "verifier.policyfile": ("KnownEnclave",),
+    "verifier.service": ("Verifier",),
 }
 """Where names are defined that are no errors; errors are in abi.errors."""
 

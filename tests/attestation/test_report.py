@@ -137,3 +137,23 @@ def test_a_report_has_328_bytes(data: bytes):
 def test_an_argument_that_cannot_be_is_said_so(arguments: dict, message: str):
     with pytest.raises(BadArgumentError, match=message):
         GOOD.verify(**{"measurement": MEASUREMENT, "nonce": NONCE, **arguments})
+
+
+def test_one_of_several_devices_and_monitors():
+    others = sm2.public_key(OTHER), bytes(32)
+    GOOD.authenticate(device_keys=[others[0], DEVICE_KEY], monitor_hashes=[others[1], MONITOR_HASH])
+    GOOD.authenticate()
+    with pytest.raises(AttestationError, match="wrong device"):
+        GOOD.authenticate(device_keys=[others[0]], monitor_hashes=[MONITOR_HASH])
+    with pytest.raises(AttestationError, match="wrong monitor"):
+        GOOD.authenticate(device_keys=[DEVICE_KEY], monitor_hashes=[others[1]])
+    with pytest.raises(AttestationError, match="wrong device"):
+        GOOD.authenticate(device_keys=[])
+    with pytest.raises(BadArgumentError, match="monitor hash has 32 bytes"):
+        GOOD.authenticate(monitor_hashes=[MONITOR_HASH, b"short"])
+
+
+def test_a_nonce_is_the_one_or_another():
+    GOOD.check_nonce(NONCE)
+    with pytest.raises(AttestationError, match="wrong nonce"):
+        GOOD.check_nonce(NONCE + 1)

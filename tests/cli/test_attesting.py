@@ -1,14 +1,21 @@
-"""penglai measure, attest and verify, as a user types them."""
+"""penglai measure, attest, policy, verify and verifier, as a user types them."""
 
 import json
+import os
+import signal
+import subprocess
+import urllib.request
 from pathlib import Path
 
+import jwt
 import pytest
 from tests.cli.test_commands import one_line, penglai
+from tests.support.person import PENGLAI
+from tests.support.waiting import PATIENCE
 
-from penglai import Report, measure
+from penglai import KnownEnclave, Policy, Report, measure
 from penglai.attestation import sm2
-from penglai.attestation.report import enclave_statement, monitor_statement
+from penglai.attestation.report import debug_hash, enclave_statement, monitor_statement
 
 MEASUREMENT, MONITOR_HASH = bytes(range(32)), bytes(32)
 
@@ -95,7 +102,8 @@ class TestVerify:
         [
             (("nothing.bin", "--measurement", "00" * 32, "--nonce", "1"), "does not exist"),
             ((__file__, "--measurement", "00" * 32), "Missing option"),
-            ((__file__, "--nonce", "1"), "Missing option"),
+            ((__file__, "--nonce", "1"), "say what is believed: give --measurement, or --policy"),
+            ((__file__, "--nonce", "1", "--policy", "p", "--allow-debug"), "give no other option beside"),
             ((__file__, "--measurement", "0011", "--nonce", "1"), "it has 64 hex digits, and this has 4"),
             ((__file__, "--measurement", "loop", "--nonce", "1"), "is not hexadecimal"),
             ((__file__, "--measurement", "00" * 32, "--nonce", "one"), "is no number"),
@@ -109,6 +117,92 @@ class TestVerify:
         assert done.returncode == 2
         assert message in " ".join(done.stderr.replace("│", "").split())
         assert "Traceback" not in done.stderr
+
+
+class TestPolicy:
+    def test_what_it_writes_believes_this_machine(self, tmp_path: Path):
+        for name, form in (("report.bin", "report"), ("report.eat", "eat")):
+            done = penglai("attest", "loop", "--nonce", "42", "--output", tmp_path / name, "--format", form)
+            assert done.returncode == 0, done.stderr
+        done = penglai("policy", "hello-world", "loop", "--output", tmp_path / "policy.toml")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        for name in ("report.bin", "report.eat"):
+            trusted = ("--policy", tmp_path / "policy.toml", "--nonce", "42")
+            done = penglai("verify", tmp_path / name, *trusted)
+            assert done.stdout == f"valid: enclave {measure('loop').hex()} (loop) answered nonce 0x2a\n"
+            assert (done.returncode, done.stderr) == (0, "")
+            answer = json.loads(penglai("verify", tmp_path / name, *trusted, "--json").stdout)
+            assert answer["enclave"]["name"] == "loop"
+
+    def test_a_policy_for_another_device_is_made_of_its_report(self, report: Path):
+        done = penglai("policy", "loop", "--device", report, "--device", report, "--kind", "server")
+        policy = Policy.parse(done.stdout)
+        assert policy.device_keys == (Report(report.read_bytes()).device_key,)
+        assert policy.monitor_hashes == (MONITOR_HASH,)
+        assert policy.enclaves == (KnownEnclave(measure("loop", kind="server"), "loop", "server"),)
+
+    def test_a_scheme_that_measures_no_kind(self, report: Path):
+        done = penglai("policy", "loop", "--device", report, "--scheme", "sm3", "--allow-debug")
+        policy = Policy.parse(done.stdout)
+        assert policy.allow_debug
+        assert policy.enclaves == (KnownEnclave(measure("loop", scheme="sm3"), "loop", scheme="sm3"),)
+
+    def test_reports_that_say_nothing_of_a_device(self, report: Path, tmp_path: Path):
+        bad = tmp_path / "bad.bin"
+        bad.write_bytes(bytes(328))
+        assert penglai("policy", "loop", "--device", bad).stderr.endswith("not signed by the device\n")
+        bad.write_bytes(debug_hash(bytes(32)) + report.read_bytes()[32:])
+        assert "of a machine that can be debugged" in penglai("policy", "loop", "--device", bad).stderr
+        done = penglai("policy", "loop", "--device", __file__)
+        assert (done.returncode, one_line(done.stderr)) == (1, True)
+
+    def test_a_policy_that_is_wrong_is_one_line(self, report: Path, tmp_path: Path):
+        file = tmp_path / "policy.toml"
+        file.write_text("device_key = 'any'")
+        done = penglai("verify", report, "--policy", file, "--nonce", "42")
+        assert (done.returncode, done.stdout, one_line(done.stderr)) == (1, "", True)
+        assert "device_keys is missing" in done.stderr
+
+    def test_any_device_is_said(self, report: Path, tmp_path: Path):
+        file = tmp_path / "policy.toml"
+        file.write_text(str(Policy([KnownEnclave(MEASUREMENT)], None, None)))
+        done = penglai("verify", report, "--policy", file, "--nonce", "42")
+        assert done.returncode == 0
+        assert "any device was accepted; name the one that you trust with device_keys in" in done.stderr
+
+
+class TestVerifier:
+    @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_it_answers_until_a_signal(self, report: Path, tmp_path: Path, number: int, status: int):
+        file = tmp_path / "policy.toml"
+        file.write_text(str(Policy([KnownEnclave(MEASUREMENT)], None, None)))
+        running = subprocess.Popen(
+            [PENGLAI, "verifier", "--policy", file, "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PENGLAI_STATE": str(tmp_path / "state")},
+        )
+        assert running.stdout is not None
+        address = running.stdout.readline().strip()
+        request = urllib.request.Request(f"{address}/verify?nonce=42", data=report.read_bytes())
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            claims = jwt.decode(answer.read(), options={"verify_signature": False})
+        assert claims["submods"]["enclave"]["ear_status"] == "warning"
+        assert claims["ear_verifier_id"]["build"].startswith("pypenglai 0.")
+        listen = address.removeprefix("http://")
+        other = penglai("verifier", "--policy", file, "--listen", listen)
+        assert (other.returncode, one_line(other.stderr)) == (1, True)
+        assert f"cannot listen at {listen}: Address already in use" in other.stderr
+        running.send_signal(number)
+        _, said = running.communicate(timeout=PATIENCE)
+        assert running.returncode == status
+        assert "127.0.0.1: warning" in said
+        assert "Traceback" not in said
+
+    def test_a_policy_that_is_not_there_is_one_line(self, tmp_path: Path):
+        done = penglai("verifier", "--policy", tmp_path / "none", "--listen", "127.0.0.1:0")
+        assert (done.returncode, one_line(done.stderr)) == (1, True)
 
 
 class TestAttest:

@@ -50,6 +50,8 @@ WRITES: dict[str, list[str]] = {
     "image clean": ["--help"],
     "measure": ["hello-world"],
     "attest": ["hello-world"],
+    "policy": ["hello-world"],
+    "verifier": ["--help"],  # what it writes itself it writes once, and goes on
     "verify": ["report", "--measurement", "00" * 32, "--nonce", "1"],
     "build": ["-E", "a.c"],
     "cc": ["--version"],
@@ -158,6 +160,7 @@ class TestNamesThatAreNoUtf8:
             (["run", "hello-world", "--server", f"{LATIN_1}={LATIN_1}", "--stats"], b"1 n\xe9 "),
             (["measure", LATIN_1], b""),
             (["attest", LATIN_1, "-o", f"{LATIN_1}.r"], b"wrote n\xe9.r\n"),
+            (["policy", LATIN_1, "-o", f"{LATIN_1}.p"], b""),
             (["trace", LATIN_1, "-o", f"{LATIN_1}.t"], b"wrote n\xe9.t: "),
             (["build", f"{LATIN_1}.c", "-o", f"{LATIN_1}.e"], b"built n\xe9.e\n"),
             (["cc", f"{LATIN_1}.c", "-o", f"{LATIN_1}.e"], b""),
@@ -190,7 +193,7 @@ class TestNamesThatAreNoUtf8:
 class TestFilesThatCannotBeWritten:
     @pytest.mark.parametrize("file", ["/dev/full", "/proc/none", ".", "a.c/below"])
     @pytest.mark.parametrize(
-        "words", [["attest", "loop"], ["trace", "hello-world"], ["build", "a.c"]], ids=str
+        "words", [["attest", "loop"], ["policy", "loop"], ["trace", "hello-world"], ["build", "a.c"]], ids=str
     )
     def test_a_line_says_which_and_why(self, place: Path, words: list[str], file: str):
         done = shell(place, "", *words, "-o", file)

@@ -41,6 +41,7 @@ ROOMS = [
         left_out=("invariants.py",),  # for tests: what they compare with
     ),
     Room("attestation", ("tests/attestation", "tests/monitor/test_keys.py")),
+    Room("verifier", ("tests/verifier",)),
     Room("driver", ("tests/driver", "tests/host")),
     Room("machine", ("tests/machine", "tests/host/test_growth.py")),
     Room("virt", ("tests/virt",)),

@@ -22,7 +22,7 @@ from tests.rooms.named import Named, imports_by_name
 
 PACKAGE = "penglai"
 REQUIREMENT = re.compile(r"[\w.-]+")
-IMPORTED_AS = {"pyelftools": "elftools"}
+IMPORTED_AS = {"pyelftools": "elftools", "pyjwt": "jwt"}
 """Dependencies that are imported by another name than they are installed by."""
 
 

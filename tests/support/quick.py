@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.preparing import needs
 
-ROOMS = ("abi", "attestation", "docs", "driver", "monitor", "rooms", "virt")
+ROOMS = ("abi", "attestation", "docs", "driver", "monitor", "rooms", "verifier", "virt")
 NEED_MORE = {"machine", "linux"}
 """Fixtures: a whole machine compiles programs."""
 

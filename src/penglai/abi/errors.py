@@ -66,6 +66,10 @@ class BadArgumentError(PenglaiError, ValueError):
     code = ErrorCode.BAD_ARGUMENT
 
 
+class PolicyError(BadArgumentError):
+    """A policy of what to believe cannot be read, or says what makes no sense."""
+
+
 class ImageError(BadArgumentError):
     """The image cannot become an enclave: no such file, no rv64 ELF, or a layout outside the ABI."""
 

@@ -1,6 +1,7 @@
 """Attestation reports: what they say, and whether to believe it (docs/abi.md, section 5)."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -129,9 +130,34 @@ class Report:
         be no measurement, nonce, key or hash.
         """
         expected = report_hash(_measurement(measurement), nonce, scheme)
-        _check_length("device key", device_key, PUBLIC_KEY_BYTES)
-        _check_length("monitor hash", monitor_hash, HASH_BYTES)
-        if device_key is not None and device_key != self.device_key:
+        self.authenticate(
+            device_keys=None if device_key is None else (device_key,),
+            monitor_hashes=None if monitor_hash is None else (monitor_hash,),
+            allow_debug=allow_debug,
+        )
+        self.check_nonce(nonce)
+        if self.hash != expected:
+            raise AttestationError(_wrong_hash(self, _measurement(measurement), nonce, scheme))
+        return self
+
+    def authenticate(
+        self,
+        *,
+        device_keys: Collection[bytes] | None = None,
+        monitor_hashes: Collection[bytes] | None = None,
+        allow_debug: bool = False,
+    ) -> None:
+        """Check that a device vouches for the monitor, and the monitor for the rest of the report.
+
+        Which enclave it is, and whether the report is fresh, is left to `verify` and `check_nonce`.
+        Arguments as for `verify`, with all the keys and hashes that are trusted.
+
+        Raises AttestationError for the first thing that is wrong, BadArgumentError for what can be no key
+        or hash.
+        """
+        _check_lengths("device key", device_keys, PUBLIC_KEY_BYTES)
+        _check_lengths("monitor hash", monitor_hashes, HASH_BYTES)
+        if device_keys is not None and self.device_key not in device_keys:
             raise AttestationError(
                 f"wrong device: the report is of the one with the key {self.device_key.hex()}"
             )
@@ -142,19 +168,19 @@ class Report:
                 "the machine can be debugged: its owner sees and changes what the enclave does; "
                 "accept that with allow_debug (penglai verify --allow-debug) where it does not matter"
             )
-        if monitor_hash is not None and self.debuggable:
-            monitor_hash = debug_hash(monitor_hash)
-        if monitor_hash is not None and monitor_hash != self.monitor_hash:
+        if monitor_hashes is not None and self.debuggable:
+            monitor_hashes = [debug_hash(each) for each in monitor_hashes]
+        if monitor_hashes is not None and self.monitor_hash not in monitor_hashes:
             raise AttestationError(f"wrong monitor: its hash is {self.monitor_hash.hex()}")
         if not sm2.verify(self.monitor_key, self.hash + nonce_bytes(self.nonce), self.signature):
             raise AttestationError("the enclave's hash and the nonce are not signed by the monitor")
+
+    def check_nonce(self, nonce: int) -> None:
+        """Check that the report answers this nonce.  Raises AttestationError if it answers another one."""
         if self.nonce != nonce:
             raise AttestationError(
                 f"wrong nonce: the report has {self.nonce:#x}, not {nonce:#x}; it may be an old one"
             )
-        if self.hash != expected:
-            raise AttestationError(_wrong_hash(self, _measurement(measurement), nonce, scheme))
-        return self
 
     def __repr__(self) -> str:
         return (
@@ -200,6 +226,7 @@ def _measurement(value: bytes | str) -> bytes:
     return bytes.fromhex(value)
 
 
-def _check_length(what: str, value: bytes | None, length: int) -> None:
-    if value is not None and len(value) != length:
-        raise BadArgumentError(f"a {what} has {length} bytes ({2 * length} hex digits), not {len(value)}")
+def _check_lengths(what: str, values: Collection[bytes] | None, length: int) -> None:
+    for value in values or ():
+        if len(value) != length:
+            raise BadArgumentError(f"a {what} has {length} bytes ({2 * length} hex digits), not {len(value)}")

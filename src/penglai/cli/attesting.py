@@ -1,17 +1,15 @@
-"""penglai measure, attest, verify."""
+"""penglai measure and attest."""
 
 import re
 import secrets
-import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from penglai.abi.errors import AttestationError
 from penglai.abi.layout import DEFAULT_STACK_SIZE
-from penglai.abi.report import HASH_BYTES, PUBLIC_KEY_BYTES, REPORT_BYTES
 from penglai.attestation.report import MAX_NONCE, Report
 from penglai.attestation.scheme import Scheme
 from penglai.cli.numbers import hex_bytes, whole
@@ -33,6 +31,7 @@ from penglai.embedded import Machine
 from penglai.host.image import Kind
 from penglai.machine.memory import parse_size
 from penglai.offline import measure
+from penglai.verifier.evidence import as_eat
 
 
 def parse_nonce(text: str) -> int:
@@ -69,38 +68,19 @@ def as_c_array(name: str, data: bytes) -> str:
     return "\n".join([f"static const unsigned char {name}[{len(data)}] = {{", *lines, "};"])
 
 
-STANDARD_INPUT = Path("-")
-
 SchemeOption = Annotated[
     Scheme,
     typer.Option(
         help="How to hash: sm3 for reports of the first release, tvm-legacy for those of existing firmware."
     ),
 ]
-ReportFile = Annotated[
-    Path,
-    typer.Argument(
-        help="A report, 328 bytes; - for standard input.",
-        metavar="REPORT",
-        exists=True,
-        dir_okay=False,
-        allow_dash=True,
-    ),
-]
-DeviceKey = Annotated[
-    bytes | None,
-    typer.Option(
-        help="The device that is trusted; any is without it.",
-        parser=hex_digits(PUBLIC_KEY_BYTES),
-        metavar="HEX",
-    ),
-]
-MonitorHash = Annotated[
-    bytes | None,
-    typer.Option(
-        help="The monitor that is trusted; any is without it.", parser=hex_digits(HASH_BYTES), metavar="HEX"
-    ),
-]
+
+
+class Format(StrEnum):
+    """What a report is written as."""
+
+    REPORT = "report"
+    EAT = "eat"
 
 
 @command
@@ -142,6 +122,9 @@ def attest(
     ] = None,
     kind: Annotated[Kind, typer.Option(help="What the enclave will be.")] = Kind.NORMAL,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report there.")] = None,
+    written_as: Annotated[
+        Format, typer.Option("--format", help="As 328 bytes, or as an EAT: CBOR, for other verifiers.")
+    ] = Format.REPORT,
     memory: Memory = "256M",
     harts: Harts = 2,
     stack_size: StackSize = str(DEFAULT_STACK_SIZE),
@@ -153,82 +136,24 @@ def attest(
         enclave = machine.create(eapp, kind=kind, stack_size=parse_size(stack_size))
         measurement = enclave.measurement
         report = enclave.attest(number)
+    evidence = as_eat(report) if written_as is Format.EAT else bytes(report)
     if output is not None:
         try:
-            output.write_bytes(bytes(report))
+            output.write_bytes(evidence)
         except OSError as error:
             fail(f"cannot write {output}: {error.strerror}")
     if as_json:
-        write_json({"measurement": measurement.hex(), **_as_dict(report), "report": bytes(report).hex()})
+        write_json({"measurement": measurement.hex(), **as_dict(report), str(written_as): evidence.hex()})
         return
     show(f"{'measurement':13}", measurement.hex())
-    for name, value in _as_dict(report).items():
+    for name, value in as_dict(report).items():
         show(f"{name.replace('_', ' '):13}", value)
     if output is not None:
         err.print(f"wrote {output}", style="dim")
 
 
-@command
-def verify(
-    file: ReportFile,
-    measurement: Annotated[
-        bytes,
-        typer.Option(help="What penglai measure says.", parser=hex_digits(HASH_BYTES), metavar="HEX"),
-    ],
-    nonce: Annotated[int, typer.Option(help="The number that was sent.", parser=parse_nonce, metavar="N")],
-    device_key: DeviceKey = None,
-    monitor_hash: MonitorHash = None,
-    scheme: SchemeOption = Scheme.PENGLAI_2,
-    allow_debug: Annotated[
-        bool,
-        typer.Option("--allow-debug", help="Accept a machine that can be debugged, which keeps no secret."),
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Check that a report proves what it should.
-
-    The exit status is 0 if it does, 1 if it does not.
-    """
-    try:
-        report = Report(_read(file))
-        report.verify(
-            measurement=measurement,
-            nonce=nonce,
-            device_key=device_key,
-            monitor_hash=monitor_hash,
-            scheme=scheme,
-            allow_debug=allow_debug,
-        )
-    except AttestationError as error:
-        if as_json:
-            write_json({"valid": False, "reason": str(error)})
-        else:
-            out.print("invalid", style="bold red", end=": ")
-            out.print(str(error))
-        raise typer.Exit(1) from None
-    if as_json:
-        write_json({"valid": True, "reason": None, **_as_dict(report)})
-        return
-    out.print("valid", style="bold green", end=": ")
-    out.print(f"enclave {measurement.hex()} answered nonce {nonce:#x}")
-    if report.debuggable:
-        err.print("the machine can be debugged: nothing in the enclave is secret", style="yellow")
-    if device_key is None:
-        err.print("any device was accepted; name the one that you trust with --device-key", style="yellow")
-
-
-def _read(file: Path) -> bytes:
-    """The file, or as much of it as shows that it is no report."""
-    try:
-        if file == STANDARD_INPUT:
-            return sys.stdin.buffer.read(REPORT_BYTES + 1)
-        with file.open("rb") as stream:
-            return stream.read(REPORT_BYTES + 1)
-    except OSError as error:
-        fail(f"cannot read {file}: {error.strerror}")
-
-
-def _as_dict(report: Report) -> dict[str, Any]:
+def as_dict(report: Report) -> dict[str, Any]:
+    """What a report says, for JSON."""
     return {
         "report_hash": report.hash.hex(),
         "nonce": f"{report.nonce:#x}",
@@ -241,4 +166,3 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command("measure")(measure_image)
     app.command("attest")(attest)
-    app.command("verify")(verify)
