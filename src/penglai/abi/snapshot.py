@@ -173,7 +173,7 @@ zero if it is gone; its name."""
 
 
 class RestoreParam(ctypes.LittleEndianStructure):
-    """Argument of RESTORE, 104 bytes.  blob_pa, blob_size: the head and the first piece.
+    """Argument of RESTORE, 96 bytes.  blob_pa, blob_size: the head and the first piece.
 
     The rest as in CreateParam.
     """
