@@ -123,8 +123,8 @@ class SnapshotRecord(ctypes.LittleEndianStructure):
     """What the monitor knows of an enclave.  Sealed.
 
     The registers are those of its context; reflected: whether it is in a handler, then where it was.  clock:
-    the time of day as the enclave has it, ns.  limits: by abi.limits.Limit.  Sizes in pages or bytes as
-    their names say.  spans, regions, servers: how many follow.
+    the time of day as the enclave has it, uptime: that of the machine, both ns.  limits: by
+    abi.limits.Limit.  Sizes in pages or bytes as their names say.  spans, regions, servers: how many follow.
     """
 
     _fields_ = (
@@ -150,6 +150,7 @@ class SnapshotRecord(ctypes.LittleEndianStructure):
         ("server_calls", ctypes.c_uint64),
         ("ocalls", ctypes.c_uint64),
         ("clock", ctypes.c_uint64),
+        ("uptime", ctypes.c_uint64),
         ("limits", ctypes.c_uint64 * len(Limit)),
         ("policy", ctypes.c_uint64),
         ("heap_pages", ctypes.c_uint64),

@@ -136,11 +136,10 @@ def build(platform: Platform, request: Request) -> Enclave:
         events=record.events,
         reflected=_reflected(record),
         account=_account(record),
-        clock_offset=max(0, record.clock - platform.clock.wall_ns()),
         policy=record.policy,
         uid=secrets.token_bytes(ID_BYTES) if clone else bytes(head.uid),
         generation=head.generation + 1,
-        filling=Filling(request.seal, head, STATES[record.state], site.own),
+        filling=Filling(request.seal, head, record, site.own),
     )
 
 
@@ -161,8 +160,15 @@ def fill(platform: Platform, enclave: Enclave, pa: int, size: int) -> bool:
     filling.number += 1
     filling.filled = int(indices[-1]) + 1 if len(indices) else filling.filled
     if last:
-        enclave.state, enclave.filling = filling.after, None
+        _begin(platform, enclave, filling.record)
     return last
+
+
+def _begin(platform: Platform, enclave: Enclave, record: SnapshotRecord) -> None:
+    """All is there: from now on the enclave can go on.  To it no time goes back."""
+    platform.clock.skip_to(record.uptime)
+    enclave.clock_offset = max(0, record.clock - platform.clock.wall_ns())
+    enclave.state, enclave.filling = STATES[record.state], None
 
 
 def _cross_off(platform: Platform, head: SnapshotHead) -> None:

@@ -174,6 +174,7 @@ def _record(
         server_calls=account.server_calls,
         ocalls=account.ocalls - (waits is not None),
         clock=platform.clock.wall_ns() + enclave.clock_offset,
+        uptime=platform.clock.now(),
         limits=tuple(enclave.limits),
         policy=enclave.policy,
         heap_pages=enclave.heap_pages,
