@@ -49,8 +49,8 @@ from penglai.monitor.sealing import Sealing
 PERMISSIONS = np.uint64(Pte.R | Pte.W | Pte.X | Pte.U)
 WINDOW = 64
 """Pages that are looked at together for some that are not zero."""
-FIRST_WORDS = 8
-"""Of a page that is not zero, one of the first words mostly is not."""
+NUMBER = 4
+"""Bytes of a number of a page."""
 
 
 def begin(platform: Platform, enclave: Enclave, options: int, pa: int, size: int) -> int:
@@ -81,7 +81,7 @@ def next_piece(platform: Platform, enclave: Enclave, pa: int, size: int) -> int:
     if sealing.whole:
         raise no_snapshot(Why.ABANDONED, "every piece has been taken")
     indices, looked_at = _next_pages(platform.memory, sealing)
-    numbers = np.array([len(indices), *indices], dtype="<u4").tobytes()
+    numbers = len(indices).to_bytes(NUMBER, "little") + indices.astype("<u4").tobytes()
     contents = _contents(platform.memory, sealing.pages[indices])
     last = looked_at == len(sealing.pages)
     written = _write(platform, sealing.seal.seal(sealing.number, [numbers, *contents], last=last), pa, size)
@@ -232,12 +232,11 @@ def _next_pages(memory: PhysicalMemory, sealing: Sealing) -> tuple[NDArray[np.in
 
 
 def _not_zero(memory: PhysicalMemory, pages: Pages) -> NDArray[np.bool_]:
-    found = memory.words[pages, :FIRST_WORDS].max(axis=1) != 0
+    found: NDArray[np.bool_] = memory.words[pages, 0] != 0  # so it mostly is, and the rest need not be read
     rest = np.flatnonzero(~found)
     if len(rest):
-        found[rest] = memory.words[pages[rest]].max(axis=1) != 0
-    answer: NDArray[np.bool_] = found
-    return answer
+        found[rest] = np.bitwise_or.reduce(memory.words[pages[rest]], axis=1) != 0
+    return found
 
 
 def _contents(memory: PhysicalMemory, pages: Pages) -> Iterator[memoryview]:
