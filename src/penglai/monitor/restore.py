@@ -224,10 +224,14 @@ def _read(host: HostSide, head: SnapshotHead, seal: Seal, content: bytes, page_c
         pairs, at = _array(content, at, record.regions, REGION)
         if len(content) - at != record.servers * SERVER.size:
             raise ValueError("it has another length than it says")
-        servers = [(handle, measurement, _text(raw)) for handle, measurement, raw in _servers(content[at:])]
+        rows = SERVER.iter_unpack(content[at:])
+        servers = [(handle, measurement, raw.rstrip(b"\0").decode()) for handle, measurement, raw in rows]
         name = record.name.decode()
     except ValueError as error:
         raise no_snapshot(Why.DAMAGED, f"the first piece: {error}") from error
+    numbers = [record.heap_pages, *pairs["f1"].tolist()]
+    if max(numbers) > page_count or (pairs["f0"] > layout.SHARED_BASE).any():
+        raise no_snapshot(Why.DAMAGED, "regions with more pages than there are, or outside the address space")
     addresses, permissions = _mapped(spans, page_count)
     regions = [Region(start, start + count * PAGE_SIZE, Source.POOL) for start, count in pairs.tolist()]
     image = _image(addresses, permissions, record.heap_pages, regions)
@@ -244,19 +248,13 @@ def _array(content: bytes, at: int, count: int, kind: str) -> tuple[NDArray[np.v
     return np.frombuffer(content, dtype=kind, count=count, offset=at), at + count * size
 
 
-def _servers(rows: bytes) -> list[tuple[int, bytes, bytes]]:
-    return list(SERVER.iter_unpack(rows))
-
-
-def _text(raw: bytes) -> str:
-    return raw.rstrip(b"\0").decode()
-
-
 def _mapped(spans: NDArray[np.void], page_count: int) -> tuple[Addresses, NDArray[np.uint8]]:
     """Address and permissions of each page of the spans.  Raises Refusal for what no enclave has."""
+    if not len(spans) or (spans["f0"] > layout.SHARED_BASE).any():
+        raise no_snapshot(Why.DAMAGED, "no pages, or pages outside the address space")
     starts, counts, rights = (spans[name].astype(np.int64) for name in ("f0", "f1", "f2"))
     total = int(counts.sum())
-    if not 0 < total <= page_count or int(counts.min()) == 0 or not RIGHTS.issuperset(rights.tolist()):
+    if total > page_count or not counts.all() or not RIGHTS.issuperset(rights.tolist()):
         raise no_snapshot(Why.DAMAGED, f"{total} pages, or some with strange rights")
     ends = starts + counts * PAGE_SIZE
     apart = bool((starts[1:] >= ends[:-1]).all())
