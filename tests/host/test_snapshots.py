@@ -1,6 +1,8 @@
 """Enclaves that move: bit for bit, on both engines, into other processes; one life, whatever is killed."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -343,6 +345,47 @@ def test_asyncio(state: Path, tmp_path: Path):
             return await restored.run()
 
     assert asyncio.run(move()).reason is Reason.EXITED
+
+
+def test_ctrl_c_in_the_middle_comes_behind_it(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The enclave is in the file then, and the file is not thrown away."""
+    fsync = os.fsync
+
+    def interrupted(handle: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        fsync(handle)
+
+    with machine_on(state) as machine:
+        enclave = machine.create("hello-world")
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            enclave.snapshot(tmp_path / "file")
+        monkeypatch.undo()
+        assert enclave.state is State.DESTROYED
+        assert machine.restore(tmp_path / "file").run(timeout=PATIENCE).reason is Reason.EXITED
+
+
+def test_nobody_else_may_read_the_file(state: Path, tmp_path: Path):
+    before = os.umask(0)
+    try:
+        with machine_on(state) as machine:
+            machine.create("hello-world").snapshot(tmp_path / "file")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_fault_after_a_move_is_explained_as_far_as_it_can_be(state: Path, tmp_path: Path):
+    with machine_on(state) as machine, machine.trace(tmp_path / "trace.json"):
+        enclave = machine.create(eapp('eapp_print("now\\n"); *(volatile long *)64 = 0;'))
+        stop_after(machine, enclave, 1)
+        enclave.snapshot(tmp_path / "file")
+        restored = machine.restore(tmp_path / "file")
+        restored.resume()
+        fault = restored.wait(PATIENCE).fault
+        assert fault is not None
+        assert fault.address == 64
+    assert "MOVED" not in (tmp_path / "trace.json").read_text()
 
 
 # ---- kill -9 -----------------------------------------------------------------------------------

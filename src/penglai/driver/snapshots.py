@@ -28,16 +28,22 @@ Write = Callable[[bytes], object]
 class SnapshotDriver(Driver):
     """A driver whose enclaves can move."""
 
-    def snapshot(self, task: Task, write: Write, options: int) -> None:
-        """Hand a snapshot to write, piece by piece.  options: abi.snapshot.Option.
+    def settle(self, task: Task) -> None:
+        """Wait until all that a stopped enclave has written is shown: it is not to be shown again elsewhere.
 
-        What the enclave has written is shown before.  Raises StateError, NoSuchEnclaveError, SnapshotError,
-        NoMemoryError, and what write raises; the enclave is as it was.
+        Raises StateError where that would wait for the caller.
         """
         if self.ocalls.calls_back_here:
             raise StateError(f"cannot snapshot {task.label} in on_output; do that on another thread")
         with self.settled:
             self.settled.wait_for(lambda: self._is_settled(task))
+
+    def snapshot(self, task: Task, write: Write, options: int) -> None:
+        """Hand a snapshot to write, piece by piece.  options: abi.snapshot.Option.
+
+        Raises StateError, NoSuchEnclaveError, SnapshotError, NoMemoryError, and what write raises; the
+        enclave is as it was.
+        """
         with Shield():
             size = BUFFER_BYTES
             while (longer := self._take(task, write, options, size)) > size:
