@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.attack import snapshots
 from tests.attack.snapshots import lives_after_kills
+from tests.support.moving import stop_after
 from tests.support.programs import compiled, eapp
 from tests.support.waiting import PATIENCE, until
 
@@ -68,28 +69,6 @@ def state(tmp_path: Path) -> Path:
 
 def machine_on(state: Path, engine: str | None = None, harts: int = 1) -> penglai.Machine:
     return penglai.Machine("16M", harts, state=state, engine=engine)
-
-
-def stop_after(machine: penglai.Machine, enclave: penglai.Enclave, lines: int) -> None:
-    """Let an enclave go on until it has written so many lines more, and stop it there.
-
-    It is stopped while it waits for its output to be shown.
-    """
-    left, there = lines, threading.Event()
-
-    def written(_eid: int, text: bytes) -> None:
-        nonlocal left
-        left -= text.count(b"\n")
-        if left <= 0 and not there.is_set():
-            enclave.stop()
-            there.set()
-
-    machine.on_output = written
-    if enclave.state is State.FRESH:
-        enclave.start()
-    else:
-        enclave.resume()
-    assert there.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("engine", ["native", "unicorn"])
