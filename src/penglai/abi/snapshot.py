@@ -90,6 +90,8 @@ class Why(IntEnum):
     """A server that it has a handle of is not here under its name."""
     SHM = 27
     """The host gives it shared memory of another size."""
+    SHADOW = 28
+    """The shadow with which it shares pages is not here."""
 
 
 class SnapshotHead(ctypes.LittleEndianStructure):
@@ -124,7 +126,8 @@ class SnapshotRecord(ctypes.LittleEndianStructure):
 
     The registers are those of its context; reflected: whether it is in a handler, then where it was.  clock:
     the time of day as the enclave has it, uptime: that of the machine, both ns.  limits: by
-    abi.limits.Limit.  Sizes in pages or bytes as their names say.  spans, regions, servers: how many follow.
+    abi.limits.Limit.  shared_pages: of a shadow, which has the enclave's measurement; they are in no span.
+    Sizes in pages or bytes as their names say.  spans, regions, servers: how many follow.
     """
 
     _fields_ = (
@@ -155,6 +158,7 @@ class SnapshotRecord(ctypes.LittleEndianStructure):
         ("policy", ctypes.c_uint64),
         ("heap_pages", ctypes.c_uint64),
         ("shm_bytes", ctypes.c_uint64),
+        ("shared_pages", ctypes.c_uint64),
         ("spans", ctypes.c_uint64),
         ("regions", ctypes.c_uint64),
         ("servers", ctypes.c_uint64),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from penglai.abi import layout
 from penglai.abi.errors import AttestationError, StorageError
 from penglai.abi.limits import Limits
-from penglai.abi.riscv import PAGE_SIZE, Pte
+from penglai.abi.riscv import PAGE_SIZE, TABLE_ENTRIES, Pte
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.snapshot import (
     ID_BYTES,
@@ -39,9 +39,9 @@ from penglai.attestation.sealed import Seal
 from penglai.machine.context import Context
 from penglai.machine.pages import all_runs
 from penglai.monitor.create import Construction, HostSide, decode_host_side, lay_out
-from penglai.monitor.enclave import Account, Enclave, Reflected
+from penglai.monitor.enclave import NO_PAGES, Account, Enclave, Reflected, ShadowPages
 from penglai.monitor.mapping import DATA
-from penglai.monitor.pagetable import Addresses
+from penglai.monitor.pagetable import Addresses, make_entries
 from penglai.monitor.platform import Platform
 from penglai.monitor.reflect import EVERY_EVENT
 from penglai.monitor.refusal import no_snapshot
@@ -97,17 +97,35 @@ def decode(platform: Platform, param_pa: int) -> Request:
     return _read(host, head, seal, b"" if last else bytes(content), platform.memory.page_count)
 
 
-def build(platform: Platform, request: Request) -> Enclave:
-    """The enclave, with pages of zeros; `fill` does the rest.  Raises Refusal, with all as it was."""
+def shadow_of(platform: Platform, request: Request) -> Enclave | None:
+    """The shadow of which the enclave is an instance, or None.  Raises Refusal if it is not here."""
+    if not request.record.shared_pages:
+        return None
+    for enclave in platform.registry.enclaves():
+        if enclave.shadow_pages is not None and enclave.measurement == bytes(request.head.measurement):
+            return enclave
+    raise no_snapshot(Why.SHADOW, "it shares pages with a shadow that is not here")
+
+
+def build(platform: Platform, request: Request, shadow: Enclave | None) -> Enclave:
+    """The enclave, with pages of zeros of its own; `fill` does the rest.
+
+    shadow: whose pages it has beside these; its lock is held.  Raises Refusal, with all as it was.
+    """
     record, head = request.record, request.head
+    shared = _shared(request, shadow)
+    count = len(shared.pages)
     if request.host.shm_size != record.shm_bytes:
         raise no_snapshot(Why.SHM, f"{record.shm_bytes:#x} bytes of shared memory are needed")
     handles, vouched = _known_servers(platform, request.servers)
     clone = bool(head.options & Option.CLONE)
-    plan, flags = lay_out(request.addresses, request.permissions, request.host.shm_size)
+    addresses = np.concatenate([shared.addresses, request.addresses])
+    permissions = np.concatenate([shared.permissions, request.permissions])
+    plan, flags = lay_out(addresses, permissions, request.host.shm_size)
     with Construction(platform, request.host, len(request.addresses), plan) as site:
-        words = np.zeros(plan.tables * (PAGE_SIZE // 8), dtype=np.uint64)
-        table = site.map(words, plan.slots, flags)
+        words = np.zeros(plan.tables * TABLE_ENTRIES, dtype=np.uint64)
+        words[plan.slots[:count]] = make_entries(platform.memory, shared.pages, flags[:count])
+        table = site.map(words, plan.slots[count:], flags[count:])
         eid = site.finish()
     regions = Regions()
     for region in request.regions:
@@ -121,6 +139,7 @@ def build(platform: Platform, request: Request) -> Enclave:
         table=table,
         image=site.own[request.image],
         code=all_runs(site.own[request.permissions & Pte.X != 0]),
+        template=shadow,
         kernel_buffer=site.buffer,
         mailbox=request.host.mailbox,
         context=_context(record, table.satp),
@@ -162,6 +181,17 @@ def fill(platform: Platform, enclave: Enclave, pa: int, size: int) -> bool:
     if last:
         _begin(platform, enclave, filling.record)
     return last
+
+
+def _shared(request: Request, shadow: Enclave | None) -> ShadowPages:
+    """What an instance shares with its shadow: nothing, if it is none.  Raises Refusal if it does not fit."""
+    if shadow is None or shadow.shadow_pages is None:
+        return ShadowPages(request.addresses[:0], NO_PAGES, request.permissions[:0])
+    theirs = shadow.shadow_pages
+    addresses = theirs.addresses[theirs.fixed]
+    if len(addresses) != request.record.shared_pages or np.isin(addresses, request.addresses).any():
+        raise no_snapshot(Why.DAMAGED, "what it shares with its shadow is something else")
+    return ShadowPages(addresses, theirs.shared, theirs.permissions[theirs.fixed])
 
 
 def _begin(platform: Platform, enclave: Enclave, record: SnapshotRecord) -> None:

@@ -61,6 +61,9 @@ def begin(platform: Platform, enclave: Enclave, options: int, pa: int, size: int
     _check_quiet(platform, enclave, options)
     addresses, pages, entries = enclave.table.leaves()
     own = addresses < SHARED_BASE
+    shadow = enclave.template
+    if shadow is not None and shadow.shadow_pages is not None:
+        own &= ~np.isin(pages, shadow.shadow_pages.shared)
     permissions = (entries[own] & PERMISSIONS).astype(np.uint8)
     record = _record(platform, enclave, addresses[own].astype(np.uint64), permissions)
     uid = enclave.uid or secrets.token_bytes(ID_BYTES)
@@ -159,6 +162,7 @@ def _record(
     regions = np.array([(region.start, region.page_count) for region in enclave.regions], dtype=REGION)
     servers = list(_servers(platform, enclave))
     account, context, waits = enclave.account, enclave.context, enclave.ocall
+    shadow = enclave.template
     record = SnapshotRecord(
         state=enclave.state,
         entry=enclave.entry,
@@ -179,6 +183,7 @@ def _record(
         policy=enclave.policy,
         heap_pages=enclave.heap_pages,
         shm_bytes=len(enclave.shm) * PAGE_SIZE,
+        shared_pages=0 if shadow is None or shadow.shadow_pages is None else len(shadow.shadow_pages.shared),
         spans=len(spans),
         regions=len(regions),
         servers=len(servers),
