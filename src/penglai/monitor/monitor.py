@@ -19,7 +19,7 @@ from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunVa
 from penglai.abi.state import State
 from penglai.machine.board import Board
 from penglai.machine.hart import Hart
-from penglai.monitor import calls, create, execution, relay, reports, restore, snapshot
+from penglai.monitor import calls, create, execution, firstpiece, relay, reports, restore, snapshot
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.ending import dissolve, end, report
 from penglai.monitor.freshness import Freshness
@@ -209,7 +209,7 @@ class Monitor:
 
     def _restore(self, _hart: Hart | None, param_pa: int) -> SbiResult:
         platform = self.platform
-        request = restore.decode(platform, param_pa)
+        request = firstpiece.decode(platform, param_pa)
         with ExitStack() as held:
             shadow = restore.shadow_of(platform, request)
             if shadow is not None:
