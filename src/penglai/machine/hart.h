@@ -72,6 +72,12 @@ struct run {
     uint64_t owner;         /* the value of `owner` in this hart's own contexts; not 0 */
     struct trap trap;
     uint64_t without_floats; /* not 0 from the beginning: floating-point instructions are illegal */
+    uint64_t counted;        /* not 0 from the beginning: jumps back are counted, see where.c */
+    uint64_t jumps;          /* back, of the last run */
+    uint64_t bounded; /* if not 0: the next run ends at this place, if it gets there, with CAUSE_DEBUG */
+    uint64_t until_jumps, until_pc;
+    uint64_t *times; /* what the run reads of the clock: so many are known, and the others are noted if there is room */
+    uint64_t times_known, times_room, times_read;
 };
 
 struct clock {
@@ -110,6 +116,7 @@ struct hart {
     struct native *native; /* NULL: all code runs on Unicorn */
     uint64_t breaks[BREAKS_MAX + 1]; /* where a debugger stops it; one more for settle_fetch_fault() */
     uint64_t break_count;
+    uint64_t block_start, block_end, goal; /* for where.c: the block under way; jumps at which to stop */
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 
     /* For shortcuts.c. */
@@ -187,6 +194,21 @@ void charge(struct hart *h);
 
 /* True if a debugger wants the hart to stop before the instruction at pc. */
 bool is_break(const struct hart *h, uint64_t pc);
+
+/* ---- where.c ---- */
+
+/* Jumps back are counted from now on; false if Unicorn refuses. */
+bool count_jumps(struct hart *h);
+
+/* Unicorn is about to execute from pc; has stopped at pc, in the block under way or before another one. */
+void begin_at_place(struct hart *h, uint64_t pc);
+void stopped_at_place(struct hart *h, uint64_t pc);
+
+/* How many jumps back are left until the run may have to end. */
+uint64_t jumps_left(const struct hart *h);
+
+/* What the clock says to the program: what it is known to have said, or now's time, which is noted. */
+uint64_t told_time(struct run *run, uint64_t now);
 
 /* ---- state.c ---- */
 
