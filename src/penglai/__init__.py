@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         NoMemoryError,
         NoSuchEnclaveError,
         PenglaiError,
+        RecordingError,
         SecurityError,
         StateError,
         StorageError,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     )
     from penglai.abi.state import State
     from penglai.attestation.report import Report
+    from penglai.debug.recorder import Recording
+    from penglai.debug.replay import replay
     from penglai.debug.session import DebugSession
     from penglai.driver.fault import Fault, Frame
     from penglai.driver.limits import Limits
@@ -85,6 +88,8 @@ __all__ = [
     "PenglaiError",
     "Ran",
     "Reason",
+    "Recording",
+    "RecordingError",
     "RelayPages",
     "Report",
     "Result",
@@ -104,6 +109,7 @@ __all__ = [
     "demos",
     "measure",
     "pack",
+    "replay",
 ]
 
 _HOMES = {
@@ -116,6 +122,8 @@ _HOMES = {
     "attestation.report": ("Report",),
     "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
+    "debug.recorder": ("Recording",),
+    "debug.replay": ("replay",),
     "debug.session": ("DebugSession",),
     "driver.fault": ("Fault", "Frame"),
     "driver.task": ("Info", "Reason", "Result"),

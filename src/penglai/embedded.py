@@ -70,7 +70,8 @@ class Machine(HostProgram):
     enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
     executes the harts' code; by default $PENGLAI_ENGINE says, or else it is the best that there is here.
     profile: "native", or "tvm" for a machine that behaves as Penglai-TVM's own (docs/guides/hardware.md).
-    debug: `debug` and `record` work; reports of its enclaves say so, and their keys are others (docs/guides/debug.md).
+    debug: `debug` and `record` work; reports of its enclaves say so, and their keys are others
+    (docs/guides/debug.md).
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
     itself a host program; `program` makes others.

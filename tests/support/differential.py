@@ -342,7 +342,7 @@ class Side:
         return Outcome(trap, registers(mine), memory)
 
     def begin(self, program: bytes, context: Context) -> Context:
-        """A context at the beginning of a program, with its registers from another one, and memory to go with it."""
+        """The beginning of a program, which is in memory now, with the registers of a context."""
         for start, page in zip(range(0, len(program), PAGE_SIZE), self.code, strict=False):
             self.board.memory.write(page, program[start : start + PAGE_SIZE])
             self.hart.invalidate(page, page + PAGE_SIZE)

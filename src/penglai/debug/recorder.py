@@ -1,10 +1,10 @@
-"""Records what enclaves execute: before each run what has reached the enclave since its last one, after it the
-place where it ended.
+"""Records what enclaves execute: before each run what has reached the enclave since its last one, behind it
+the place where it ended.
 
-It sits between hart and engine, below a debugger's probe.  What happens above, in the monitor and the host, it
-does not record, only what becomes of the enclave's registers and pages by it.  Of these there are four kinds:
-pages that are mapped anew, of which all is recorded; pages shared with the host, which are compared; what the
-monitor writes by an enclave's pointers, which passes through `PhysicalMemory.write`; and page tables.
+It sits between hart and engine, below a debugger's probe.  What happens above, in the monitor and the host,
+it does not record, only what becomes of the enclave's registers and pages by it.  Pages change in four ways:
+they are mapped anew, and then all of them is recorded; the host shares them, and then they are compared; the
+monitor writes by an enclave's pointers, which passes through `PhysicalMemory.write`; or they are page tables.
 """
 
 import ctypes
@@ -116,7 +116,7 @@ class Recording:
     ) -> None:
         if len(board.harts) > 1:
             raise RecordingError(
-                "what harts do to each other's memory at once cannot be recorded; make the machine with harts=1"
+                "what two harts do to one memory at once cannot be recorded; make the machine with harts=1"
             )
         self._memory = board.memory
         self._clock = board.clock
@@ -155,7 +155,10 @@ class Recording:
         return self._writer.full
 
     def close(self) -> None:
-        """Complete the file.  More than once does nothing.  Raises StorageError if it could not be written."""
+        """Complete the file.  More than once does nothing.
+
+        Raises StorageError if it could not be written.
+        """
         if self.open:
             self._recorder.recording = None
             self._memory.write = self._write  # type: ignore[method-assign]
@@ -212,7 +215,7 @@ class Recording:
             self._writer.add(Ended(space.number))
 
     def _note_write(self, pa: int, data: bytes) -> None:
-        """Stands for the memory's `write`.  A page that nobody has mapped yet is recorded when somebody does."""
+        """Stands for the memory's `write`.  A page that is not mapped yet is recorded when it is."""
         self._write(pa, data)
         if self._memory.page_of(pa) in self._tracked:
             self._written.append(Write(pa, bytes(data)))

@@ -2,7 +2,7 @@
 
 A head, and then chunks of compressed events:
 
-    head     8 bytes MAGIC, u16 VERSION, u16 flags, u64 bytes of memory, u64 physical address of its first byte
+    head     8 bytes MAGIC, u16 VERSION, u16 flags, u64 bytes of memory, u64 its physical address
     chunk    u32 bytes of events, u32 bytes compressed, u32 crc32 of these, and these (zlib)
     end      a chunk of no bytes
 
@@ -60,6 +60,11 @@ class Space:
     satp: int
     name: str
 
+    def pack(self) -> bytes:
+        """Its fields as the file has them."""
+        name = self.name.encode()[:255]
+        return SPACE.pack(self.eid, self.kind, self.satp, len(name)) + name
+
 
 @dataclass(frozen=True)
 class Page:
@@ -67,6 +72,10 @@ class Page:
 
     number: int
     data: bytes
+
+    def pack(self) -> bytes:
+        """Its fields as the file has them."""
+        return PAGE.pack(self.number) + self.data
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,10 @@ class Zeros:
     first: int
     count: int
 
+    def pack(self) -> bytes:
+        """Its fields as the file has them."""
+        return ZEROS.pack(self.first, self.count)
+
 
 @dataclass(frozen=True)
 class Write:
@@ -83,6 +96,10 @@ class Write:
 
     address: int
     data: bytes
+
+    def pack(self) -> bytes:
+        """Its fields as the file has them."""
+        return WRITE.pack(self.address, len(self.data)) + self.data
 
 
 @dataclass(frozen=True)
@@ -103,14 +120,27 @@ class Run:
     changes: tuple[tuple[int, int], ...]
     times: tuple[int, ...]
 
+    def pack(self) -> bytes:
+        """Its fields as the file has them."""
+        ended = (self.space, self.cause, self.tval, self.jumps, self.pc, self.digest)
+        head = RUN.pack(*ended, len(self.changes), len(self.times))
+        return head + b"".join([CHANGE.pack(*change) for change in self.changes]) + _words(self.times)
+
 
 @dataclass(frozen=True)
 class Digest:
-    """The pages that an enclave can write have this digest now, but for those that the host can write to too."""
+    """The pages that an enclave can write have this digest now.
+
+    but: some of them that are left out, since the host can write to them too.
+    """
 
     space: int
     digest: bytes
     but: tuple[int, ...]
+
+    def pack(self) -> bytes:
+        """Its fields as the file has them."""
+        return DIGEST.pack(self.space, self.digest, len(self.but)) + _words(self.but)
 
 
 @dataclass(frozen=True)
@@ -119,34 +149,12 @@ class Ended:
 
     space: int
 
+    def pack(self) -> bytes:
+        """Its fields as the file has them."""
+        return ENDED.pack(self.space)
+
 
 Event = Space | Page | Zeros | Write | Run | Digest | Ended
-
-
-def _space(event: Space) -> bytes:
-    name = event.name.encode()[:255]
-    return SPACE.pack(event.eid, event.kind, event.satp, len(name)) + name
-
-
-def _page(event: Page) -> bytes:
-    return PAGE.pack(event.number) + event.data
-
-
-def _write(event: Write) -> bytes:
-    return WRITE.pack(event.address, len(event.data)) + event.data
-
-
-def _run(event: Run) -> bytes:
-    head = RUN.pack(
-        *(event.space, event.cause, event.tval, event.jumps, event.pc, event.digest),
-        *(len(event.changes), len(event.times)),
-    )
-    changes = b"".join([CHANGE.pack(*change) for change in event.changes])
-    return head + changes + _words(event.times)
-
-
-def _digest(event: Digest) -> bytes:
-    return DIGEST.pack(event.space, event.digest, len(event.but)) + _words(event.but)
 
 
 def _words(words: tuple[int, ...]) -> bytes:
@@ -181,7 +189,7 @@ class Writer:
     def add(self, event: Event) -> None:
         """The next event."""
         kind = type(event)
-        packed = PACKERS[kind](event)
+        packed = event.pack()
         with self._lock:
             if self.full or self._file.closed:
                 return
@@ -366,13 +374,12 @@ class _Parser:
 
 
 KINDS = {kind: number for number, kind in enumerate((Space, Page, Zeros, Write, Run, Digest, Ended))}
-PACKERS = {
-    Space: _space,
-    Page: _page,
-    Zeros: lambda event: ZEROS.pack(event.first, event.count),
-    Write: _write,
-    Run: _run,
-    Digest: _digest,
-    Ended: lambda event: ENDED.pack(event.space),
-}
-PARSERS = (_Parser.space, _Parser.page, _Parser.zeros, _Parser.write, _Parser.run, _Parser.digest, _Parser.ended)
+PARSERS = (
+    _Parser.space,
+    _Parser.page,
+    _Parser.zeros,
+    _Parser.write,
+    _Parser.run,
+    _Parser.digest,
+    _Parser.ended,
+)

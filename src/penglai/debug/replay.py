@@ -1,8 +1,8 @@
-"""Executes a recording again: the same enclaves' code, with what reached them from outside when it was recorded.
+"""Executes a recording again: the same code of the enclaves, with what reached them from outside.
 
 There is no monitor and no host: what they did to registers and pages is in the recording.  After each run
-registers and place are compared with the recorded ones, and pages now and then: a replay is the same bit by bit,
-or it ends with an error that says where it was another one.
+registers and place are compared with the recorded ones, and pages now and then: a replay is the same bit by
+bit, or it ends with an error that says where it was another one.
 """
 
 import ctypes
@@ -52,7 +52,10 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a replay has executed: runs of enclaves on the hart.  digests: how often their pages were compared."""
+    """What a replay has executed: runs of enclaves on the hart.
+
+    digests: how often their pages were compared.
+    """
 
     enclaves: int
     runs: int
@@ -76,7 +79,9 @@ class Player:
         self._stopped = False
         self._times = (ctypes.c_uint64 * MOST_TIMES)()
         self.record = RunRecord()
-        self.hart = Hart(0, self.memory, Clock(), choose(engine), floats=not reader.without_floats, probe=self._probe)
+        self.hart = Hart(
+            0, self.memory, Clock(), choose(engine), floats=not reader.without_floats, probe=self._probe
+        )
         self.hart.deadline = NEVER
 
     def _probe(self, core: Core, record: RunRecord) -> Core:
@@ -157,7 +162,7 @@ class Player:
         if space.reach is None:
             self.hart.flush_tlb(space.space.satp)
             self.reach(space)
-        self._times[: len(event.times)] = event.times
+        self._times[: len(event.times)] = list(event.times)
         record = self.record
         record.times = ctypes.addressof(self._times)
         record.times_known = record.times_room = len(event.times)
@@ -214,8 +219,13 @@ def replay(path: str | os.PathLike[str], *, engine: str | None = None) -> Summar
     reader = Reader(path)
     player = Player(reader, engine)
     try:
-        for event in reader:
-            player.apply(event)
+        play(player, reader)
         return player.summary
     finally:
         player.close()
+
+
+def play(player: Player, reader: Reader) -> None:
+    """Execute all of it.  Raises RecordingError, Interrupted."""
+    for event in reader:
+        player.apply(event)

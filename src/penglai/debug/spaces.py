@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from penglai.abi.riscv import PAGE_SHIFT, PAGE_SIZE, PTE_PPN_SHIFT, Pte
+from penglai.abi.riscv import PAGE_SHIFT, PTE_PPN_SHIFT, Pte
 from penglai.debug.recording import REGISTERS
 from penglai.machine.context import Context
 from penglai.machine.memory import PhysicalMemory

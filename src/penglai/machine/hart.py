@@ -18,8 +18,8 @@ class Hart:
     """One hart of the machine.
 
     id: its number, from 0.  engine: what executes its code; by default `choose` says.  floats: has a
-    floating-point unit.  probe: a debugger's; with one it counts where programs are (where.c).  `run` and `execute` belong to the hart's own thread; every
-    other method may be called from any thread.
+    floating-point unit.  probe: a debugger's; with one the hart counts where its programs are (where.c).
+    `run` and `execute` belong to the hart's own thread; every other method may be called from any thread.
     """
 
     def __init__(
