@@ -64,7 +64,7 @@ class Recorder:
         self.recording: Recording | None = None
 
     def probe(self, core: Core, record: RunRecord) -> Core:
-        """See machine.engine.Probe."""
+        """A core that records what this one runs."""
         return RecordingCore(self, core, record)
 
 
@@ -83,7 +83,7 @@ class RecordingCore:
         self.begin_thread = core.begin_thread
 
     def run(self, context: Context, /) -> int:
-        """See Core."""
+        """Run a context, with what the recording wants to know of it before and behind."""
         recording = self._recorder.recording
         if recording is None:
             return self._core.run(context)
@@ -98,7 +98,7 @@ class RecordingCore:
         return error
 
     def flush(self, space: int, ended: bool, /) -> None:
-        """See Core."""
+        """Mappings went away; if an address space has ended, so does what is recorded of it."""
         recording = self._recorder.recording
         if recording is not None and ended:
             recording.forget(space)

@@ -76,12 +76,13 @@ struct run {
     uint64_t jumps;          /* back, of the last run */
     uint64_t bounded; /* if not 0: the next run ends at this place, if it gets there, with CAUSE_DEBUG */
     uint64_t until_jumps, until_pc;
-    uint64_t *times; /* what the run reads of the clock: so many are known, and the others are noted if there is room */
+    /* What runs read of the clock, if not NULL: so many are known, others are noted while there is room. */
+    uint64_t *times;
     uint64_t times_known, times_room, times_read;
 };
 
 struct clock {
-    uint64_t origin;         /* CLOCK_MONOTONIC ns that count as 0 */
+    uint64_t origin; /* CLOCK_MONOTONIC ns that count as 0 */
     _Atomic uint64_t manual; /* 0: follow CLOCK_MONOTONIC; else ns + 1, set by hand */
 };
 
@@ -100,10 +101,10 @@ struct hart {
     struct clock *clock;
     struct run *run; /* NULL: a supervisor's */
 
-    _Atomic uint32_t pending;  /* somebody wants the hart out of the guest; a futex word */
+    _Atomic uint32_t pending; /* somebody wants the hart out of the guest; a futex word */
     _Atomic uint32_t in_guest; /* also the futex word that await_exit() sleeps on */
     _Atomic uint32_t sleepers;
-    _Atomic pid_t thread;  /* the thread that executes, or that did so last */
+    _Atomic pid_t thread; /* the thread that executes, or that did so last */
     _Atomic uint32_t lent; /* it has been moved to the core of a thread that waits for it */
 
     /* The rest is the hart's own thread's alone. */
@@ -120,13 +121,13 @@ struct hart {
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 
     /* For shortcuts.c. */
-    bool shortcuts;     /* whether there are any */
-    void *cpu;          /* the engine's */
-    void *leaving;      /* the same, once the store under way has failed */
-    uint16_t *stored;   /* the state of the page that the store under way is to, if that is watched */
+    bool shortcuts; /* whether there are any */
+    void *cpu; /* the engine's */
+    void *leaving; /* the same, once the store under way has failed */
+    uint16_t *stored; /* the state of the page that the store under way is to, if that is watched */
     uint64_t stored_at; /* and where it is */
-    uint16_t *pages;    /* the state of each page of what is mapped */
-    uint64_t half_at;   /* where the first half of an instruction was read that has another one; or odd */
+    uint16_t *pages; /* the state of each page of what is mapped */
+    uint64_t half_at; /* where the first half of an instruction was read that has another one; or odd */
 };
 
 /* ---- access.c ---- */
