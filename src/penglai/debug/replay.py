@@ -5,12 +5,15 @@ registers and place are compared with the recorded ones, and pages now and then:
 bit, or it ends with an error that says where it was another one.
 """
 
+import contextlib
 import ctypes
 import os
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import NoReturn
 
 from penglai.abi.errors import BadArgumentError, RecordingError
-from penglai.abi.riscv import INTERRUPT, Cause
+from penglai.abi.riscv import INTERRUPT, PAGE_SIZE, Cause
 from penglai.debug.recording import MOST_TIMES, Digest, Ended, Event, Page, Reader, Run, Space, Write, Zeros
 from penglai.debug.spaces import Reach, digest, reach, register_digest, registers
 from penglai.machine.clock import Clock
@@ -75,6 +78,8 @@ class Player:
             raise RecordingError(f"{reader.path} cannot be replayed: {error}") from error
         self.spaces: list[Replayed] = []
         self.digests = 0
+        self._uninterrupted = False
+        self._breaks: tuple[int, ...] = ()
         self._path = reader.path
         self._stopped = False
         self._times = (ctypes.c_uint64 * MOST_TIMES)()
@@ -85,12 +90,43 @@ class Player:
         self.hart.deadline = NEVER
 
     def _probe(self, core: Core, record: RunRecord) -> Core:
-        self.record = record
+        self._core, self.record = core, record
         return core
 
     def close(self) -> None:
         """Give the memory back."""
         self.memory.close()
+
+    @contextlib.contextmanager
+    def uninterrupted(self) -> Iterator[None]:
+        """What is executed in here is executed to its end; `Interrupted` comes behind it."""
+        self._uninterrupted = True
+        try:
+            yield
+        finally:
+            self._uninterrupted = False
+        if self._stopped:
+            self._end_stop()
+
+    def restore(self, pages: dict[int, bytes], spaces: list[tuple[bytes, int]]) -> None:
+        """Let pages and enclaves be what they were: of each its context and how often it had run."""
+        memory = self.memory
+        for page, data in pages.items():
+            if memory.read(memory.address_of(page), PAGE_SIZE) != data:
+                self._forget(page, 1)
+                memory.write(memory.address_of(page), data)
+        del self.spaces[len(spaces) :]
+        for each, (context, runs) in zip(self.spaces, spaces, strict=True):
+            each.reach = None
+            each.runs = runs
+            ctypes.memmove(ctypes.addressof(each.context), context, len(context))
+
+    def break_at(self, addresses: Collection[int]) -> None:
+        """What is executed stops before instructions at these addresses, and no others."""
+        wanted = tuple(sorted(addresses))
+        if wanted != self._breaks:
+            self._core.break_at(wanted)
+            self._breaks = wanted
 
     def stop(self) -> None:
         """From any thread: what is executed ends with `Interrupted`."""
@@ -174,14 +210,23 @@ class Player:
 
         Raises Interrupted.
         """
-        record = self.record
-        record.bounded, record.until_jumps, record.until_pc = 1, jumps, pc
-        cause = self.hart.run(space.context).cause
-        if self._stopped:
-            self._stopped = False
+        record, done = self.record, 0
+        while True:
+            record.bounded, record.until_jumps, record.until_pc = 1, jumps - done, pc
+            cause = self.hart.run(space.context).cause
+            done += record.jumps
+            if cause != Cause.M_SOFTWARE_INTERRUPT or not self._uninterrupted:
+                break
             self.hart.acknowledge()
-            raise Interrupted
+        record.jumps = done
+        if self._stopped and not self._uninterrupted:
+            self._end_stop()
         return cause
+
+    def _end_stop(self) -> NoReturn:
+        self._stopped = False
+        self.hart.acknowledge()
+        raise Interrupted
 
     def _run(self, event: Run) -> None:
         space = self.begin(event)

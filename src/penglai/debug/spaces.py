@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from penglai.abi.riscv import PAGE_SHIFT, PTE_PPN_SHIFT, Pte
+from penglai.abi.layout import ADDRESS_BITS
+from penglai.abi.riscv import PAGE_SHIFT, PAGE_SIZE, PTE_PPN_SHIFT, TABLE_ENTRIES, Pte
 from penglai.debug.recording import REGISTERS
 from penglai.machine.context import Context
 from penglai.machine.memory import PhysicalMemory
@@ -21,6 +22,8 @@ LEAF = int(Pte.R | Pte.W | Pte.X)
 VALID, WRITABLE = int(Pte.V), int(Pte.W)
 PPN_MASK = (1 << 44) - 1
 LEVELS = 3
+CANONICAL = (0, (1 << 65 - ADDRESS_BITS) - 1)
+"""What the upper bits of an Sv39 address are: all bit 38."""
 BATCH = 256
 """Pages that are copied at once."""
 
@@ -78,6 +81,24 @@ def reach(memory: PhysicalMemory, satp: int) -> Reach:
         tables = sorted(below)
     inside = {page: bits for page, bits in pages.items() if 0 <= page < memory.page_count}
     return Reach(inside, frozenset(seen))
+
+
+def physical(memory: PhysicalMemory, satp: int, address: int) -> int | None:
+    """The physical address that an address is mapped to, or None."""
+    if address >> ADDRESS_BITS - 1 not in CANONICAL:
+        return None
+    table = (satp & PPN_MASK) - (memory.base >> PAGE_SHIFT)
+    for shift in (30, 21, PAGE_SHIFT):
+        if not 0 <= table < memory.page_count:
+            return None
+        entry = int(memory.words[table][address >> shift & TABLE_ENTRIES - 1])
+        if not entry & VALID:
+            return None
+        table = page_of(entry, memory.base)
+        if entry & LEAF:
+            inside = shift == PAGE_SHIFT and 0 <= table < memory.page_count  # there are no larger pages
+            return memory.address_of(table) + address % PAGE_SIZE if inside else None
+    return None
 
 
 def digest(memory: PhysicalMemory, mapped: dict[int, int], but: Iterable[int]) -> bytes:

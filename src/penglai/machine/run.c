@@ -83,7 +83,8 @@ static int run(struct hart *h, struct context *c, uint64_t blocks)
     *t = (struct trap){.cause = CAUSE_M_TIMER};
     if (arm(h, h->run->deadline, blocks)) {
         error = step_on(h, c, t);
-        if (!error && t->cause == CAUSE_DEBUG && h->run->bounded && h->run->jumps == h->run->until_jumps)
+        if (!error && t->cause == CAUSE_DEBUG && h->run->bounded && h->run->jumps == h->run->until_jumps &&
+            !(h->run->until_pc & 1))
             error = step_to(h, c, t);
     }
     if (t->cause == CAUSE_M_TIMER) /* Unicorn's TLB grows with the program's needs only when it is flushed */
