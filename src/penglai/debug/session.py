@@ -8,17 +8,15 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from penglai.abi.errors import BadArgumentError, PenglaiError, StateError
 from penglai.debug import packets
+from penglai.debug.debuggee import Debuggee, Locked
 from penglai.debug.packets import ProtocolError, Reader, framed
-from penglai.debug.probe import Debugger
 from penglai.debug.stub import Stub
-from penglai.debug.target import Signal, Target
+from penglai.debug.target import Signal
 from penglai.driver.task import Reason, Result
-from penglai.machine.memory import PhysicalMemory
-from penglai.monitor.enclave import Enclave
 
 LOOPBACK = "127.0.0.1"
 MOST_WAITING = 64
@@ -29,6 +27,18 @@ Event = packets.Request | Signal | str | None
 """A request of gdb's, a stop, the end in the protocol's words, or that gdb is gone."""
 
 
+class Subject(NamedTuple):
+    """What a session looks at: who has its lock, what it is, and how looking at it begins and ends.
+
+    begin: returns False if somebody does so already.
+    """
+
+    debugger: Locked
+    target: Debuggee
+    begin: Callable[[], bool]
+    end: Callable[[], None]
+
+
 class DebugSession:
     """Waits for gdb on a socket; made by `Machine.debug`.
 
@@ -37,21 +47,18 @@ class DebugSession:
 
     def __init__(
         self,
-        debugger: Debugger,
-        enclave: Enclave,
-        memory: PhysicalMemory,
+        make: Callable[[Callable[[Signal], None]], Subject],
         kill: Callable[[], None],
         place: int | Path,
         *,
         attached: bool,
     ) -> None:
-        """enclave: the monitor's record, halted from now on.  kill: ends it.  place: a port, or a new file.
+        """make: gives what is looked at, which is halted then, and tells its stops to this function.
 
-        attached: gdb lets it live when it quits.  Raises BadArgumentError for a place where nobody can wait,
-        StateError if it is being debugged already.
+        kill: ends it.  place: a port, or a new file.  attached: gdb lets it live when it quits.  Raises
+        BadArgumentError for a place where nobody can wait, StateError if it is being debugged already.
         """
-        self._debugger = debugger
-        self._target = Target(enclave, memory, self.on_stop)
+        self._debugger, self._target, begin, self._end_debugging = make(self.on_stop)
         self._kill = kill
         self._attached = attached
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -59,9 +66,11 @@ class DebugSession:
         self._open = True
         self._listener, self.address = _listen(place)
         """The address is what gdb's `target remote` takes."""
-        if not debugger.add(self._target):
+        if not begin():
             self._listener.close()
-            raise StateError(f"enclave {enclave.eid} is being debugged already; close that session first")
+            raise StateError(
+                f"enclave {self._target.enclave.eid} is being debugged already; close that session first"
+            )
         self._thread = threading.Thread(target=self._serve, name="penglai-gdb", daemon=True)
         self._thread.start()
 
@@ -92,7 +101,7 @@ class DebugSession:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._events.put(CLOSED)  # behind what gdb has still to hear
-        self._debugger.remove(self._target)
+        self._end_debugging()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -114,7 +123,7 @@ class DebugSession:
                 break
             with connection:
                 self._talk(connection)
-        self._debugger.remove(self._target)
+        self._end_debugging()
 
     def _talk(self, connection: socket.socket) -> None:
         """One gdb, until it goes away or the enclave has ended."""

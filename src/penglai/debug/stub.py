@@ -6,16 +6,17 @@ It knows no sockets: `request` takes a packet, and `answer` of the constructor s
 import re
 from collections.abc import Callable
 
+from penglai.debug.debuggee import Debuggee, Locked
 from penglai.debug.packets import MOST_BYTES, escaped, unescaped
-from penglai.debug.probe import Debugger
 from penglai.debug.registers import COUNT, TARGET_XML, get, put, width
-from penglai.debug.target import MOST_BREAKPOINTS, Signal, Target
+from penglai.debug.target import MOST_BREAKPOINTS, Signal
 
 UNKNOWN, FINE = b"", b"OK"
 """An empty answer says that there is no such request."""
 MALFORMED, NOT_NOW, NO_MEMORY, TOO_MANY = b"E01", b"E02", b"E0e", b"E0c"
 MOST_READ = (MOST_BYTES - 16) // 2
 FEATURES = b"PacketSize=%x;qXfer:features:read+;QStartNoAckMode+;vContSupported+" % MOST_BYTES
+REVERSE = b";ReverseStep+;ReverseContinue+"
 HEX = "([0-9a-fA-F]{1,16})"
 
 Handler = Callable[["Stub", str, bytes], bytes | None]
@@ -35,8 +36,8 @@ class Stub:
 
     def __init__(
         self,
-        debugger: Debugger,
-        target: Target,
+        debugger: Locked,
+        target: Debuggee,
         answer: Callable[[bytes], None],
         kill: Callable[[], None],
         *,
@@ -85,7 +86,8 @@ class Stub:
 
     def stopped(self, signal: Signal) -> None:
         """The enclave has stopped."""
-        self._say(b"T%02xthread:%s;" % (signal, self.thread))
+        where = self.target.history.where if self.target.history is not None else b""
+        self._say(b"T%02xthread:%s;%s" % (signal, self.thread, where))
 
     def ended(self, how: bytes) -> None:
         """The enclave has ended.  how: as the protocol has it, W and the value or X and a signal."""
@@ -103,6 +105,14 @@ class Stub:
 
     def resume(self, *, step: bool, deliver: bool) -> bytes | None:
         """Let it go on; gdb waits for the next stop."""
+        return self._move(lambda: self.target.resume(step=step, deliver=deliver))
+
+    def go_back(self, *, step: bool) -> bytes | None:
+        """Let it go back; gdb waits for the next stop."""
+        history = self.target.history
+        return UNKNOWN if history is None else self._move(lambda: history.go_back(step=step))
+
+    def _move(self, move: Callable[[], None]) -> bytes | None:
         if self._end is not None:
             self.over = True
             return self._end
@@ -114,9 +124,14 @@ class Stub:
                 self._last = b"T%02xthread:%s;" % (Signal.INT, self.thread)
                 return self._last
             self._waiting = True
-            self.target.resume(step=step, deliver=deliver)
+            move()
             self.debugger.lock.notify_all()
         return None
+
+    @property
+    def changeable(self) -> bool:
+        """Whether its registers can be changed: those of a recording are what they were."""
+        return self.check_halted() and self.target.history is None
 
     def check_halted(self) -> bool:
         """Whether registers and memory are there to be looked at."""
@@ -152,8 +167,8 @@ def _hex(text: str) -> bytes:
 # ---- requests ------------------------------------------------------------------------------------
 
 
-def _supported(_stub: Stub, _text: str, _raw: bytes) -> bytes:
-    return FEATURES
+def _supported(stub: Stub, _text: str, _raw: bytes) -> bytes:
+    return FEATURES if stub.target.history is None else FEATURES + REVERSE
 
 
 def _no_acknowledgements(stub: Stub, _text: str, _raw: bytes) -> bytes:
@@ -179,7 +194,7 @@ def _set_registers(stub: Stub, text: str, _raw: bytes) -> bytes:
     data = _hex(text)
     if len(data) != sum(map(width, range(COUNT))):
         raise Malformed
-    if not stub.check_halted():
+    if not stub.changeable:
         return NOT_NOW
     at = 0
     for number in range(COUNT - 1):  # fcsr is its parts once more
@@ -200,7 +215,7 @@ def _set_register(stub: Stub, text: str, _raw: bytes) -> bytes:
     (number,), data = _numbers(HEX, name), _hex(value)
     if number >= COUNT or len(data) != width(number):
         raise Malformed
-    if not stub.check_halted():
+    if not stub.changeable:
         return NOT_NOW
     put(stub.target.context, number, data)
     return FINE
@@ -275,6 +290,10 @@ def _resume(letter: str) -> Handler:
     return resume
 
 
+def _go_back(letter: str) -> Handler:
+    return lambda stub, _text, _raw: stub.go_back(step=letter == "s")
+
+
 def _detach(stub: Stub, _text: str, _raw: bytes) -> bytes:
     stub.over = True
     return FINE
@@ -344,10 +363,11 @@ REQUESTS: tuple[tuple[str, Handler], ...] = (
     ("z0", _remove),
     ("z1", _remove),
     *((letter, _resume(letter)) for letter in "csCS"),
+    *((f"b{letter}", _go_back(letter)) for letter in "sc"),
     ("D", _detach),
     ("k", _kill),
 )
 """By how a packet begins; the first that fits.  Watchpoints are not among them: the engine has none."""
 
-WHOLE = {"qC", "?", "g", "k"}
+WHOLE = {"qC", "?", "g", "k", "bs", "bc"}
 """Requests with nothing behind their name: qCRC, for one, is another."""

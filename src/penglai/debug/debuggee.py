@@ -1,0 +1,76 @@
+"""What a debugger needs of an enclave, whether it runs or is in a recording."""
+
+import threading
+from typing import Protocol
+
+from penglai.abi.sbi import EnclaveType
+from penglai.machine.context import Context
+
+
+class Named(Protocol):
+    """An enclave, as gdb is told of it."""
+
+    @property
+    def eid(self) -> int:
+        """Its id: the number of its thread."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def kind(self) -> EnclaveType:
+        """Which kind of enclave it is."""
+
+
+class History(Protocol):
+    """What has happened, and does again."""
+
+    @property
+    def where(self) -> bytes:
+        """At which end of it the target is, as the protocol has it; nothing between them."""
+
+    def go_back(self, *, step: bool) -> None:
+        """Let it go back, to a breakpoint or by one instruction."""
+
+
+class Debuggee(Protocol):
+    """An enclave in a debugger: one that runs, or one of a recording."""
+
+    halted: bool
+    attended: bool
+    breakpoints: set[int]
+
+    @property
+    def enclave(self) -> Named:
+        """Which one it is."""
+
+    @property
+    def history(self) -> History | None:
+        """What it can go back in."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether there still is such an enclave."""
+
+    @property
+    def context(self) -> Context:
+        """Its registers; exact while it is halted."""
+
+    def halt(self) -> None:
+        """Stop it wherever it is."""
+
+    def resume(self, *, step: bool, deliver: bool) -> None:
+        """Let it run, or one instruction of it.  deliver: what it has done wrong has its consequences."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """What is at an address, as far as there is something."""
+
+    def write(self, address: int, data: bytes) -> bool:
+        """Write there; False, and nothing is written, if that cannot be."""
+
+
+class Locked(Protocol):
+    """Who has the lock of a debuggee."""
+
+    lock: threading.Condition
