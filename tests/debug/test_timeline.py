@@ -73,7 +73,8 @@ def test_steps_are_every_instruction_in_order(timeline: Timeline):
     trace = trace_of(timeline)
     moments = [moment for moment, _ in trace]
     assert moments == sorted(set(moments))
-    assert sum(moment.pc == address_of(compiled(COUNT), "add") for moment in moments) == 10
+    add = address_of(compiled(COUNT), "add")
+    assert sum(moment.pc == add for moment in moments) == 10
     assert timeline.step() is Stop.END
     assert at(timeline) == trace[-1]
 

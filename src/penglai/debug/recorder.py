@@ -25,7 +25,6 @@ from penglai.debug.spaces import REGISTER_BYTES, changes, digest, pages_of, regi
 from penglai.machine.board import Board
 from penglai.machine.context import Context, RunRecord
 from penglai.machine.engine import Core
-from penglai.machine.pages import all_runs
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.monitor import Monitor
 from penglai.monitor.ownership import BUFFER, SHM
@@ -41,20 +40,23 @@ EXIT = int(EnclaveCall.EXIT)
 class Recorded:
     """What the recording knows of an enclave.
 
-    tables: the pages of its page table as they were recorded last.  mapped: the pages that it reaches, with
-    the bits of their entries.  shared: those of them that the host can write to.
+    tables: the pages of its page table as they were recorded, when it had been changed so often as
+    `table_changes` says.  mapped: the pages that it reaches, with the bits of their entries.  shared: those
+    of them that the host can write to.  changes: to the registers, before the run under way.  digest_due:
+    when its pages are looked at again, ns.
     """
 
-    def __init__(self, number: int, enclave: Enclave) -> None:
+    def __init__(self, number: int, enclave: Enclave, due: int) -> None:
         self.number = number
         self.enclave = enclave
         self.satp = enclave.table.satp
         self.registers = bytes(REGISTER_BYTES)
+        self.table_changes = 0
         self.tables: dict[int, bytes] = {}
         self.mapped: dict[int, int] = {}
-        self.shared: tuple[int, ...] = ()
+        self.shared: set[int] = set()
         self.changes: tuple[tuple[int, int], ...] = ()
-        self.digest_due = 0
+        self.digest_due = due
 
 
 class Recorder:
@@ -229,21 +231,24 @@ class Recording:
         enclave = next((each for each in self._registry.enclaves() if each.context is context), None)
         if enclave is None:
             return None  # it has just ended
-        space = self._spaces[context.satp] = Recorded(self._number, enclave)
+        space = self._spaces[context.satp] = Recorded(self._number, enclave, self._clock.now() + DIGEST_NS)
         self._number += 1
         self._writer.add(Space(enclave.eid, enclave.kind, space.satp, enclave.name))
         return space
 
     def _look_at_tables(self, space: Recorded) -> None:
-        memory, known = self._memory, space.tables
+        memory, known, table = self._memory, space.tables, space.enclave.table
+        if space.table_changes == table.changes:
+            return
+        space.table_changes = table.changes
         gone: list[tuple[int, int]] = []
         new: list[tuple[int, int]] = []
-        for table in space.enclave.table.tables:
-            before, now = known.get(table), memory.read(memory.address_of(table), PAGE_SIZE)
+        for page in table.tables:
+            before, now = known.get(page), memory.read(memory.address_of(page), PAGE_SIZE)
             if before == now:
                 continue
-            known[table] = now
-            self._record_change(table, before, now)
+            known[page] = now
+            self._record_change(page, before, now)
             words, old = np.frombuffer(now, "<u8"), np.frombuffer(before or ZERO_PAGE, "<u8")
             different = words != old
             gone += pages_of(old[different], memory.base)
@@ -255,16 +260,17 @@ class Recording:
         """The space reaches some pages no more, and others instead: of those all is recorded."""
         for page, _ in gone:
             space.mapped.pop(page, None)
+            space.shared.discard(page)
             self._untrack(page)
         for page, bits in new:
             space.mapped[page] = bits
             self._tracked[page] = self._tracked.get(page, 0) + 1
-        owner = self._ownership.snapshot()
-        mapped = np.fromiter(space.mapped, dtype=np.int64)
-        space.shared = tuple(mapped[np.isin(owner[mapped], (BUFFER, SHM))].tolist())
-        for page in space.shared:
-            self._known.setdefault(page, b"")
-        self._record_pages(sorted(page for page, _ in new))
+        pages = sorted(page for page, _ in new)
+        for page, owner in zip(pages, self._ownership.snapshot()[pages].tolist(), strict=True):
+            if owner in (BUFFER, SHM):
+                space.shared.add(page)
+                self._known.setdefault(page, b"")
+        self._record_pages(pages)
 
     def _untrack(self, page: int) -> None:
         count = self._tracked.pop(page) - 1
@@ -274,17 +280,19 @@ class Recording:
             self._known.pop(page, None)
 
     def _record_pages(self, pages: list[int]) -> None:
-        zeros: list[int] = []
+        zeros: list[list[int]] = []
         for page in pages:
             data = self._memory.read(self._memory.address_of(page), PAGE_SIZE)
             if page in self._known:
                 self._known[page] = data
-            if data == ZERO_PAGE:
-                zeros.append(page)
-            else:
+            if data != ZERO_PAGE:
                 self._writer.add(Page(page, data))
-        for run in all_runs(np.array(zeros, dtype=np.int64)):
-            self._writer.add(Zeros(run.start, run.stop - run.start))
+            elif zeros and sum(zeros[-1]) == page:
+                zeros[-1][1] += 1
+            else:
+                zeros.append([page, 1])
+        for first, count in zeros:
+            self._writer.add(Zeros(first, count))
 
     def _compare(self, page: int) -> None:
         """Record of a page that the host sees too what is there now, if that is not what was there last."""
@@ -309,7 +317,7 @@ class Recording:
         space.digest_due = end + max(DIGEST_NS, DIGEST_SHARE * (end - start))
         with self._lock:
             if self._spaces.get(space.satp) is space:  # else it is being cleared by who has ended it
-                self._writer.add(Digest(space.number, found, space.shared))
+                self._writer.add(Digest(space.number, found, tuple(sorted(space.shared))))
 
 
 def _ends(cause: int, context: Context) -> bool:

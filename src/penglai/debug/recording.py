@@ -11,6 +11,7 @@ Whoever reads a file trusts nothing in it: every number has a limit, and what ha
 """
 
 import os
+import queue
 import struct
 import threading
 import zlib
@@ -22,6 +23,7 @@ from typing import BinaryIO
 from penglai.abi.errors import BadArgumentError, RecordingError, StorageError
 from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
 from penglai.abi.sbi import EnclaveType
+from penglai.machine.board import start_thread
 
 MAGIC = b"PENGLREC"
 VERSION = 1
@@ -32,6 +34,9 @@ HEAD = struct.Struct("<8sHHQQ")
 CHUNK = struct.Struct("<III")
 CHUNK_BYTES = 256 << 10
 MOST_CHUNK_BYTES = 4 << 20
+MOST_WAITING = 16
+"""Chunks that are not written yet."""
+NOTHING = b""
 MOST_MEMORY = 1 << 40
 MOST_TIMES = 4096
 """Readings of the clock in one run; later ones are the last of these."""
@@ -176,46 +181,59 @@ class Writer:
         self.full = False
         self.runs = 0
         self.bytes = 0
+        self._closed = False
         self._most = most
         self._failure: OSError | None = None
         self._events = bytearray()
         self._lock = threading.Lock()
+        self._waiting: queue.Queue[bytes] = queue.Queue(MOST_WAITING)
+        self._thread = threading.Thread(target=self._work, name="penglai-recording", daemon=True)
         try:
             self._file: BinaryIO = self.path.open("wb", buffering=0)
         except OSError as error:
             raise BadArgumentError(f"a recording cannot be written to {path}: {error.strerror}") from error
         self._put(HEAD.pack(MAGIC, VERSION, WITHOUT_FLOATS if without_floats else 0, memory, RAM_BASE))
+        start_thread(self._thread)
 
     def add(self, event: Event) -> None:
         """The next event."""
         kind = type(event)
         packed = event.pack()
         with self._lock:
-            if self.full or self._file.closed:
+            if self.full or self._closed:
                 return
             self.runs += kind is Run
             self._events.append(KINDS[kind])
             self._events += packed
             if len(self._events) >= CHUNK_BYTES:
-                self._flush()
+                self._hand_over()
 
     def close(self) -> None:
         """Complete the file.  More than once does nothing.  Raises StorageError."""
         with self._lock:
-            if self._file.closed:
+            if self._closed:
                 return
+            self._closed = True
             if self._events:
-                self._flush()
-            self._put(CHUNK.pack(0, 0, 0))
-            self._file.close()
+                self._hand_over()
+            self._waiting.put(NOTHING)
+        self._thread.join()
+        self._put(CHUNK.pack(0, 0, 0))
+        self._file.close()
         if self._failure is not None:
             raise StorageError(f"the recording {self.path} is incomplete: {self._failure.strerror}")
 
-    def _flush(self) -> None:
-        packed = zlib.compress(self._events, 1)
-        self._put(CHUNK.pack(len(self._events), len(packed), zlib.crc32(packed)) + packed)
+    def _hand_over(self) -> None:
+        self._waiting.put(bytes(self._events))
         self._events.clear()
-        self.full = self.bytes >= self._most
+
+    def _work(self) -> None:
+        """Compress and write on a thread of its own: nobody waits for it unless much is waiting."""
+        while events := self._waiting.get():
+            packed = zlib.compress(events, 1)
+            if not self.full:
+                self._put(CHUNK.pack(len(events), len(packed), zlib.crc32(packed)) + packed)
+            self.full = self.bytes >= self._most
 
     def _put(self, data: bytes) -> None:
         rest = memoryview(data)

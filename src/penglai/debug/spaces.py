@@ -1,7 +1,6 @@
 """What recorder and replay compute alike of an enclave: its registers, what its page table shows, digests."""
 
 import hashlib
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from penglai.machine.memory import PhysicalMemory
 REGISTER_BYTES = 8 * REGISTERS
 """Of a `Context`: those that the enclave itself sees are its first words."""
 
-WORDS = struct.Struct(f"<{REGISTERS}Q")
 LEAF = int(Pte.R | Pte.W | Pte.X)
 VALID, WRITABLE = int(Pte.V), int(Pte.W)
 PPN_MASK = (1 << 44) - 1
@@ -42,8 +40,11 @@ def register_digest(found: bytes) -> bytes:
 
 def changes(before: bytes, now: bytes) -> tuple[tuple[int, int], ...]:
     """(index, value) of each register that is another one now."""
-    pairs = zip(WORDS.unpack(before), WORDS.unpack(now), strict=True)
-    return tuple((index, new) for index, (old, new) in enumerate(pairs) if old != new and index)
+    words = np.frombuffer(now, dtype="<u8")
+    found = np.flatnonzero(words != np.frombuffer(before, dtype="<u8"))
+    return tuple(
+        (index, value) for index, value in zip(found.tolist(), words[found].tolist(), strict=True) if index
+    )
 
 
 def pages_of(entries: Entries, base: int) -> list[tuple[int, int]]:
