@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         NoSuchEnclaveError,
         PenglaiError,
         PolicyError,
+        RecordingError,
         SecurityError,
         SnapshotError,
         StateError,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     )
     from penglai.abi.state import State
     from penglai.attestation.report import Report
+    from penglai.debug.recorder import Recording
+    from penglai.debug.replay import replay
     from penglai.debug.session import DebugSession
     from penglai.driver.fault import Fault, Frame
     from penglai.driver.limits import Limits
@@ -94,6 +97,8 @@ __all__ = [
     "PolicyError",
     "Ran",
     "Reason",
+    "Recording",
+    "RecordingError",
     "RelayPages",
     "Report",
     "Result",
@@ -118,6 +123,7 @@ __all__ = [
     "measure",
     "pack",
     "read_evidence",
+    "replay",
 ]
 
 _HOMES = {
@@ -130,6 +136,8 @@ _HOMES = {
     "attestation.report": ("Report",),
     "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
+    "debug.recorder": ("Recording",),
+    "debug.replay": ("replay",),
     "debug.session": ("DebugSession",),
     "driver.fault": ("Fault", "Frame"),
     "driver.task": ("Info", "Reason", "Result"),

@@ -17,7 +17,9 @@ from penglai.abi.profile import ProfileName
 from penglai.debug.crash import Crashes, watcher
 from penglai.debug.images import Images
 from penglai.debug.probe import Debugger
-from penglai.debug.session import DebugSession
+from penglai.debug.recorder import Recorder, Recording
+from penglai.debug.session import DebugSession, Subject
+from penglai.debug.target import Signal, Target
 from penglai.driver.disk import FileDisk, MemoryDisk
 from penglai.driver.fault import Fault
 from penglai.driver.kernellog import logged
@@ -30,7 +32,8 @@ from penglai.host.enclave import Enclave
 from penglai.host.program import HostProgram
 from penglai.machine.board import Board
 from penglai.machine.clock import Clock
-from penglai.machine.engine import choose
+from penglai.machine.context import RunRecord
+from penglai.machine.engine import Core, choose
 from penglai.machine.memory import parse_size
 from penglai.machine.ratelimit import ENCLAVES
 from penglai.machine.store import Store
@@ -68,7 +71,8 @@ class Machine(HostProgram):
     enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
     executes the harts' code; by default $PENGLAI_ENGINE says, or else it is the best that there is here.
     profile: "native", or "tvm" for a machine that behaves as Penglai-TVM's own (docs/guides/hardware.md).
-    debug: `debug` works; reports of its enclaves say so, and their keys are others (docs/guides/debug.md).
+    debug: `debug` and `record` work; reports of its enclaves say so, and their keys are others
+    (docs/guides/debug.md).
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
     itself a host program; `program` makes others.
@@ -96,7 +100,8 @@ class Machine(HostProgram):
         behaviour = ProfileName.named(profile)
         tvm = behaviour is ProfileName.TVM
         self._debugger = Debugger() if debug else None
-        probe = self._debugger.probe if self._debugger is not None else None
+        self._recorder = Recorder()
+        probe = self._probe if debug else None
         store = Store(directory)
         executes = choose(engine, code_cache=limits.code_bytes)
         self._board = Board(parse_size(memory), harts, clock, store, executes, floats=not tvm, probe=probe)
@@ -119,6 +124,7 @@ class Machine(HostProgram):
             _switch_off(self._driver, self._board, harts, os.getpid())
             raise
         self._trace: Trace | None = None
+        self._recording: Recording | None = None
         self._off = weakref.finalize(self, _switch_off, self._driver, self._board, harts, os.getpid())
 
     @property
@@ -190,9 +196,38 @@ class Machine(HostProgram):
             raise NoSuchEnclaveError(f"enclave {enclave.eid} has ended")
         where = place if isinstance(place, int) else Path(place)
         memory = self._board.memory
-        session = DebugSession(self._debugger, record, memory, enclave.destroy, where, attached=attached)
+        debugger = self._debugger
+
+        def subject(told: Callable[[Signal], None]) -> Subject:
+            target = Target(record, memory, told)
+            return Subject(debugger, target, lambda: debugger.add(target), lambda: debugger.remove(target))
+
+        session = DebugSession(subject, enclave.destroy, where, attached=attached)
         enclave.when_ended().add_done_callback(lambda _: _tell_end(session, enclave))
         return session
+
+    def _probe(self, core: Core, record: RunRecord) -> Core:
+        assert self._debugger is not None
+        return self._debugger.probe(self._recorder.probe(core, record), record)
+
+    def record(self, path: str | os.PathLike[str]) -> Recording:
+        """Record what enclaves execute, until the recording is closed: with machine.record(path).
+
+        `penglai.Replay` and `penglai replay` execute it again.  A file of that name is written over.
+
+        Raises StateError on a machine that was not made with debug=True, and while there is another
+        recording; RecordingError for a machine of more than one hart; BadArgumentError if the file cannot be
+        written; MachineError if the machine is switched off.
+        """
+        if not self._off.alive:
+            raise MachineError("the machine is switched off")
+        if self._debugger is None:
+            raise StateError("this machine cannot be recorded; make it so: Machine(harts=1, debug=True)")
+        if self._recording is not None and self._recording.open:
+            raise StateError("this machine is being recorded; close that recording first")
+        with Shield():
+            self._recording = Recording(path, self._board, self._monitor, self._recorder)
+        return self._recording
 
     def trace(self, path: str | os.PathLike[str]) -> Trace:
         """Write into a file what runs where and when, until the trace is closed: with machine.trace(path).
@@ -226,6 +261,8 @@ class Machine(HostProgram):
         self._off()
         if self._trace is not None:
             self._trace.close()
+        if self._recording is not None:
+            self._recording.close()
 
     def __del__(self) -> None:
         if (off := getattr(self, "_off", None)) is not None and off.alive:

@@ -250,3 +250,21 @@ def test_the_machine_interface_that_editors_use(tmp_path: Path):
         mi.expect(answer)
     run.expect_exact("exited with value 16")
     run.expect(pexpect.EOF)
+
+
+def test_in_a_recording_the_cause_is_found_backwards(tmp_path: Path):
+    """A variable has a value that it should not have: who has written it, and from where was that called."""
+    image, path = compiled(OFF_BY_ONE, "-g", "-O0"), tmp_path / "run.rec"
+    done = subprocess.run([PENGLAI, "record", "-o", path, image], capture_output=True, text=True, check=True)
+    assert "wrote" in done.stderr
+    said = gdb(
+        image,
+        *("continue", "watch table.limit", "reverse-continue", "print i", "backtrace"),
+        *("delete", "break main", "reverse-continue", "print table.limit"),
+        options=("--replay", str(path)),
+    )
+    assert "No more reverse-execution history" in said
+    assert re.search(r"Old value = 16\nNew value = 4", said)
+    assert "$1 = 4" in said
+    assert re.search(r"#1 .* in main \(\) at .*:\d+", said)
+    assert "$2 = 4" in said

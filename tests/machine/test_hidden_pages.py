@@ -222,6 +222,7 @@ MAY_TOUCH_RAM = {
     "monitor/create.py": "pages that the monitor has taken for the enclave",
     "monitor/original.py": "the same, in the profile tvm",
     "monitor/invariants.py": "for tests, inside the monitor",
+    "debug/spaces.py": "of recordings, which are the machine owner's; it only reads",
 }
 
 

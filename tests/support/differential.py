@@ -313,8 +313,8 @@ class Outcome:
 class Side:
     """A board with the pages of the programs."""
 
-    def __init__(self, engine: str) -> None:
-        self.board = Board(16 << 20, 1, engine=engine)
+    def __init__(self, engine: str, board: Board | None = None) -> None:
+        self.board = board or Board(16 << 20, 1, engine=engine)
         self.hart = self.board.harts[0]
         space = AddressSpace(self.board)
         self.code = space.code(CODE, bytes(2 * PAGE_SIZE))
@@ -330,13 +330,7 @@ class Side:
 
     def run(self, program: bytes, context: Context, slice_ns: int = 0) -> Outcome:
         """slice_ns: if not 0, it is stopped after so long, and goes on, again and again."""
-        for start, page in zip(range(0, len(program), PAGE_SIZE), self.code, strict=False):
-            self.board.memory.write(page, program[start : start + PAGE_SIZE])
-            self.hart.invalidate(page, page + PAGE_SIZE)
-        for page in self.pages:
-            self.board.memory.write(page, bytes(range(256)) * (PAGE_SIZE // 256))
-        mine = Context.from_buffer_copy(context)
-        mine.satp, mine.pc = self.context.satp, CODE
+        mine = self.begin(program, context)
         trap, end = None, self.board.clock.now() + ENDLESS_NS
         while trap is None or trap.cause == Cause.M_TIMER_INTERRUPT:
             now = self.board.clock.now()
@@ -346,6 +340,17 @@ class Side:
             trap = self.hart.run(mine)
         memory = b"".join(self.board.memory.read(page, PAGE_SIZE) for page in self.pages)
         return Outcome(trap, registers(mine), memory)
+
+    def begin(self, program: bytes, context: Context) -> Context:
+        """The beginning of a program, which is in memory now, with the registers of a context."""
+        for start, page in zip(range(0, len(program), PAGE_SIZE), self.code, strict=False):
+            self.board.memory.write(page, program[start : start + PAGE_SIZE])
+            self.hart.invalidate(page, page + PAGE_SIZE)
+        for page in self.pages:
+            self.board.memory.write(page, bytes(range(256)) * (PAGE_SIZE // 256))
+        mine = Context.from_buffer_copy(context)
+        mine.satp, mine.pc = self.context.satp, CODE
+        return mine
 
 
 def differences(seed: int, count: int) -> Iterator[str]:

@@ -125,6 +125,10 @@ class StorageError(PenglaiError):
     """The machine's own storage is damaged, open to others, or cannot be written."""
 
 
+class RecordingError(PenglaiError):
+    """A recording cannot be made or read, or a replay does what the recording does not say."""
+
+
 class MonitorBug(PenglaiError, AssertionError):  # noqa: N818 - not the user's error
     """An invariant of the monitor does not hold.  The machine is stopped; please report it."""
 

@@ -11,6 +11,8 @@ from penglai.toolchain.places import package_version
 COMMANDS = {
     "run": "running",
     "gdb": "debugging",
+    "record": "recordings",
+    "replay": "recordings",
     "trace": "tracing",
     "strace": "stracing",
     "test-stop": "stopping",

@@ -15,6 +15,9 @@ from penglai.abi.errors import BadArgumentError, WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE
 from penglai.cli.options import Eapp, Harts, Memory, Servers, StackSize, command, fail
 from penglai.cli.running import Stdout, explain_faults, make_servers, split_server
+from penglai.debug import rewind
+from penglai.debug.recording import Reader
+from penglai.debug.timeline import Timeline
 from penglai.embedded import Machine
 from penglai.machine.memory import parse_size
 from penglai.sdk.images import find_image
@@ -52,29 +55,40 @@ def debug(
         typer.Option("--ex", metavar="COMMAND", help="Let gdb execute this first.  Repeatable."),
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="End gdb after these commands.")] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Not a new run of it, but the one that `penglai record` has recorded."
+        ),
+    ] = None,
 ) -> None:
     """Debug an enclave in gdb, from its first instruction.
 
     Build it with -g for lines and variables.  Reports of a machine that can be debugged say so, and keys of
-    its enclaves are others.
+    its enclaves are others.  In a recording gdb goes backwards too: reverse-continue, reverse-step.
     """
     gdb = find_gdb()
     image = find_image(eapp)
-    servers = [split_server(text) for text in server or []]
     with contextlib.ExitStack() as undone:
         directory = undone.enter_context(tempfile.TemporaryDirectory(prefix="penglai-"))
-        machine = undone.enter_context(Machine(memory, harts, debug=True))
-        machine.on_output = Stdout(machine)
-        make_servers(machine, servers, stack_size)
-        enclave = machine.create(eapp, stack_size=parse_size(stack_size))
-        session = undone.enter_context(machine.debug(enclave, Path(directory, "gdb"), attached=False))
-        run = enclave.start()
+        socket = Path(directory, "gdb")
+        run = None
+        if replay is not None:
+            timeline = undone.enter_context(contextlib.closing(Timeline(Reader(replay))))
+            session = undone.enter_context(rewind.debug(timeline, socket))
+        else:
+            machine = undone.enter_context(Machine(memory, harts, debug=True))
+            machine.on_output = Stdout(machine)
+            make_servers(machine, [split_server(text) for text in server or []], stack_size)
+            enclave = machine.create(eapp, stack_size=parse_size(stack_size))
+            session = undone.enter_context(machine.debug(enclave, socket, attached=False))
+            run = enclave.start()
         line = [gdb, "-quiet", *(["-batch"] if batch else []), str(image)]
         for text in (*SETTINGS, f"target remote {session.address}", *(commands or [])):
             line += ["-ex", text]
         status = _run_gdb(line)
         session.close()
-        if batch:
+        if batch and run is not None:
             with contextlib.suppress(WaitTimeoutError):
                 explain_faults(machine, run, run.result(0), registers=False)
     if status:

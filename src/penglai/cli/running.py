@@ -40,6 +40,7 @@ from penglai.cli.packing import (
     Root,
     split_mounts,
 )
+from penglai.cli.recording import recorded
 from penglai.cli.supplying import Supplies, supply
 from penglai.driver.fault import Fault
 from penglai.driver.shared import SharedMemory
@@ -110,6 +111,10 @@ def run(
     ] = None,
     profile: Profile = ProfileName.NATIVE,
     gdb: Gdb = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Record it for `penglai replay`.  The machine has one hart then."),
+    ] = None,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
@@ -133,7 +138,9 @@ def run(
     servers = [split_server(text) for text in server or []]
     if gdb is not None and instances is not None:
         raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
-    with Machine(memory, harts, profile=profile, debug=gdb is not None) as machine:
+    looked_into = gdb is not None or record is not None
+    harts = harts if record is None else 1
+    with Machine(memory, harts, profile=profile, debug=looked_into) as machine, recorded(machine, record):
         written: dict[int, bytes] = {}
         machine.on_output = Stdout(machine)
         if as_json:

@@ -5,59 +5,22 @@ It knows no sockets: `request` takes a packet, and `answer` of the constructor s
 
 import re
 from collections.abc import Callable
-from threading import Condition
-from typing import Protocol
 
+from penglai.debug.debuggee import Debuggee, Locked
 from penglai.debug.packets import MOST_BYTES, escaped, unescaped
 from penglai.debug.registers import COUNT, TARGET_XML, get, put, width
 from penglai.debug.target import MOST_BREAKPOINTS, Signal
-from penglai.machine.context import Context
 
 UNKNOWN, FINE = b"", b"OK"
 """An empty answer says that there is no such request."""
 MALFORMED, NOT_NOW, NO_MEMORY, TOO_MANY = b"E01", b"E02", b"E0e", b"E0c"
 MOST_READ = (MOST_BYTES - 16) // 2
 FEATURES = b"PacketSize=%x;qXfer:features:read+;QStartNoAckMode+;vContSupported+" % MOST_BYTES
+REVERSE = b";ReverseStep+;ReverseContinue+"
 HEX = "([0-9a-fA-F]{1,16})"
 
 Handler = Callable[["Stub", str, bytes], bytes | None]
 """(stub, what follows the request's name as text, the same as bytes) -> the answer; None: it comes later."""
-
-
-class Debuggable(Protocol):
-    """What a stub debugs.  All of it is under the lock, but for what only reads."""
-
-    halted: bool
-    attended: bool
-    breakpoints: set[int]
-
-    @property
-    def alive(self) -> bool:
-        """Whether it has not ended."""
-
-    @property
-    def context(self) -> Context:
-        """Its registers; exact while it is halted."""
-
-    @property
-    def thread(self) -> int:
-        """What gdb calls it."""
-
-    @property
-    def title(self) -> str:
-        """What it is, for people."""
-
-    def halt(self) -> None:
-        """Stop it wherever it is."""
-
-    def resume(self, *, step: bool, deliver: bool) -> None:
-        """Let it run, or one instruction of it; with deliver it gets what it was stopped for."""
-
-    def read(self, address: int, size: int) -> bytes:
-        """What is at an address, as far as there is something."""
-
-    def write(self, address: int, data: bytes) -> bool:
-        """Write it all, or nothing and False."""
 
 
 class Malformed(Exception):  # noqa: N818 - the peer's mistake
@@ -67,20 +30,20 @@ class Malformed(Exception):  # noqa: N818 - the peer's mistake
 class Stub:
     """gdb's side of a target.
 
-    lock: the target's.  answer: sends a packet.  kill: ends it.  attached: gdb leaves it alive when it quits.
-    Every method is called on one thread; what happens to the target meanwhile comes by `stopped` and `ended`.
+    answer: sends a packet.  kill: ends the enclave.  attached: gdb leaves it alive when it quits.  Every
+    method is called on one thread; what happens to the enclave meanwhile comes by `stopped` and `ended`.
     """
 
     def __init__(
         self,
-        lock: Condition,
-        target: Debuggable,
+        debugger: Locked,
+        target: Debuggee,
         answer: Callable[[bytes], None],
         kill: Callable[[], None],
         *,
         attached: bool,
     ) -> None:
-        self.lock = lock
+        self.debugger = debugger
         self.target = target
         self.attached = attached
         self.over = False
@@ -90,13 +53,13 @@ class Stub:
         self.kill = kill
         self._answer = answer
         self._waiting = self._interrupted = False
-        self._last = b"T%02xthread:%x;" % (Signal.TRAP, target.thread)
+        self._last = b"T%02xthread:%x;" % (Signal.TRAP, target.number)
         self._end: bytes | None = None
 
     @property
     def thread(self) -> bytes:
-        """How gdb calls the target, which is one thread."""
-        return b"%x" % self.target.thread
+        """How gdb calls the enclave: there is one thread, with its id."""
+        return b"%x" % self.target.number
 
     def request(self, packet: bytes) -> None:
         """Answer a packet."""
@@ -116,14 +79,15 @@ class Stub:
 
     def interrupt(self) -> None:
         """Ctrl-C in gdb.  One that crosses a stop on its way is for the next time that it runs."""
-        with self.lock:
+        with self.debugger.lock:
             self._interrupted = self.target.halted
             if self._end is None:
                 self.target.halt()
 
     def stopped(self, signal: Signal) -> None:
         """The enclave has stopped."""
-        self._say(b"T%02xthread:%s;" % (signal, self.thread))
+        where = self.target.history.where if self.target.history is not None else b""
+        self._say(b"T%02xthread:%s;%s" % (signal, self.thread, where))
 
     def ended(self, how: bytes) -> None:
         """The enclave has ended.  how: as the protocol has it, W and the value or X and a signal."""
@@ -141,10 +105,18 @@ class Stub:
 
     def resume(self, *, step: bool, deliver: bool) -> bytes | None:
         """Let it go on; gdb waits for the next stop."""
+        return self._move(lambda: self.target.resume(step=step, deliver=deliver))
+
+    def go_back(self, *, step: bool) -> bytes | None:
+        """Let it go back; gdb waits for the next stop."""
+        history = self.target.history
+        return UNKNOWN if history is None else self._move(lambda: history.go_back(step=step))
+
+    def _move(self, move: Callable[[], None]) -> bytes | None:
         if self._end is not None:
             self.over = True
             return self._end
-        with self.lock:
+        with self.debugger.lock:
             if not self.target.halted:
                 return NOT_NOW
             interrupted, self._interrupted = self._interrupted, False
@@ -152,9 +124,14 @@ class Stub:
                 self._last = b"T%02xthread:%s;" % (Signal.INT, self.thread)
                 return self._last
             self._waiting = True
-            self.target.resume(step=step, deliver=deliver)
-            self.lock.notify_all()
+            move()
+            self.debugger.lock.notify_all()
         return None
+
+    @property
+    def changeable(self) -> bool:
+        """Whether its registers can be changed: those of a recording are what they were."""
+        return self.check_halted() and self.target.history is None
 
     def check_halted(self) -> bool:
         """Whether registers and memory are there to be looked at."""
@@ -190,8 +167,8 @@ def _hex(text: str) -> bytes:
 # ---- requests ------------------------------------------------------------------------------------
 
 
-def _supported(_stub: Stub, _text: str, _raw: bytes) -> bytes:
-    return FEATURES
+def _supported(stub: Stub, _text: str, _raw: bytes) -> bytes:
+    return FEATURES if stub.target.history is None else FEATURES + REVERSE
 
 
 def _no_acknowledgements(stub: Stub, _text: str, _raw: bytes) -> bytes:
@@ -201,7 +178,7 @@ def _no_acknowledgements(stub: Stub, _text: str, _raw: bytes) -> bytes:
 
 def _why(stub: Stub, _text: str, _raw: bytes) -> bytes | None:
     if not stub.target.halted and stub.last[:1] == b"T":
-        with stub.lock:
+        with stub.debugger.lock:
             stub.target.halt()
     return stub.last
 
@@ -217,7 +194,7 @@ def _set_registers(stub: Stub, text: str, _raw: bytes) -> bytes:
     data = _hex(text)
     if len(data) != sum(map(width, range(COUNT))):
         raise Malformed
-    if not stub.check_halted():
+    if not stub.changeable:
         return NOT_NOW
     at = 0
     for number in range(COUNT - 1):  # fcsr is its parts once more
@@ -238,7 +215,7 @@ def _set_register(stub: Stub, text: str, _raw: bytes) -> bytes:
     (number,), data = _numbers(HEX, name), _hex(value)
     if number >= COUNT or len(data) != width(number):
         raise Malformed
-    if not stub.check_halted():
+    if not stub.changeable:
         return NOT_NOW
     put(stub.target.context, number, data)
     return FINE
@@ -274,7 +251,7 @@ def _store(stub: Stub, place: str, data: bytes) -> bytes:
 def _insert(stub: Stub, text: str, _raw: bytes) -> bytes:
     """Of both kinds alike: nothing is written into memory."""
     address, _ = _numbers(f",{HEX},{HEX}", text)
-    with stub.lock:
+    with stub.debugger.lock:
         if len(stub.target.breakpoints) >= MOST_BREAKPOINTS:
             return TOO_MANY
         stub.target.breakpoints.add(address)
@@ -283,7 +260,7 @@ def _insert(stub: Stub, text: str, _raw: bytes) -> bytes:
 
 def _remove(stub: Stub, text: str, _raw: bytes) -> bytes:
     address, _ = _numbers(f",{HEX},{HEX}", text)
-    with stub.lock:
+    with stub.debugger.lock:
         stub.target.breakpoints.discard(address)
     return FINE
 
@@ -311,6 +288,10 @@ def _resume(letter: str) -> Handler:
         return stub.resume(step=letter in "sS", deliver=letter in "CS")
 
     return resume
+
+
+def _go_back(letter: str) -> Handler:
+    return lambda stub, _text, _raw: stub.go_back(step=letter == "s")
 
 
 def _detach(stub: Stub, _text: str, _raw: bytes) -> bytes:
@@ -381,10 +362,11 @@ REQUESTS: tuple[tuple[str, Handler], ...] = (
     ("z0", _remove),
     ("z1", _remove),
     *((letter, _resume(letter)) for letter in "csCS"),
+    *((f"b{letter}", _go_back(letter)) for letter in "sc"),
     ("D", _detach),
     ("k", _kill),
 )
 """By how a packet begins; the first that fits.  Watchpoints are not among them: the engine has none."""
 
-WHOLE = {"qC", "?", "g", "k"}
+WHOLE = {"qC", "?", "g", "k", "bs", "bc"}
 """Requests with nothing behind their name: qCRC, for one, is another."""

@@ -30,7 +30,7 @@ class Signal(IntEnum):
     SEGV = 11
 
 
-SIGNALS = {
+SIGNALS: dict[int, Signal] = {
     Cause.BREAKPOINT: Signal.TRAP,
     Cause.ILLEGAL_INSTRUCTION: Signal.ILL,
     Cause.FETCH_MISALIGNED: Signal.BUS,
@@ -50,7 +50,7 @@ class Pausable(Protocol):
 
 
 class Target:
-    """An enclave in a debugger.  It is halted at first.
+    """An enclave that runs, in a debugger.  It is halted at first.
 
     enclave: the monitor's record.  on_stop: called with the signal, under the lock, on the hart's thread or
     that of who stops it; it must not wait.
@@ -63,6 +63,8 @@ class Target:
         self.attended = False
         """Whether somebody looks on: otherwise it does not stop for its faults."""
         self.loops = False
+        self.history = None
+        """What has happened is over."""
         self.breakpoints: set[int] = set()
         self._memory = memory
         self._on_stop = on_stop
@@ -86,8 +88,8 @@ class Target:
         return self.enclave.context
 
     @property
-    def thread(self) -> int:
-        """What gdb calls it."""
+    def number(self) -> int:
+        """Of its one thread."""
         return self.enclave.eid
 
     @property
@@ -179,7 +181,7 @@ class Target:
             return True
         if cause & INTERRUPT or cause == Cause.ECALL_U:
             return False
-        self._stop(SIGNALS.get(Cause(cause), Signal.SEGV))
+        self._stop(SIGNALS.get(cause, Signal.SEGV))
         self._trap = Trap(cause, record.epc, record.tval)
         return True
 

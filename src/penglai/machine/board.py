@@ -103,6 +103,7 @@ class Board:
         self.clock = clock or Clock()
         self.store = store or Store(None)
         self.engine = choose(engine)
+        self.floats = floats
         self.debuggable = probe is not None
         """Whether its owner can look into what runs on it, and stop it anywhere: firmware has to say so."""
         self.harts = tuple(

@@ -56,6 +56,11 @@ class RunRecord(ctypes.Structure):
     deadline: ns.  blocks: 0, or how many the next run has.  stale: not 0, if the next run has to forget
     translated addresses first.  owner: the hart's, see Context.  without_floats: not 0 from the beginning if
     floating-point instructions are illegal.
+
+    counted: not 0 from the beginning if jumps back are counted, which with the pc say where a program is
+    (where.c).  jumps: those of the last run.  bounded: if not 0, the next run ends with DEBUG when it gets to
+    the place until_jumps, until_pc.  times: the address of an array of so many words as times_room, or 0:
+    what runs read of the clock, of which the first times_known are known already; times_read counts on.
     """
 
     _fields_ = (
@@ -67,6 +72,15 @@ class RunRecord(ctypes.Structure):
         ("epc", ctypes.c_uint64),
         ("tval", ctypes.c_uint64),
         ("without_floats", ctypes.c_uint64),
+        ("counted", ctypes.c_uint64),
+        ("jumps", ctypes.c_uint64),
+        ("bounded", ctypes.c_uint64),
+        ("until_jumps", ctypes.c_uint64),
+        ("until_pc", ctypes.c_uint64),
+        ("times", ctypes.c_uint64),
+        ("times_known", ctypes.c_uint64),
+        ("times_room", ctypes.c_uint64),
+        ("times_read", ctypes.c_uint64),
     )
 
 

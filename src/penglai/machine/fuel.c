@@ -30,6 +30,8 @@ bool read_counter(struct hart *h, unsigned csr, uint64_t *value)
     if (csr != CSR_TIME && csr != CSR_CYCLE)
         return false;
     *value = clock_ns(h->clock) / NS_PER_TICK;
+    if (h->run && h->run->times)
+        *value = told_time(h->run, *value);
     return true;
 }
 

@@ -48,7 +48,7 @@ static void on_block(uc_engine *uc, uint64_t address, uint32_t bytes, void *user
 /* ---- execution -------------------------------------------------------------------------------- */
 
 /* One uc_emu_start() from *pc.  Leaves h->interrupt or a cause in t; returns a uc_err. */
-static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
+static int start(struct hart *h, uint64_t *pc, struct trap *t)
 {
     h->interrupt = h->exception = NO_CAUSE;
     h->half_at = NOWHERE;
@@ -92,6 +92,14 @@ static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
         t->cause = CAUSE_FETCH_ACCESS;
         return 0;
     }
+    return error;
+}
+
+static int emulate(struct hart *h, uint64_t *pc, struct trap *t)
+{
+    begin_at_place(h, *pc);
+    int error = start(h, pc, t);
+    stopped_at_place(h, *pc);
     return error;
 }
 

@@ -72,10 +72,17 @@ struct run {
     uint64_t owner;         /* the value of `owner` in this hart's own contexts; not 0 */
     struct trap trap;
     uint64_t without_floats; /* not 0 from the beginning: floating-point instructions are illegal */
+    uint64_t counted;        /* not 0 from the beginning: jumps back are counted, see where.c */
+    uint64_t jumps;          /* back, of the last run */
+    uint64_t bounded; /* if not 0: the next run ends at this place, if it gets there, with CAUSE_DEBUG */
+    uint64_t until_jumps, until_pc;
+    /* What runs read of the clock, if not NULL: so many are known, others are noted while there is room. */
+    uint64_t *times;
+    uint64_t times_known, times_room, times_read;
 };
 
 struct clock {
-    uint64_t origin;         /* CLOCK_MONOTONIC ns that count as 0 */
+    uint64_t origin; /* CLOCK_MONOTONIC ns that count as 0 */
     _Atomic uint64_t manual; /* 0: follow CLOCK_MONOTONIC; else ns + 1, set by hand */
 };
 
@@ -94,10 +101,10 @@ struct hart {
     struct clock *clock;
     struct run *run; /* NULL: a supervisor's */
 
-    _Atomic uint32_t pending;  /* somebody wants the hart out of the guest; a futex word */
+    _Atomic uint32_t pending; /* somebody wants the hart out of the guest; a futex word */
     _Atomic uint32_t in_guest; /* also the futex word that await_exit() sleeps on */
     _Atomic uint32_t sleepers;
-    _Atomic pid_t thread;  /* the thread that executes, or that did so last */
+    _Atomic pid_t thread; /* the thread that executes, or that did so last */
     _Atomic uint32_t lent; /* it has been moved to the core of a thread that waits for it */
 
     /* The rest is the hart's own thread's alone. */
@@ -110,16 +117,17 @@ struct hart {
     struct native *native; /* NULL: all code runs on Unicorn */
     uint64_t breaks[BREAKS_MAX + 1]; /* where a debugger stops it; one more for settle_fetch_fault() */
     uint64_t break_count;
+    uint64_t block_start, block_end, goal; /* for where.c: the block under way; jumps at which to stop */
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 
     /* For shortcuts.c. */
-    bool shortcuts;     /* whether there are any */
-    void *cpu;          /* the engine's */
-    void *leaving;      /* the same, once the store under way has failed */
-    uint16_t *stored;   /* the state of the page that the store under way is to, if that is watched */
+    bool shortcuts; /* whether there are any */
+    void *cpu; /* the engine's */
+    void *leaving; /* the same, once the store under way has failed */
+    uint16_t *stored; /* the state of the page that the store under way is to, if that is watched */
     uint64_t stored_at; /* and where it is */
-    uint16_t *pages;    /* the state of each page of what is mapped */
-    uint64_t half_at;   /* where the first half of an instruction was read that has another one; or odd */
+    uint16_t *pages; /* the state of each page of what is mapped */
+    uint64_t half_at; /* where the first half of an instruction was read that has another one; or odd */
 };
 
 /* ---- access.c ---- */
@@ -187,6 +195,21 @@ void charge(struct hart *h);
 
 /* True if a debugger wants the hart to stop before the instruction at pc. */
 bool is_break(const struct hart *h, uint64_t pc);
+
+/* ---- where.c ---- */
+
+/* Jumps back are counted from now on; false if Unicorn refuses. */
+bool count_jumps(struct hart *h);
+
+/* Unicorn is about to execute from pc; has stopped at pc, in the block under way or before another one. */
+void begin_at_place(struct hart *h, uint64_t pc);
+void stopped_at_place(struct hart *h, uint64_t pc);
+
+/* How many jumps back are left until the run may have to end. */
+uint64_t jumps_left(const struct hart *h);
+
+/* What the clock says to the program: what it is known to have said, or now's time, which is noted. */
+uint64_t told_time(struct run *run, uint64_t now);
 
 /* ---- state.c ---- */
 

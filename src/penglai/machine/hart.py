@@ -18,8 +18,8 @@ class Hart:
     """One hart of the machine.
 
     id: its number, from 0.  engine: what executes its code; by default `choose` says.  floats: has a
-    floating-point unit.  probe: a debugger's.  `run` and `execute` belong to the hart's own thread; every
-    other method may be called from any thread.
+    floating-point unit.  probe: a debugger's; with one the hart counts where its programs are (where.c).
+    `run` and `execute` belong to the hart's own thread; every other method may be called from any thread.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class Hart:
         """What a context has as its owner while it is this hart's."""
         self.engine = engine or choose()
         self._record = RunRecord(deadline=NEVER, owner=self.owner, without_floats=not floats)
+        self._record.counted = probe is not None
         self._keep = (memory, clock)  # the core holds pointers into them
         self._lock = threading.Lock()
         self._stale: list[tuple[int, int]] = []

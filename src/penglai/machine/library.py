@@ -13,7 +13,7 @@ from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
 
 SOURCES = (
     *("run.c", "supervisor.c", "hart.c", "counters.c", "floats.c", "zcb.c"),
-    *("shortcuts.c", "threads.c", "state.c", "fuel.c", "access.c"),
+    *("shortcuts.c", "threads.c", "state.c", "fuel.c", "where.c", "access.c"),
 )
 """Each calls only what stands behind it."""
 NATIVE_SOURCES = (

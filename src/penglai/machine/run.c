@@ -26,6 +26,10 @@ EXPORT struct hart *hart_open(void *ram, uint64_t base, uint64_t bytes, struct c
         return NULL;
     }
     h->run = run;
+    if (run->counted && !count_jumps(h)) {
+        hart_close(h);
+        return NULL;
+    }
     write_reg(h, UC_RISCV_REG_MSTATUS, run->without_floats ? 0 : MSTATUS_FS_DIRTY);
     return h;
 }
@@ -36,20 +40,51 @@ static bool owns(struct hart *h, struct context *c)
     return atomic_load(&c->owner) == h->run->owner && !atomic_load(&h->pending);
 }
 
+/* Until a trap, an address to stop at, or the goal. */
+static int step_on(struct hart *h, struct context *c, struct trap *t)
+{
+    struct access a;
+    int error = 0;
+    if (!jumps_left(h)) {
+        t->cause = CAUSE_DEBUG;
+        return 0;
+    }
+    do
+        error = step(h, &c->pc, t, &a);
+    while (!error && t->cause == NO_CAUSE && !is_break(h, c->pc));
+    if (!error && t->cause == NO_CAUSE)
+        t->cause = CAUSE_DEBUG;
+    return error;
+}
+
+/* All jumps back are made: on to the pc where the run is to end.  What was translated does not know of it. */
+static int step_to(struct hart *h, struct context *c, struct trap *t)
+{
+    h->goal++;
+    h->breaks[h->break_count++] = h->run->until_pc;
+    int error = uc_ctl_set_exits(h->uc, h->breaks, h->break_count);
+    if (!error)
+        error = uc_ctl_flush_tb(h->uc);
+    if (!error && !is_break(h, c->pc))
+        error = step_on(h, c, t);
+    h->break_count--;
+    uc_ctl_set_exits(h->uc, h->breaks, h->break_count);
+    uc_ctl_flush_tb(h->uc);
+    return error;
+}
+
 /* Returns 0, or the uc_err of an engine that gave up. */
 static int run(struct hart *h, struct context *c, uint64_t blocks)
 {
     struct trap *t = &h->run->trap;
-    struct access a;
     int error = 0;
     load_context(h, c);
     *t = (struct trap){.cause = CAUSE_M_TIMER};
     if (arm(h, h->run->deadline, blocks)) {
-        do
-            error = step(h, &c->pc, t, &a);
-        while (!error && t->cause == NO_CAUSE && !is_break(h, c->pc));
-        if (!error && t->cause == NO_CAUSE)
-            t->cause = CAUSE_DEBUG;
+        error = step_on(h, c, t);
+        if (!error && t->cause == CAUSE_DEBUG && h->run->bounded && h->run->jumps == h->run->until_jumps &&
+            !(h->run->until_pc & 1))
+            error = step_to(h, c, t);
     }
     if (t->cause == CAUSE_M_TIMER) /* Unicorn's TLB grows with the program's needs only when it is flushed */
         h->tlb_stale = true;
@@ -58,6 +93,14 @@ static int run(struct hart *h, struct context *c, uint64_t blocks)
         return FOREIGN_CONTEXT;
     save_context(h, c);
     return error;
+}
+
+/* On the engine that it has for this; the last steps to a place are always Unicorn's. */
+static int run_anywhere(struct hart *h, struct context *c, uint64_t blocks)
+{
+    h->run->trap.cause = NO_CAUSE;
+    int error = h->native && !blocks && !h->break_count ? native_run(h->native, c) : 0;
+    return error || h->run->trap.cause != NO_CAUSE ? error : run(h, c, blocks);
 }
 
 /*
@@ -73,7 +116,8 @@ EXPORT int hart_run(struct hart *h, struct context *c)
 {
     uint64_t blocks = h->run->blocks;
     int error = 0;
-    h->run->blocks = 0;
+    h->run->blocks = h->run->jumps = 0;
+    h->goal = h->run->bounded ? h->run->until_jumps : UINT64_MAX;
     h->run->trap = (struct trap){.cause = CAUSE_M_SOFTWARE};
     enter_guest(h);
     if (atomic_exchange(&h->run->stale, 0)) {
@@ -82,8 +126,9 @@ EXPORT int hart_run(struct hart *h, struct context *c)
             native_flush(h->native);
     }
     if (owns(h, c))
-        error = h->native && !blocks && !h->break_count ? native_run(h->native, c) : run(h, c, blocks);
+        error = run_anywhere(h, c, blocks);
     leave_guest(h);
+    h->run->bounded = 0;
     return error;
 }
 

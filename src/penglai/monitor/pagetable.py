@@ -35,7 +35,7 @@ they want Python's lock too, getting it back takes far longer than the entries d
 class PageTable:
     """A three-level table.  It never asks for memory: who maps brings the table pages along.
 
-    tables: numbers of the pages that hold the table, root first.
+    tables: numbers of the pages that hold the table, root first.  changes: how often it was changed.
     """
 
     def __init__(self, memory: PhysicalMemory, plan: TablePlan, tables: Pages, words: Entries) -> None:
@@ -47,6 +47,7 @@ class PageTable:
         self._memory = memory
         self._words = memory.flat_words
         self._ppn_base = memory.base >> 12
+        self.changes = 1
         self.tables: list[int] = tables.tolist()
         self._middle: dict[int, int] = {prefix: self.tables[number] for prefix, number in plan.middle.items()}
         self._leaf: dict[int, int] = {prefix: self.tables[number] for prefix, number in plan.leaf.items()}
@@ -75,6 +76,7 @@ class PageTable:
         spare: zeroed pages of the monitor for new tables, as many as `missing_tables_for` said.
         """
         runs = _runs(start, len(pages))
+        self.changes += 1
         if len(spare):
             self._add_leaves({prefix for prefix, *_ in runs}, spare)
         entries = make_entries(self._memory, pages, entry_flags(permissions))
@@ -86,6 +88,7 @@ class PageTable:
 
     def unmap_range(self, start: int, count: int) -> None:
         """Take count mappings from start on away.  The harts' TLBs are the caller's to flush."""
+        self.changes += 1
         for prefix, slot, first, last in _runs(start, count):
             place = self._memory.words[self._leaf[prefix], slot : slot + last - first]
             if np.count_nonzero(place) != last - first:
@@ -97,6 +100,8 @@ class PageTable:
 
         spare: as for `map_range`.  The harts' TLBs are the caller's to flush.
         """
+        self.changes += 1
+        other.changes += 1
         if len(spare):
             self._add_leaves({prefix for prefix, *_ in _runs(start, count)}, spare)
         done = 0
@@ -141,6 +146,7 @@ class PageTable:
 
     def redirect(self, address: int, page: int) -> None:
         """Let a mapped address show another page, with the same permissions."""
+        self.changes += 1
         table = self._leaf[address >> LEAF_SHIFT & PREFIX_MASK]
         place = table * TABLE_ENTRIES + (address >> 12 & (TABLE_ENTRIES - 1))
         flags = self._words[place] & ((1 << PTE_PPN_SHIFT) - 1)

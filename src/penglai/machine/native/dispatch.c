@@ -12,6 +12,7 @@
 #define BLOCKS_OF_A_RESERVATION 64 /* of lr, something, sc, and what goes around it */
 #define BLOCKS_OF_OTHER_CODE 4096  /* that is not translated */
 #define FAULTS_IN_A_ROW 3
+#define JUMPS_NEAR (2 * BLOCKS_OF_OTHER_CODE)
 
 enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3 };
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
@@ -208,6 +209,24 @@ static bool settle(struct native *n, struct window *w, const struct code *code, 
     return true;
 }
 
+/*
+ * The place where the run is to end is not overrun: a poll more than the fuel is at most two jumps back more, since
+ * each has a poll behind it, or is a return of a call that had one.  False if the place is so near that the other
+ * engine has to find it.
+ */
+static bool ration(struct native *n)
+{
+    struct hart *h = n->hart;
+    h->run->jumps += n->frame.jumps;
+    n->frame.jumps = 0;
+    uint64_t left = jumps_left(h);
+    if (left < JUMPS_NEAR)
+        return false;
+    if ((uint64_t)h->fuel > left / 2 - JUMPS_NEAR / 4)
+        h->fuel = (int64_t)(left / 2 - JUMPS_NEAR / 4);
+    return true;
+}
+
 static int run_until_trap(struct native *n, struct trap *t)
 {
     struct hart *h = n->hart;
@@ -216,6 +235,7 @@ static int run_until_trap(struct native *n, struct trap *t)
     struct window *w = user ? window_of(n, f->c.satp) : NULL;
     n->faults_in_a_row = 0;
     f->reserved_at = NOWHERE;
+    f->jumps = 0;
     take_fcsr(f);
     *t = (struct trap){.cause = NO_CAUSE};
     struct code *code = NULL;
@@ -230,12 +250,15 @@ static int run_until_trap(struct native *n, struct trap *t)
             t->cause = CAUSE_M_TIMER;
             break;
         }
+        if (!ration(n))
+            break;
         if (reason == LEFT_POLL && code)
             code_sample(code, f->c.pc);
         reason = w && host_rounds(f->c.fcsr) ? enter(n, w, &code) : LEFT_ELSEWHERE;
         if (settle(n, w, code, reason, t))
             error = run_elsewhere(n, t, blocks_for(n, code));
     }
+    h->run->jumps += f->jumps;
     give_fcsr(f);
     return error;
 }
@@ -313,6 +336,7 @@ EXPORT bool native_open(struct hart *h, int memory, struct cache *cache)
     n->hart = h;
     n->memory = memory;
     n->cache = cache;
+    cache->counts = h->run->counted != 0;
     cache_share(cache);
     pthread_mutex_init(&n->running, NULL);
     pthread_mutex_init(&n->lock, NULL);

@@ -138,7 +138,7 @@ enum {
 };
 
 /* Numbers that choose within a group. */
-enum { G_ADD = 0, G_OR = 1, G_AND = 4, G_SUB = 5, G_XOR = 6, G_CMP = 7 };
+enum { G_ADD = 0, G_OR = 1, G_ADC = 2, G_AND = 4, G_SUB = 5, G_XOR = 6, G_CMP = 7 };
 enum { G_SHL = 4, G_SHR = 5, G_SAR = 7 };
 enum { G_TEST = 0, G_NOT = 2, G_NEG = 3, G_MUL = 4, G_IMUL = 5, G_DIV = 6, G_IDIV = 7 };
 enum { G_LDMXCSR = 2, G_STMXCSR = 3 };

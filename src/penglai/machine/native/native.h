@@ -48,6 +48,7 @@ enum reason {
 struct frame {
     struct context c; /* first: the registers have the shortest displacements */
     uint32_t reason;
+    uint64_t jumps;  /* back, if the cache counts */
     _Atomic int32_t fuel; /* below 0: leave at the next poll.  Others set it so, and may lose to a count */
     uint64_t fault_at;    /* the host's address */
     bool fault_stores;
@@ -82,6 +83,7 @@ struct cache {
     uint64_t limit, used;
     uint64_t texts, text_bytes, area_bytes;
     unsigned users; /* its harts, and whoever made it */
+    bool counts; /* what its harts run counts jumps back, see where.c */
 };
 enum { CACHE_PARTS = 4 };
 

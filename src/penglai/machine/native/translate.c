@@ -85,12 +85,12 @@ static void find_blocks_from(struct translator *t, uint32_t index)
         uint64_t next = pc + i.bytes, there = pc + (uint64_t)(int64_t)i.imm;
         t->insns++;
         if (is_branch(&i))
-            begin_at(t, there, there <= pc);
+            begin_at(t, there, there < next);
         uint64_t far = far_target(code, pc, &i, &second);
         if (far)
-            begin_at(t, far, second.rd || far <= pc);
+            begin_at(t, far, second.rd || far < next + second.bytes);
         if (i.op == OP_JAL) {
-            begin_at(t, there, i.rd || there <= pc);
+            begin_at(t, there, i.rd || there < next);
             if (i.rd)
                 begin_at(t, next, false);
         }
@@ -115,6 +115,20 @@ static void add_jump(struct translator *t, uint32_t from, uint64_t target, bool 
 {
     if (append((void **)&t->jumps, &t->jump_room, t->jump_count, sizeof *t->jumps, &t->b.failed))
         t->jumps[t->jump_count++] = (struct jump){from, polled, target};
+}
+
+static void count_jump(struct translator *t)
+{
+    if (t->code->cache->counts)
+        emit_imm(&t->b, REX_W, G_ADD, in_frame(offsetof(struct frame, jumps)), 1);
+}
+
+/* The jump to the address in rax, whose lowest bit does not matter, counts if it leads back. */
+static void count_if_back(struct translator *t, uint64_t next)
+{
+    emit_constant(&t->b, RCX, next);
+    emit(&t->b, I_CMP | REX_W, RAX, in_reg(RCX));
+    emit_imm(&t->b, REX_W, G_ADC, in_frame(offsetof(struct frame, jumps)), 0);
 }
 
 static void set_return(struct translator *t, unsigned rd, uint64_t next)
@@ -162,16 +176,22 @@ static void call(struct translator *t, uint64_t target, uint64_t next)
 
 static void jump_and_link(struct translator *t, unsigned rd, uint64_t target, uint64_t next)
 {
+    if (target < next)
+        count_jump(t);
     if (rd == 1) {
         call(t, target, next);
         return;
     }
     set_return(t, rd, next);
-    add_jump(t, emit_jmp(&t->b), target, rd || target <= t->b.pc);
+    add_jump(t, emit_jmp(&t->b), target, rd || target < next);
 }
 
-static void translate_return(struct translator *t)
+static void translate_return(struct translator *t, uint64_t next)
 {
+    if (t->code->cache->counts) {
+        load_x(t, RAX, 1);
+        count_if_back(t, next);
+    }
     emit(&t->b, I_CMP | REX_W, source(t, 1, RAX), at(RSP, 8));
     land_outside(&t->b, emit_jcc(&t->b, CC_NE), t->code->slow_return);
     put8(&t->b, 0xc3);
@@ -182,13 +202,15 @@ static void translate_jalr(struct translator *t, const struct insn *i)
     struct buffer *b = &t->b;
     uint64_t next = b->pc + i->bytes;
     if (!i->rd && i->rs1 == 1 && !i->imm) {
-        translate_return(t);
+        translate_return(t, next);
         return;
     }
     load_x(t, RAX, i->rs1);
     if (i->imm)
         emit_imm(b, REX_W, G_ADD, in_reg(RAX), i->imm);
     emit_imm(b, REX_W, G_AND, in_reg(RAX), -2);
+    if (t->code->cache->counts)
+        count_if_back(t, next);
     set_return(t, i->rd, next);
     if (i->rd != 1) {
         jump_to_rax(t);
@@ -205,14 +227,22 @@ static void translate_jalr(struct translator *t, const struct insn *i)
 static void translate_branch(struct translator *t, const struct insn *i)
 {
     static const enum condition conditions[] = {CC_E, CC_NE, CC_L, CC_GE, CC_B, CC_AE};
-    uint64_t there = t->b.pc + (uint64_t)(int64_t)i->imm;
+    uint64_t there = t->b.pc + (uint64_t)(int64_t)i->imm, next = t->b.pc + i->bytes;
     if (!i->rs2)
         emit_imm(&t->b, REX_W, G_CMP, operand(t, i->rs1), 0);
     else if (t->code->map[i->rs1] == NO_REG && t->code->map[i->rs2] != NO_REG)
         emit(&t->b, I_CMP_TO | REX_W, t->code->map[i->rs2], operand(t, i->rs1));
     else
         emit(&t->b, I_CMP | REX_W, source(t, i->rs1, RAX), operand(t, i->rs2));
-    add_jump(t, emit_jcc(&t->b, conditions[i->op - OP_BEQ]), there, there <= t->b.pc);
+    enum condition condition = conditions[i->op - OP_BEQ];
+    if (there >= next || !t->code->cache->counts) {
+        add_jump(t, emit_jcc(&t->b, condition), there, there < next);
+        return;
+    }
+    uint32_t over = emit_jcc(&t->b, condition ^ 1); /* the opposite one */
+    count_jump(t);
+    add_jump(t, emit_jmp(&t->b), there, true);
+    land(&t->b, over);
 }
 
 /* ---- one block -------------------------------------------------------------------------------- */

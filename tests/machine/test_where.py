@@ -1,0 +1,108 @@
+"""A place, a number of jumps back and a pc, names one moment of a run, and the same on every engine."""
+
+import itertools
+import random
+from collections.abc import Iterator
+
+import pytest
+from tests.support import differential
+from tests.support.bare import ENGINES, load, registers
+from tests.support.waiting import SOAK
+
+from penglai.abi.riscv import Cause
+from penglai.machine import NEVER, Board, Context, Hart
+from penglai.machine.context import RunRecord
+from penglai.machine.engine import Core
+
+PROGRAMS = 4000 if SOAK else 150
+LOOPS = """
+    li s1, {times}
+1:  addi s0, s0, 3
+    xor t0, s0, s1
+    sd t0, 0(a0)
+    jal 2f
+    addi s1, s1, -1
+    bnez s1, 1b
+    ecall
+2:  ret
+"""
+PAIRS = list(itertools.product(ENGINES, ENGINES))
+
+
+class Watched:
+    """A board whose harts count, and the record of the first one."""
+
+    def __init__(self, engine: str) -> None:
+        records: list[RunRecord] = []
+
+        def probe(core: Core, record: RunRecord) -> Core:
+            records.append(record)
+            return core
+
+        self.board = Board(16 << 20, 1, engine=engine, probe=probe)
+        self.hart: Hart = self.board.harts[0]
+        self.record = records[0]
+
+    def stop_after(self, context: Context, ns: int) -> tuple[int, int, int, bytes]:
+        """Cause, jumps, pc and registers after so long, or at a trap before."""
+        self.hart.deadline = self.board.clock.now() + ns
+        trap = self.hart.run(context)
+        self.hart.deadline = NEVER
+        return trap.cause, self.record.jumps, context.pc, registers(context)
+
+    def run_to(self, context: Context, jumps: int, pc: int) -> tuple[int, int, int, bytes]:
+        """The same at a place."""
+        self.record.bounded, self.record.until_jumps, self.record.until_pc = 1, jumps, pc
+        trap = self.hart.run(context)
+        return trap.cause, self.record.jumps, context.pc, registers(context)
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Watched, Watched]]:
+    sides = [Watched(name) for name in request.param]
+    yield sides[0], sides[1]
+    for side in sides:
+        side.board.power_off()
+
+
+def assert_same_moments(first: Watched, second: Watched, one: Context, other: Context, ns: int) -> None:
+    """Wherever the first stops, the second gets to, with the same registers."""
+    while True:
+        cause, jumps, pc, found = first.stop_after(one, ns)
+        if cause != Cause.M_TIMER_INTERRUPT:
+            trap = second.hart.run(other)
+            assert (trap.cause, second.record.jumps, other.pc) == (cause, jumps, pc)
+            assert registers(other) == found
+            return
+        assert second.run_to(other, jumps, pc) == (Cause.DEBUG, jumps, pc, found)
+
+
+@pytest.mark.parametrize("times", [3, 200_000])
+def test_where_one_engine_stops_another_gets_to(pair: tuple[Watched, Watched], times: int):
+    text = LOOPS.format(times=times)
+    contexts = [load(side.board, text)[1] for side in pair]
+    assert_same_moments(*pair, *contexts, ns=300_000)
+
+
+@pytest.mark.soak
+def test_places_of_random_programs_are_the_same(pair: tuple[Watched, Watched]):
+    chance = random.Random(5)
+    author = differential.Author(chance)
+    sides = [differential.Side(side.board.engine.name, side.board) for side in pair]
+    for number in range(PROGRAMS):
+        program, start = author.program(), Context()
+        author.context(start)
+        contexts = [side.begin(program, start) for side in sides]
+        try:
+            assert_same_moments(*pair, *contexts, ns=chance.choice([3_000, 30_000]))
+        except AssertionError as error:
+            raise AssertionError(f"program {number}: {program.hex(' ', 4)}") from error
+
+
+def test_what_is_counted_are_jumps_to_before_their_own_ends(pair: tuple[Watched, Watched]):
+    """A loop's branch, a call of what stands before, a return to before; and none of the others."""
+    text = "j 2f\n1: ret\n2: li s1, 5\n3: addi s1, s1, -1\nbnez s1, 3b\njal 1b\njal 4f\necall\n4: ret"
+    for side in pair:
+        _, context = load(side.board, text)
+        assert side.hart.run(context).cause == Cause.ECALL_U
+        assert side.record.jumps == 4 + 1 + 1
