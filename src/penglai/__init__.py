@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from penglai.abi.state import State
     from penglai.attestation.report import Report
     from penglai.debug.session import DebugSession
+    from penglai.debug.use import Use
     from penglai.driver.fault import Fault, Frame
     from penglai.driver.limits import Limits
     from penglai.driver.shared import RelayPages, SharedMemory
@@ -97,6 +98,7 @@ __all__ = [
     "StorageError",
     "ToolchainError",
     "Trace",
+    "Use",
     "WaitTimeoutError",
     "aio",
     "build",
@@ -117,6 +119,7 @@ _HOMES = {
     "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
     "debug.session": ("DebugSession",),
+    "debug.use": ("Use",),
     "driver.fault": ("Fault", "Frame"),
     "driver.task": ("Info", "Reason", "Result"),
     "guest.session": ("Linux", "Ran"),

@@ -18,6 +18,7 @@ from penglai.debug.crash import Crashes, watcher
 from penglai.debug.images import Images
 from penglai.debug.probe import Debugger
 from penglai.debug.session import DebugSession
+from penglai.debug.use import Use, in_use
 from penglai.driver.disk import FileDisk, MemoryDisk
 from penglai.driver.driver import Driver
 from penglai.driver.fault import Fault
@@ -170,6 +171,20 @@ class Machine(HostProgram):
         Of the latest 32 faults of the machine.
         """
         return self._crashes.of_servers(enclave.eid)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The latest 32 faults of enclaves and servers, the oldest first, whoever has been told of them."""
+        return self._crashes.latest()
+
+    def in_use(self) -> Use:
+        """What enclaves have at this moment: for tests that look for what is left behind.
+
+        Raises MachineError if the machine is switched off.
+        """
+        if not self._off.alive:
+            raise MachineError("the machine is switched off")
+        return in_use(self._monitor)
 
     def debug(
         self, enclave: Enclave, place: int | os.PathLike[str] = 0, *, attached: bool = True

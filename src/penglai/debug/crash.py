@@ -84,11 +84,13 @@ class Crashes:
         self.images = images
         self._lock = threading.Lock()
         self._kept: deque[Crash] = deque(maxlen=KEPT)
+        self._seen: deque[Crash] = deque(maxlen=KEPT)
 
     def note(self, crash: Crash) -> None:
         """Keep one."""
         with self._lock:
             self._kept.append(crash)
+            self._seen.append(crash)
 
     def made(self, eid: int, origin: Path | bytes) -> None:
         """See host.enclave.Witness."""
@@ -102,6 +104,12 @@ class Crashes:
                 return fault
             self._kept.remove(seen[-1])  # it is the fault's now
         return Fault(fault.cause, fault.address, seen[-1])
+
+    def latest(self) -> list[Fault]:
+        """The latest faults, the oldest first."""
+        with self._lock:
+            seen = list(self._seen)
+        return [Fault(crash.trap.cause, crash.address, crash) for crash in seen]
 
     def of_servers(self, eid: int) -> list[Fault]:
         """Faults of servers that this enclave had called, which are gone while it went on."""
