@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from penglai.abi.state import State
     from penglai.attestation.report import Report
+    from penglai.debug.coverage import Coverage
     from penglai.debug.session import DebugSession
     from penglai.debug.use import Use
     from penglai.driver.fault import Fault, Frame
@@ -63,6 +64,7 @@ __all__ = [
     "AttestationError",
     "BadArgumentError",
     "Console",
+    "Coverage",
     "DebugSession",
     "Enclave",
     "ErrorCode",
@@ -118,6 +120,7 @@ _HOMES = {
     "attestation.report": ("Report",),
     "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
+    "debug.coverage": ("Coverage",),
     "debug.session": ("DebugSession",),
     "debug.use": ("Use",),
     "driver.fault": ("Fault", "Frame"),

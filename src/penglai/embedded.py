@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from penglai.abi.errors import BadArgumentError, MachineError, NoSuchEnclaveError, StateError
 from penglai.abi.profile import ProfileName
@@ -42,6 +42,9 @@ from penglai.toolchain.places import state_dir
 from penglai.tracing.strace import Strace
 from penglai.tracing.trace import Trace
 
+if TYPE_CHECKING:
+    from penglai.debug.coverage import Coverage
+
 DISK = "disk.img"
 
 
@@ -69,6 +72,7 @@ class Machine(HostProgram):
     enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
     executes the harts' code; by default $PENGLAI_ENGINE says, or else it is the best that there is here.
     profile: "native", or "tvm" for a machine that behaves as Penglai-TVM's own (docs/guides/hardware.md).
+    coverage: what is executed is counted, on Unicorn (`coverage`).
     debug: `debug` works; reports of its enclaves say so, and their keys are others (docs/guides/debug.md).
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
@@ -90,6 +94,7 @@ class Machine(HostProgram):
         engine: str | None = None,
         profile: str = "native",
         debug: bool = False,
+        coverage: bool = False,
     ) -> None:
         limits = limits or Limits()
         console = Console(on_output, limits.console_bytes)
@@ -99,7 +104,10 @@ class Machine(HostProgram):
         self._debugger = Debugger() if debug else None
         probe = self._debugger.probe if self._debugger is not None else None
         store = Store(directory)
-        executes = choose(engine, code_cache=limits.code_bytes)
+        self._images = Images()
+        self._coverage = _coverage(self._images, engine) if coverage else None
+        counting = self._coverage.engine if self._coverage is not None else engine
+        executes = choose(counting, code_cache=limits.code_bytes)
         self._board = Board(parse_size(memory), harts, clock, store, executes, floats=not tvm, probe=probe)
         if self._debugger is not None:
             self._debugger.clock = self._board.clock
@@ -111,7 +119,9 @@ class Machine(HostProgram):
         self._driver.set_limits(limits)
         if tvm:
             self._driver.ocalls.shown = logged
-        self._crashes = Crashes(Images())
+        self._crashes = Crashes(self._images)
+        if self._coverage is not None:
+            self._coverage.monitor = self._monitor
         self._monitor.platform.registry.watch_faults = watcher(self._board.memory, self._crashes)
         super().__init__(self._driver, console, find_image, self._crashes)
         try:
@@ -176,6 +186,13 @@ class Machine(HostProgram):
     def faults(self) -> list[Fault]:
         """The latest 32 faults of enclaves and servers, the oldest first, whoever has been told of them."""
         return self._crashes.latest()
+
+    @property
+    def coverage(self) -> "Coverage":
+        """What has been executed so far.  Raises StateError unless it was made with coverage=True."""
+        if self._coverage is None:
+            raise StateError("this machine counts nothing; make it so: Machine(coverage=True)")
+        return self._coverage
 
     def in_use(self) -> Use:
         """What enclaves have at this moment: for tests that look for what is left behind.
@@ -261,6 +278,15 @@ def _tell_end(session: DebugSession, enclave: Enclave) -> None:
         session.on_end(None)
         return
     run.add_done_callback(lambda done: session.on_end(None if done.exception() else done.result()))
+
+
+def _coverage(images: Images, engine: str | None) -> "Coverage":
+    from penglai.debug.coverage import Coverage  # noqa: PLC0415 - reading ELFs takes long to import
+
+    made = Coverage(images)
+    if engine not in (None, made.engine.name):
+        raise BadArgumentError(f"the engine {engine!r} cannot count what it executes; leave engine= out")
+    return made
 
 
 def _directory(state: str | os.PathLike[str] | UserState | None) -> Path | None:

@@ -15,6 +15,7 @@ from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.profile import ProfileName
 from penglai.cli.halting import Gdb, WithGdb, halted
 from penglai.cli.interacting import own_stdin
+from penglai.cli.measuring import CoverageAppend, CoverageFile, Measured, measuring
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import (
     Eapp,
@@ -110,6 +111,8 @@ def run(
     ] = None,
     profile: Profile = ProfileName.NATIVE,
     gdb: Gdb = None,
+    coverage: CoverageFile = None,
+    coverage_append: CoverageAppend = False,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
@@ -133,7 +136,12 @@ def run(
     servers = [split_server(text) for text in server or []]
     if gdb is not None and instances is not None:
         raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
-    with Machine(memory, harts, profile=profile, debug=gdb is not None) as machine:
+    measured = Measured(coverage, coverage_append)
+    measured.check()
+    with (
+        Machine(memory, harts, profile=profile, debug=gdb is not None, coverage=measured.counts) as machine,
+        measuring(machine, measured),
+    ):
         written: dict[int, bytes] = {}
         machine.on_output = Stdout(machine)
         if as_json:

@@ -11,6 +11,7 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from elftools.dwarf.callframe import FDE
@@ -39,6 +40,15 @@ class Place(NamedTuple):
     line: int
 
 
+class Row(NamedTuple):
+    """The instructions from address `start` to before `end` come from this line.  file: its path, whole."""
+
+    start: int
+    end: int
+    file: str
+    line: int
+
+
 @dataclass(frozen=True)
 class Rule:
     """How to find the caller from an instruction on (DWARF 5, section 6.4).
@@ -61,7 +71,40 @@ class Program:
 
     def is_code(self, address: int) -> bool:
         """True if the program has code there."""
-        return any(start <= address < end for start, end in self._code)
+        return any(start <= address < end for start, end in self.code)
+
+    @functools.cached_property
+    def code(self) -> list[tuple[int, int]]:
+        """The addresses of the program's code, as [start, end)."""
+        with _whatever_is_wrong("table of segments"):
+            return [
+                (segment["p_vaddr"], segment["p_vaddr"] + segment["p_memsz"])
+                for segment in self._elf.iter_segments("PT_LOAD")
+                if segment["p_flags"] & P_FLAGS.PF_X
+            ]
+        return []
+
+    def halfword(self, address: int) -> int | None:
+        """What the program's file has at an address of its code."""
+        for start, data in self._texts:
+            if start <= address <= start + len(data) - 2:
+                return int.from_bytes(data[address - start : address - start + 2], "little")
+        return None
+
+    @functools.cached_property
+    def _texts(self) -> list[tuple[int, bytes]]:
+        with _whatever_is_wrong("code"):
+            return [
+                (segment["p_vaddr"], segment.data())
+                for segment in self._elf.iter_segments("PT_LOAD")
+                if segment["p_flags"] & P_FLAGS.PF_X
+            ]
+        return []
+
+    @property
+    def functions(self) -> list[Symbol]:
+        """All that the program's table of symbols names in its code."""
+        return [each for each in self._functions if self.is_code(each.address)]
 
     def function(self, address: int) -> Symbol | None:
         """The function at an address."""
@@ -86,6 +129,26 @@ class Program:
             found.append(Place(inner, file, line))
             file, line = call_file, call_line
         return [*found, Place(name, file, line)]
+
+    def rows(self) -> Iterator[Row]:
+        """The table of lines: of what was compiled with -g."""
+        with _whatever_is_wrong("table of lines"):
+            for unit in self._dwarf.iter_CUs() if self._dwarf and self._dwarf.has_debug_info else ():
+                yield from self._rows_of(unit)
+
+    def _rows_of(self, unit: Any) -> Iterator[Row]:
+        program = self._dwarf.line_program_for_CU(unit)
+        last, kept = None, False
+        for entry in program.get_entries() if program else ():
+            state = entry.state
+            if state is None:
+                continue
+            if last is None:
+                kept = self.is_code(state.address)  # else the linker has left the function out
+            elif kept and last.line and last.address < state.address:
+                path = PurePath(_directory(unit), _file(unit, program, last.file))
+                yield Row(last.address, state.address, str(path), last.line)
+            last = None if state.end_sequence else state
 
     # ---- callers -------------------------------------------------------------------------------
 
@@ -117,16 +180,6 @@ class Program:
         with _whatever_is_wrong("debugging information"):
             return self._elf.get_dwarf_info()
         return None
-
-    @functools.cached_property
-    def _code(self) -> list[tuple[int, int]]:
-        with _whatever_is_wrong("table of segments"):
-            return [
-                (segment["p_vaddr"], segment["p_vaddr"] + segment["p_memsz"])
-                for segment in self._elf.iter_segments("PT_LOAD")
-                if segment["p_flags"] & P_FLAGS.PF_X
-            ]
-        return []
 
     @functools.cached_property
     def _functions(self) -> list[Symbol]:
