@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from penglai.abi.state import State
     from penglai.attestation.report import Report
     from penglai.debug.coverage import Coverage
+    from penglai.debug.profile import TimeProfile
     from penglai.debug.session import DebugSession
     from penglai.debug.use import Use
     from penglai.driver.fault import Fault, Frame
@@ -98,6 +99,7 @@ __all__ = [
     "StateError",
     "Stdin",
     "StorageError",
+    "TimeProfile",
     "ToolchainError",
     "Trace",
     "Use",
@@ -121,6 +123,7 @@ _HOMES = {
     "driver.limits": ("Limits",),
     "driver.shared": ("RelayPages", "SharedMemory"),
     "debug.coverage": ("Coverage",),
+    "debug.profile": ("TimeProfile",),
     "debug.session": ("DebugSession",),
     "debug.use": ("Use",),
     "driver.fault": ("Fault", "Frame"),

@@ -44,6 +44,7 @@ from penglai.tracing.trace import Trace
 
 if TYPE_CHECKING:
     from penglai.debug.coverage import Coverage
+    from penglai.debug.profile import TimeProfile
 
 DISK = "disk.img"
 
@@ -72,7 +73,8 @@ class Machine(HostProgram):
     enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
     executes the harts' code; by default $PENGLAI_ENGINE says, or else it is the best that there is here.
     profile: "native", or "tvm" for a machine that behaves as Penglai-TVM's own (docs/guides/hardware.md).
-    coverage: what is executed is counted, on Unicorn (`coverage`).
+    coverage: what is executed is counted, on Unicorn (`coverage`).  sampling: where time goes is sampled
+    (`time_profile`).
     debug: `debug` works; reports of its enclaves say so, and their keys are others (docs/guides/debug.md).
 
     A context manager; leaving it destroys all enclaves and switches the machine off.  The machine is
@@ -95,6 +97,7 @@ class Machine(HostProgram):
         profile: str = "native",
         debug: bool = False,
         coverage: bool = False,
+        sampling: bool = False,
     ) -> None:
         limits = limits or Limits()
         console = Console(on_output, limits.console_bytes)
@@ -108,6 +111,9 @@ class Machine(HostProgram):
         self._coverage = _coverage(self._images, engine) if coverage else None
         counting = self._coverage.engine if self._coverage is not None else engine
         executes = choose(counting, code_cache=limits.code_bytes)
+        self._time_profile = _time_profile(self._images) if sampling else None
+        if self._time_profile is not None:
+            executes = self._time_profile.sampled(executes)
         self._board = Board(parse_size(memory), harts, clock, store, executes, floats=not tvm, probe=probe)
         if self._debugger is not None:
             self._debugger.clock = self._board.clock
@@ -121,7 +127,9 @@ class Machine(HostProgram):
             self._driver.ocalls.shown = logged
         self._crashes = Crashes(self._images)
         if self._coverage is not None:
-            self._coverage.monitor = self._monitor
+            self._coverage.owners.monitor = self._monitor
+        if self._time_profile is not None:
+            self._time_profile.samples.owners.monitor = self._monitor
         self._monitor.platform.registry.watch_faults = watcher(self._board.memory, self._crashes)
         super().__init__(self._driver, console, find_image, self._crashes)
         try:
@@ -193,6 +201,13 @@ class Machine(HostProgram):
         if self._coverage is None:
             raise StateError("this machine counts nothing; make it so: Machine(coverage=True)")
         return self._coverage
+
+    @property
+    def time_profile(self) -> "TimeProfile":
+        """Where time went so far.  Raises StateError unless it was made with sampling=True."""
+        if self._time_profile is None:
+            raise StateError("this machine takes no samples; make it so: Machine(sampling=True)")
+        return self._time_profile
 
     def in_use(self) -> Use:
         """What enclaves have at this moment: for tests that look for what is left behind.
@@ -287,6 +302,12 @@ def _coverage(images: Images, engine: str | None) -> "Coverage":
     if engine not in (None, made.engine.name):
         raise BadArgumentError(f"the engine {engine!r} cannot count what it executes; leave engine= out")
     return made
+
+
+def _time_profile(images: Images) -> "TimeProfile":
+    from penglai.debug.profile import TimeProfile  # noqa: PLC0415 - as above
+
+    return TimeProfile(images)
 
 
 def _directory(state: str | os.PathLike[str] | UserState | None) -> Path | None:

@@ -21,6 +21,14 @@ CoverageFile = Annotated[
 CoverageAppend = Annotated[
     bool, typer.Option("--coverage-append", help="Add to what the file of --coverage has.")
 ]
+ProfileTime = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile-time",
+        metavar="FILE",
+        help="Write there where time went: for speedscope, or, if it ends in .perf, as perf script does.",
+    ),
+]
 
 
 class Measured(NamedTuple):
@@ -28,6 +36,7 @@ class Measured(NamedTuple):
 
     coverage: Path | None
     append: bool
+    time: Path | None
 
     @property
     def counts(self) -> bool:
@@ -49,3 +58,6 @@ def measuring(machine: Machine, what: Measured) -> Iterator[None]:
         if what.coverage is not None:
             summary = machine.coverage.write(what.coverage, append=what.append)
             err.print(f"wrote {what.coverage}: {summary}", style="dim")
+        if what.time is not None:
+            summary = machine.time_profile.write(what.time)
+            err.print(f"wrote {what.time}: {summary}", style="dim")

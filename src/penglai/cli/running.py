@@ -15,7 +15,7 @@ from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.profile import ProfileName
 from penglai.cli.halting import Gdb, WithGdb, halted
 from penglai.cli.interacting import own_stdin
-from penglai.cli.measuring import CoverageAppend, CoverageFile, Measured, measuring
+from penglai.cli.measuring import CoverageAppend, CoverageFile, Measured, ProfileTime, measuring
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import (
     Eapp,
@@ -113,6 +113,7 @@ def run(
     gdb: Gdb = None,
     coverage: CoverageFile = None,
     coverage_append: CoverageAppend = False,
+    profile_time: ProfileTime = None,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
@@ -136,10 +137,17 @@ def run(
     servers = [split_server(text) for text in server or []]
     if gdb is not None and instances is not None:
         raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
-    measured = Measured(coverage, coverage_append)
+    measured = Measured(coverage, coverage_append, profile_time)
     measured.check()
     with (
-        Machine(memory, harts, profile=profile, debug=gdb is not None, coverage=measured.counts) as machine,
+        Machine(
+            memory,
+            harts,
+            profile=profile,
+            debug=gdb is not None,
+            coverage=measured.counts,
+            sampling=profile_time is not None,
+        ) as machine,
         measuring(machine, measured),
     ):
         written: dict[int, bytes] = {}

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from penglai.abi.errors import BadArgumentError
 from penglai.debug.images import Images
 from penglai.debug.lcov import Line, Tracefile
+from penglai.debug.owners import Owners
 from penglai.debug.symbols import Program
 from penglai.machine.context import Context
 from penglai.machine.coverage import HALFWORD, Counters, Counting, Counts
-from penglai.monitor.monitor import Monitor
 
 MOST_TEXT = 64 << 20
 """Bytes: of a program with more code nothing is counted."""
@@ -92,11 +92,11 @@ class Total(NamedTuple):
 class Coverage:
     """What enclaves of a machine have executed, since it was made: of `Machine(coverage=True)`.
 
-    images: the programs.  monitor: the machine's, from when there is one.
+    images: the programs.
     """
 
     def __init__(self, images: Images) -> None:
-        self.monitor: Monitor | None = None
+        self.owners = Owners()
         self.engine = Counting(self._choose)
         """What executes on such a machine."""
         self._images = images
@@ -138,8 +138,7 @@ class Coverage:
         return found.summary()
 
     def _covered_by(self, context: Context) -> Covered | None:
-        alive = self.monitor.enclaves() if self.monitor is not None else []
-        record = next((each for each in alive if each.context is context), None)
+        record = self.owners.find(context)
         data = self._images.find((record.template or record).eid) if record is not None else None
         if data is None:
             return None
@@ -159,7 +158,7 @@ def _describe(covered: Covered, found: Tracefile) -> None:
     ways: dict[Line, dict[int, tuple[int, int]]] = {}
     starts: dict[int, Line] = {}
     for row in covered.program.rows():
-        line = Line(row.file, row.line)
+        line = Line(str(Path(row.directory, row.file)), row.line)
         lines[line] = max(lines.get(line, 0), total.at(row.start))
         starts.setdefault(row.start, line)
         of_line = ways.setdefault(line, {})

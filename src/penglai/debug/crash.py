@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.debug.images import Images
-from penglai.debug.stack import SP, Snapshot, Stack
+from penglai.debug.snapshots import snapshot
+from penglai.debug.stack import Snapshot
 from penglai.debug.surroundings import describe
 from penglai.driver.fault import Fault, Frame
 from penglai.machine.context import X_NAMES, Trap
@@ -31,8 +31,6 @@ MOST_ENCLAVES = 8
 
 KEPT = 32
 """Faults that a machine remembers."""
-
-ANY = int(Pte.V)
 
 
 @dataclass(frozen=True)
@@ -125,35 +123,9 @@ def watcher(memory: PhysicalMemory, crashes: Crashes) -> Callable[[Enclave, Trap
         try:
             chain = [frame.server for frame in reversed(run.frames)][: MOST_ENCLAVES - 1]
             lay = describe(run.active, trap.cause, trap.tval)
-            seen = tuple(_snapshot(memory, each) for each in (*chain, run))
+            seen = tuple(snapshot(memory, each, STACK_BYTES) for each in (*chain, run))
             crashes.note(Crash(run.eid, trap, lay, seen, crashes.images))
         except Exception:
             log.exception("a fault of %r could not be looked at", run)
 
     return watch
-
-
-def _snapshot(memory: PhysicalMemory, enclave: Enclave) -> Snapshot:
-    context = enclave.context
-    registers = tuple(context.x)
-    made_from = enclave.template or enclave
-    label = f"enclave {enclave.eid} {enclave.name}".rstrip()
-    stack = _copy(memory, enclave, registers[SP])
-    return Snapshot(label, made_from.eid, context.pc, registers, stack)
-
-
-def _copy(memory: PhysicalMemory, enclave: Enclave, start: int) -> Stack:
-    """A stack from an address on, or from where it begins: the pointer of one that was too small is below."""
-    parts: list[bytes] = []
-    first, at, end = start, start, min(start + STACK_BYTES, 1 << 64)
-    while at < end:
-        place = enclave.table.reach(at, ANY)
-        size = min(PAGE_SIZE - at % PAGE_SIZE, end - at)
-        if place is not None:
-            parts.append(memory.read(place, size))
-        elif parts:
-            break
-        else:
-            first = at + size
-        at += size
-    return Stack(first, b"".join(parts))

@@ -11,7 +11,6 @@ import logging
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from elftools.dwarf.callframe import FDE
@@ -41,12 +40,16 @@ class Place(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The instructions from address `start` to before `end` come from this line.  file: its path, whole."""
+    """The instructions from address `start` to before `end` come from this line.
+
+    directory: where the compiler ran, and where the file's path begins.
+    """
 
     start: int
     end: int
     file: str
     line: int
+    directory: str
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class Program:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        # Profiles ask for the same addresses again and again.
+        self.places = functools.cache(self._find_places)
+        self.rule = functools.cache(self._find_rule)
 
     # ---- names ---------------------------------------------------------------------------------
 
@@ -114,7 +120,7 @@ class Program:
         """The variable at an address, or the last one below it."""
         return _covering(self._objects, address)
 
-    def places(self, address: int) -> list[Place]:
+    def _find_places(self, address: int) -> list[Place]:
         """Where in the source the instruction is: a function, and those that it is inlined into, inner first.
 
         Nothing if the address is no code.
@@ -146,13 +152,13 @@ class Program:
             if last is None:
                 kept = self.is_code(state.address)  # else the linker has left the function out
             elif kept and last.line and last.address < state.address:
-                path = PurePath(_directory(unit), _file(unit, program, last.file))
-                yield Row(last.address, state.address, str(path), last.line)
+                file = _file(unit, program, last.file)
+                yield Row(last.address, state.address, file, last.line, _directory(unit))
             last = None if state.end_sequence else state
 
     # ---- callers -------------------------------------------------------------------------------
 
-    def rule(self, address: int) -> Rule | None:
+    def _find_rule(self, address: int) -> Rule | None:
         """How to find the caller of what is at an address, or None if the ELF does not say."""
         starts, entries = self._frames
         index = bisect_right(starts, address) - 1
@@ -225,18 +231,16 @@ class Program:
 
     def _line(self, address: int) -> tuple[str, int]:
         """File and line of an instruction."""
-        with _whatever_is_wrong("table of lines"):
-            unit = self._unit(address)
-            program = self._dwarf.line_program_for_CU(unit) if unit is not None else None
-            last = None
-            for entry in program.get_entries() if program else ():
-                state = entry.state
-                if state is None:
-                    continue
-                if last is not None and not last.end_sequence and last.address <= address < state.address:
-                    return _file(unit, program, last.file), last.line
-                last = state
-        return "", 0
+        starts, rows = self._table
+        index = bisect_right(starts, address) - 1
+        if index < 0 or address >= rows[index].end:
+            return "", 0
+        return rows[index].file, rows[index].line
+
+    @functools.cached_property
+    def _table(self) -> tuple[list[int], list[Row]]:
+        rows = sorted(self.rows())
+        return [row.start for row in rows], rows
 
     def _inlined(self, address: int) -> list[tuple[str, str, int]]:
         """Functions that are inlined at an address, inner first: name, and file and line of the call."""
