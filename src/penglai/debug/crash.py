@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from penglai.debug.checks import meaning
 from penglai.debug.images import Images
 from penglai.debug.snapshots import snapshot
 from penglai.debug.stack import Snapshot
@@ -71,7 +72,9 @@ class Crash:
     def where(self) -> str:
         from penglai.debug.backtrace import variable  # noqa: PLC0415 - as above
 
-        near = variable(self.images.find(self.enclaves[0].eid), self.trap.tval) if self.lay else ""
+        if not self.lay:
+            return next((meaning(frame.function) for frame in self.backtrace), "")
+        near = variable(self.images.find(self.enclaves[0].eid), self.trap.tval)
         return f"{self.lay} ({near})" if near else self.lay
 
 
