@@ -13,6 +13,7 @@ COMMANDS = {
     "gdb": "debugging",
     "trace": "tracing",
     "strace": "stracing",
+    "fuzz": "fuzzing",
     "test-stop": "stopping",
     "boot": "booting",
     "image": "imaging",

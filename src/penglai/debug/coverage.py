@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from penglai.abi.errors import BadArgumentError
 from penglai.debug.images import Images
 from penglai.debug.lcov import Line, Tracefile
@@ -41,11 +43,11 @@ class Covered:
     @property
     def fresh(self) -> int:
         """See Counters.fresh."""
-        return sum(each.fresh for each in self._there())
+        return sum(each.fresh for each in self.there())
 
     def total(self) -> "Total | None":
         """What all harts have counted together; None if nothing was executed."""
-        there = self._there()
+        there = self.there()
         if not there:
             return None
         executed, passed, jumped = there[0].executed, there[0].passed.copy(), there[0].jumped.copy()
@@ -66,7 +68,8 @@ class Covered:
                 yield start, size
             start += size
 
-    def _there(self) -> list[Counters]:
+    def there(self) -> list[Counters]:
+        """What each hart has counted that has run it."""
         return [each for each in list(self._counters.values()) if each is not None]
 
 
@@ -115,6 +118,16 @@ class Coverage:
     def fresh(self) -> int:
         """It grows when something is executed for the first time: a block of code, or a way out of one."""
         return sum(each.fresh for each in list(self._covered.values()))
+
+    def ways(self) -> Counts:
+        """How often each way out of each block of code was taken, of all programs and harts.
+
+        What is asked again is as long, or longer, and has the same ways at the same places.
+        """
+        there = [counters for each in list(self._covered.values()) for counters in each.there()]
+        return np.concatenate(
+            [np.zeros(0, np.int64), *(way for each in there for way in (each.passed, each.jumped))]
+        )
 
     def write(self, path: str | PathLike[str], *, append: bool = False) -> str:
         """Write it as lcov does, for genhtml and other viewers; a summary in words.
