@@ -39,7 +39,10 @@ if TYPE_CHECKING:
     from penglai.attestation.report import Report
     from penglai.debug.recorder import Recording
     from penglai.debug.replay import replay
+    from penglai.debug.coverage import Coverage
+    from penglai.debug.profile import TimeProfile
     from penglai.debug.session import DebugSession
+    from penglai.debug.use import Use
     from penglai.driver.fault import Fault, Frame
     from penglai.driver.limits import Limits
     from penglai.driver.shared import RelayPages, SharedMemory
@@ -71,6 +74,7 @@ __all__ = [
     "AttestationError",
     "BadArgumentError",
     "Console",
+    "Coverage",
     "DebugSession",
     "Enclave",
     "ErrorCode",
@@ -110,10 +114,12 @@ __all__ = [
     "StateError",
     "Stdin",
     "StorageError",
+    "TimeProfile",
     "ToolchainError",
     "Trace",
     "Verdict",
     "Verifier",
+    "Use",
     "WaitTimeoutError",
     "aio",
     "as_eat",
@@ -138,7 +144,10 @@ _HOMES = {
     "driver.shared": ("RelayPages", "SharedMemory"),
     "debug.recorder": ("Recording",),
     "debug.replay": ("replay",),
+    "debug.coverage": ("Coverage",),
+    "debug.profile": ("TimeProfile",),
     "debug.session": ("DebugSession",),
+    "debug.use": ("Use",),
     "driver.fault": ("Fault", "Frame"),
     "driver.task": ("Info", "Reason", "Result"),
     "guest.session": ("Linux", "Ran"),

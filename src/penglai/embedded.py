@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from penglai.abi.errors import BadArgumentError, MachineError, NoSuchEnclaveError, StateError
 from penglai.abi.profile import ProfileName
@@ -20,6 +20,7 @@ from penglai.debug.probe import Debugger
 from penglai.debug.recorder import Recorder, Recording
 from penglai.debug.session import DebugSession, Subject
 from penglai.debug.target import Signal, Target
+from penglai.debug.use import Use, in_use
 from penglai.driver.disk import FileDisk, MemoryDisk
 from penglai.driver.fault import Fault
 from penglai.driver.kernellog import logged
@@ -43,6 +44,10 @@ from penglai.sdk.images import find_image
 from penglai.toolchain.places import state_dir
 from penglai.tracing.strace import Strace
 from penglai.tracing.trace import Trace
+
+if TYPE_CHECKING:
+    from penglai.debug.coverage import Coverage
+    from penglai.debug.profile import TimeProfile
 
 DISK = "disk.img"
 
@@ -71,6 +76,8 @@ class Machine(HostProgram):
     enclaves can make things grow; that of log messages is the whole process's.  engine: the name of what
     executes the harts' code; by default $PENGLAI_ENGINE says, or else it is the best that there is here.
     profile: "native", or "tvm" for a machine that behaves as Penglai-TVM's own (docs/guides/hardware.md).
+    coverage: what is executed is counted, on Unicorn (`coverage`).  sampling: where time goes is sampled
+    (`time_profile`).
     debug: `debug` and `record` work; reports of its enclaves say so, and their keys are others
     (docs/guides/debug.md).
 
@@ -93,6 +100,8 @@ class Machine(HostProgram):
         engine: str | None = None,
         profile: str = "native",
         debug: bool = False,
+        coverage: bool = False,
+        sampling: bool = False,
     ) -> None:
         limits = limits or Limits()
         console = Console(on_output, limits.console_bytes)
@@ -103,7 +112,13 @@ class Machine(HostProgram):
         self._recorder = Recorder()
         probe = self._probe if debug else None
         store = Store(directory)
-        executes = choose(engine, code_cache=limits.code_bytes)
+        self._images = Images()
+        self._coverage = _coverage(self._images, engine) if coverage else None
+        counting = self._coverage.engine if self._coverage is not None else engine
+        executes = choose(counting, code_cache=limits.code_bytes)
+        self._time_profile = _time_profile(self._images) if sampling else None
+        if self._time_profile is not None:
+            executes = self._time_profile.sampled(executes)
         self._board = Board(parse_size(memory), harts, clock, store, executes, floats=not tvm, probe=probe)
         if self._debugger is not None:
             self._debugger.clock = self._board.clock
@@ -115,7 +130,11 @@ class Machine(HostProgram):
         self._driver.set_limits(limits)
         if tvm:
             self._driver.ocalls.shown = logged
-        self._crashes = Crashes(Images())
+        self._crashes = Crashes(self._images)
+        if self._coverage is not None:
+            self._coverage.owners.monitor = self._monitor
+        if self._time_profile is not None:
+            self._time_profile.samples.owners.monitor = self._monitor
         self._monitor.platform.registry.watch_faults = watcher(self._board.memory, self._crashes)
         super().__init__(self._driver, console, find_image, self._crashes)
         try:
@@ -176,6 +195,34 @@ class Machine(HostProgram):
         Of the latest 32 faults of the machine.
         """
         return self._crashes.of_servers(enclave.eid)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """The latest 32 faults of enclaves and servers, the oldest first, whoever has been told of them."""
+        return self._crashes.latest()
+
+    @property
+    def coverage(self) -> "Coverage":
+        """What has been executed so far.  Raises StateError unless it was made with coverage=True."""
+        if self._coverage is None:
+            raise StateError("this machine counts nothing; make it so: Machine(coverage=True)")
+        return self._coverage
+
+    @property
+    def time_profile(self) -> "TimeProfile":
+        """Where time went so far.  Raises StateError unless it was made with sampling=True."""
+        if self._time_profile is None:
+            raise StateError("this machine takes no samples; make it so: Machine(sampling=True)")
+        return self._time_profile
+
+    def in_use(self) -> Use:
+        """What enclaves have at this moment: for tests that look for what is left behind.
+
+        Raises MachineError if the machine is switched off.
+        """
+        if not self._off.alive:
+            raise MachineError("the machine is switched off")
+        return in_use(self._monitor)
 
     def debug(
         self, enclave: Enclave, place: int | os.PathLike[str] = 0, *, attached: bool = True
@@ -283,6 +330,21 @@ def _tell_end(session: DebugSession, enclave: Enclave) -> None:
         session.on_end(None)
         return
     run.add_done_callback(lambda done: session.on_end(None if done.exception() else done.result()))
+
+
+def _coverage(images: Images, engine: str | None) -> "Coverage":
+    from penglai.debug.coverage import Coverage  # noqa: PLC0415 - reading ELFs takes long to import
+
+    made = Coverage(images)
+    if engine not in (None, made.engine.name):
+        raise BadArgumentError(f"the engine {engine!r} cannot count what it executes; leave engine= out")
+    return made
+
+
+def _time_profile(images: Images) -> "TimeProfile":
+    from penglai.debug.profile import TimeProfile  # noqa: PLC0415 - as above
+
+    return TimeProfile(images)
 
 
 def _directory(state: str | os.PathLike[str] | UserState | None) -> Path | None:

@@ -108,9 +108,10 @@ def _undeclared(root: Path, graph: grimp.ImportGraph) -> Iterator[str]:
 
 
 def _import_names(root: Path) -> set[str]:
-    """Names by which the dependencies are imported."""
+    """Names by which the dependencies are imported, those of the plugin for pytest too."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [REQUIREMENT.match(line)[0] for line in project["dependencies"]]
+    optional = project.get("optional-dependencies", {}).get("pytest", [])
+    names = [REQUIREMENT.match(line)[0] for line in [*project["dependencies"], *optional]]
     return {IMPORTED_AS.get(name, name) for name in names}
 
 

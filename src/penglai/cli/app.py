@@ -15,6 +15,7 @@ COMMANDS = {
     "replay": "recordings",
     "trace": "tracing",
     "strace": "stracing",
+    "fuzz": "fuzzing",
     "test-stop": "stopping",
     "snapshot": "moving",
     "restore": "moving",

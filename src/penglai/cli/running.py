@@ -15,6 +15,7 @@ from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.profile import ProfileName
 from penglai.cli.halting import Gdb, WithGdb, halted
 from penglai.cli.interacting import own_stdin
+from penglai.cli.measuring import CoverageAppend, CoverageFile, Measured, ProfileTime, measuring
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import (
     Eapp,
@@ -115,6 +116,9 @@ def run(
         Path | None,
         typer.Option(metavar="FILE", help="Record it for `penglai replay`.  The machine has one hart then."),
     ] = None,
+    coverage: CoverageFile = None,
+    coverage_append: CoverageAppend = False,
+    profile_time: ProfileTime = None,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
@@ -138,9 +142,20 @@ def run(
     servers = [split_server(text) for text in server or []]
     if gdb is not None and instances is not None:
         raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
-    looked_into = gdb is not None or record is not None
-    harts = harts if record is None else 1
-    with Machine(memory, harts, profile=profile, debug=looked_into) as machine, recorded(machine, record):
+    measured = Measured(coverage, coverage_append, profile_time)
+    measured.check()
+    with (
+        Machine(
+            memory,
+            harts if record is None else 1,
+            profile=profile,
+            debug=gdb is not None or record is not None,
+            coverage=measured.counts,
+            sampling=profile_time is not None,
+        ) as machine,
+        recorded(machine, record),
+        measuring(machine, measured),
+    ):
         written: dict[int, bytes] = {}
         machine.on_output = Stdout(machine)
         if as_json:

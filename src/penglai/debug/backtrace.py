@@ -15,8 +15,12 @@ def frames(seen: Snapshot, image: bytes | None) -> Iterator[Frame]:
     """The calls of one enclave of a chain, the innermost first; only where it was if there is no program."""
     if image is None:
         yield Frame(seen.label, seen.pc, *UNKNOWN)
-        return
-    program = Program(image)
+    else:
+        yield from frames_in(seen, Program(image))
+
+
+def frames_in(seen: Snapshot, program: Program) -> Iterator[Frame]:
+    """The same of a program that is open."""
     for depth, call in enumerate(walk(program, seen.pc, seen.registers, seen.stack)):
         # what a call returns to may be another line
         for place in program.places(call.pc - (depth > 0)) or [UNKNOWN]:

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from penglai.abi.riscv import PAGE_SIZE, Pte
+from penglai.debug.checks import meaning
 from penglai.debug.images import Images
-from penglai.debug.stack import SP, Snapshot, Stack
+from penglai.debug.copies import snapshot
+from penglai.debug.stack import Snapshot
 from penglai.debug.surroundings import describe
 from penglai.driver.fault import Fault, Frame
 from penglai.machine.context import X_NAMES, Trap
@@ -31,8 +32,6 @@ MOST_ENCLAVES = 8
 
 KEPT = 32
 """Faults that a machine remembers."""
-
-ANY = int(Pte.V)
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,9 @@ class Crash:
     def where(self) -> str:
         from penglai.debug.backtrace import variable  # noqa: PLC0415 - as above
 
-        near = variable(self.images.find(self.enclaves[0].eid), self.trap.tval) if self.lay else ""
+        if not self.lay:
+            return next((meaning(frame.function) for frame in self.backtrace), "")
+        near = variable(self.images.find(self.enclaves[0].eid), self.trap.tval)
         return f"{self.lay} ({near})" if near else self.lay
 
 
@@ -84,11 +85,13 @@ class Crashes:
         self.images = images
         self._lock = threading.Lock()
         self._kept: deque[Crash] = deque(maxlen=KEPT)
+        self._seen: deque[Crash] = deque(maxlen=KEPT)
 
     def note(self, crash: Crash) -> None:
         """Keep one."""
         with self._lock:
             self._kept.append(crash)
+            self._seen.append(crash)
 
     def made(self, eid: int, origin: Path | bytes) -> None:
         """See host.enclave.Witness."""
@@ -102,6 +105,12 @@ class Crashes:
                 return fault
             self._kept.remove(seen[-1])  # it is the fault's now
         return Fault(fault.cause, fault.address, seen[-1])
+
+    def latest(self) -> list[Fault]:
+        """The latest faults, the oldest first."""
+        with self._lock:
+            seen = list(self._seen)
+        return [Fault(crash.trap.cause, crash.address, crash) for crash in seen]
 
     def of_servers(self, eid: int) -> list[Fault]:
         """Faults of servers that this enclave had called, which are gone while it went on."""
@@ -117,35 +126,9 @@ def watcher(memory: PhysicalMemory, crashes: Crashes) -> Callable[[Enclave, Trap
         try:
             chain = [frame.server for frame in reversed(run.frames)][: MOST_ENCLAVES - 1]
             lay = describe(run.active, trap.cause, trap.tval)
-            seen = tuple(_snapshot(memory, each) for each in (*chain, run))
+            seen = tuple(snapshot(memory, each, STACK_BYTES) for each in (*chain, run))
             crashes.note(Crash(run.eid, trap, lay, seen, crashes.images))
         except Exception:
             log.exception("a fault of %r could not be looked at", run)
 
     return watch
-
-
-def _snapshot(memory: PhysicalMemory, enclave: Enclave) -> Snapshot:
-    context = enclave.context
-    registers = tuple(context.x)
-    made_from = enclave.template or enclave
-    label = f"enclave {enclave.eid} {enclave.name}".rstrip()
-    stack = _copy(memory, enclave, registers[SP])
-    return Snapshot(label, made_from.eid, context.pc, registers, stack)
-
-
-def _copy(memory: PhysicalMemory, enclave: Enclave, start: int) -> Stack:
-    """A stack from an address on, or from where it begins: the pointer of one that was too small is below."""
-    parts: list[bytes] = []
-    first, at, end = start, start, min(start + STACK_BYTES, 1 << 64)
-    while at < end:
-        place = enclave.table.reach(at, ANY)
-        size = min(PAGE_SIZE - at % PAGE_SIZE, end - at)
-        if place is not None:
-            parts.append(memory.read(place, size))
-        elif parts:
-            break
-        else:
-            first = at + size
-        at += size
-    return Stack(first, b"".join(parts))

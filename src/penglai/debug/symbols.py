@@ -39,6 +39,19 @@ class Place(NamedTuple):
     line: int
 
 
+class Row(NamedTuple):
+    """The instructions from address `start` to before `end` come from this line.
+
+    directory: where the compiler ran, and where the file's path begins.
+    """
+
+    start: int
+    end: int
+    file: str
+    line: int
+    directory: str
+
+
 @dataclass(frozen=True)
 class Rule:
     """How to find the caller from an instruction on (DWARF 5, section 6.4).
@@ -56,12 +69,48 @@ class Program:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        # Profiles ask for the same addresses again and again.
+        self.places = functools.cache(self._find_places)
+        self.rule = functools.cache(self._find_rule)
 
     # ---- names ---------------------------------------------------------------------------------
 
     def is_code(self, address: int) -> bool:
         """True if the program has code there."""
-        return any(start <= address < end for start, end in self._code)
+        return any(start <= address < end for start, end in self.code)
+
+    @functools.cached_property
+    def code(self) -> list[tuple[int, int]]:
+        """The addresses of the program's code, as [start, end)."""
+        with _whatever_is_wrong("table of segments"):
+            return [
+                (segment["p_vaddr"], segment["p_vaddr"] + segment["p_memsz"])
+                for segment in self._elf.iter_segments("PT_LOAD")
+                if segment["p_flags"] & P_FLAGS.PF_X
+            ]
+        return []
+
+    def halfword(self, address: int) -> int | None:
+        """What the program's file has at an address of its code."""
+        for start, data in self._texts:
+            if start <= address <= start + len(data) - 2:
+                return int.from_bytes(data[address - start : address - start + 2], "little")
+        return None
+
+    @functools.cached_property
+    def _texts(self) -> list[tuple[int, bytes]]:
+        with _whatever_is_wrong("code"):
+            return [
+                (segment["p_vaddr"], segment.data())
+                for segment in self._elf.iter_segments("PT_LOAD")
+                if segment["p_flags"] & P_FLAGS.PF_X
+            ]
+        return []
+
+    @property
+    def functions(self) -> list[Symbol]:
+        """All that the program's table of symbols names in its code."""
+        return [each for each in self._functions if self.is_code(each.address)]
 
     def function(self, address: int) -> Symbol | None:
         """The function at an address."""
@@ -71,7 +120,7 @@ class Program:
         """The variable at an address, or the last one below it."""
         return _covering(self._objects, address)
 
-    def places(self, address: int) -> list[Place]:
+    def _find_places(self, address: int) -> list[Place]:
         """Where in the source the instruction is: a function, and those that it is inlined into, inner first.
 
         Nothing if the address is no code.
@@ -87,9 +136,29 @@ class Program:
             file, line = call_file, call_line
         return [*found, Place(name, file, line)]
 
+    def rows(self) -> Iterator[Row]:
+        """The table of lines: of what was compiled with -g."""
+        with _whatever_is_wrong("table of lines"):
+            for unit in self._dwarf.iter_CUs() if self._dwarf and self._dwarf.has_debug_info else ():
+                yield from self._rows_of(unit)
+
+    def _rows_of(self, unit: Any) -> Iterator[Row]:
+        program = self._dwarf.line_program_for_CU(unit)
+        last, kept = None, False
+        for entry in program.get_entries() if program else ():
+            state = entry.state
+            if state is None:
+                continue
+            if last is None:
+                kept = self.is_code(state.address)  # else the linker has left the function out
+            elif kept and last.line and last.address < state.address:
+                file = _file(unit, program, last.file)
+                yield Row(last.address, state.address, file, last.line, _directory(unit))
+            last = None if state.end_sequence else state
+
     # ---- callers -------------------------------------------------------------------------------
 
-    def rule(self, address: int) -> Rule | None:
+    def _find_rule(self, address: int) -> Rule | None:
         """How to find the caller of what is at an address, or None if the ELF does not say."""
         starts, entries = self._frames
         index = bisect_right(starts, address) - 1
@@ -117,16 +186,6 @@ class Program:
         with _whatever_is_wrong("debugging information"):
             return self._elf.get_dwarf_info()
         return None
-
-    @functools.cached_property
-    def _code(self) -> list[tuple[int, int]]:
-        with _whatever_is_wrong("table of segments"):
-            return [
-                (segment["p_vaddr"], segment["p_vaddr"] + segment["p_memsz"])
-                for segment in self._elf.iter_segments("PT_LOAD")
-                if segment["p_flags"] & P_FLAGS.PF_X
-            ]
-        return []
 
     @functools.cached_property
     def _functions(self) -> list[Symbol]:
@@ -172,18 +231,16 @@ class Program:
 
     def _line(self, address: int) -> tuple[str, int]:
         """File and line of an instruction."""
-        with _whatever_is_wrong("table of lines"):
-            unit = self._unit(address)
-            program = self._dwarf.line_program_for_CU(unit) if unit is not None else None
-            last = None
-            for entry in program.get_entries() if program else ():
-                state = entry.state
-                if state is None:
-                    continue
-                if last is not None and not last.end_sequence and last.address <= address < state.address:
-                    return _file(unit, program, last.file), last.line
-                last = state
-        return "", 0
+        starts, rows = self._table
+        index = bisect_right(starts, address) - 1
+        if index < 0 or address >= rows[index].end:
+            return "", 0
+        return rows[index].file, rows[index].line
+
+    @functools.cached_property
+    def _table(self) -> tuple[list[int], list[Row]]:
+        rows = sorted(self.rows())
+        return [row.start for row in rows], rows
 
     def _inlined(self, address: int) -> list[tuple[str, str, int]]:
         """Functions that are inlined at an address, inner first: name, and file and line of the call."""

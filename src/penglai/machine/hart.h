@@ -93,6 +93,18 @@ struct view {
     bool sum, mxr;
 };
 
+/*
+ * How often each halfword of a text [start, start + bytes) was executed; penglai.machine.coverage has the same.
+ * changes: from each halfword to the next, of how often.  Of the last halfword of each block: how often what came next
+ * was what stands behind it, and how often something else.  fresh: how often a number was no longer 0.
+ */
+struct coverage {
+    uint64_t start, bytes;
+    int64_t *changes; /* one more than there are halfwords */
+    uint64_t *passed, *jumped;
+    uint64_t fresh;
+};
+
 struct hart {
     uc_engine *uc;
     uint8_t *ram;
@@ -118,6 +130,8 @@ struct hart {
     uint64_t breaks[BREAKS_MAX + 1]; /* where a debugger stops it; one more for settle_fetch_fault() */
     uint64_t break_count;
     uint64_t block_start, block_end, goal; /* for where.c: the block under way; jumps at which to stop */
+    struct coverage *coverage; /* NULL: nobody counts */
+    uint64_t count_start, count_end; /* of the block under way, if it is counted; else the end is 0 */
     uint64_t dead_pages; /* whose translations were removed, but still fill the engine's buffer */
 
     /* For shortcuts.c. */
@@ -164,6 +178,11 @@ bool decode_zcb_access(uint32_t insn, struct access *a);
  * True for the 16-bit encodings that Unicorn executes as a nop: those of Zcb, and reserved ones next to them.
  */
 bool is_unknown16(uint32_t insn);
+
+/* ---- coverage.c ---- */
+
+/* The hart has left the guest at pc, for this cause. */
+void count_left(struct hart *h, uint64_t pc, uint64_t cause);
 
 /* ---- fuel.c ---- */
 

@@ -13,7 +13,7 @@ from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
 
 SOURCES = (
     *("run.c", "supervisor.c", "hart.c", "counters.c", "floats.c", "zcb.c"),
-    *("shortcuts.c", "threads.c", "state.c", "fuel.c", "where.c", "access.c"),
+    *("shortcuts.c", "threads.c", "state.c", "coverage.c", "fuel.c", "where.c", "access.c"),
 )
 """Each calls only what stands behind it."""
 NATIVE_SOURCES = (
@@ -68,6 +68,8 @@ class Library:
             _declare(loaded.hart_interrupt, None, pointer)
             _declare(loaded.hart_break, ctypes.c_int, pointer, ctypes.POINTER(word), word)
             _declare(loaded.hart_acknowledge, None, pointer)
+            _declare(loaded.hart_count, ctypes.c_int, pointer)
+            _declare(loaded.hart_count_in, None, pointer, pointer)
             _declare(loaded.native_obstacle, ctypes.c_char_p)
             _declare(loaded.native_cache, pointer, word)
             _declare(loaded.native_cache_close, None, pointer)

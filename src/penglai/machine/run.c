@@ -89,6 +89,7 @@ static int run(struct hart *h, struct context *c, uint64_t blocks)
     if (t->cause == CAUSE_M_TIMER) /* Unicorn's TLB grows with the program's needs only when it is flushed */
         h->tlb_stale = true;
     t->epc = c->pc;
+    count_left(h, c->pc, t->cause);
     if (atomic_load(&c->owner) != h->run->owner)
         return FOREIGN_CONTEXT;
     save_context(h, c);

@@ -30,8 +30,8 @@ from penglai.toolchain.sysroot import (
 
 SDK = Path(__file__).parent
 
-COMPILE_FLAGS = ("-ffunction-sections", "-fdata-sections", "-fsanitize-trap=undefined")
-"""The last for those who say -fsanitize=undefined: there is no library that would print messages."""
+COMPILE_FLAGS = ("-ffunction-sections", "-fdata-sections", "-fno-sanitize-link-runtime")
+"""The last for those who say -fsanitize=undefined: what it calls is in our library (undefined.c)."""
 
 LENIENCE = tuple(
     f"-Wno-error={warning}"
@@ -165,6 +165,7 @@ def _make_kit(kind: Kind, abi: Abi, root: Path, fresh: Path) -> None:
         entry.rename(fresh / "crt1.o")
         objects.remove(entry)
     must_run(["penglai", "ar", "rcsD", fresh / "libpenglai.a", *objects])
+    _put_before_compilers(objects, root, fresh)
     for made in objects:
         made.unlink()
     for library in kind.extra:
@@ -177,6 +178,15 @@ def _make_kit(kind: Kind, abi: Abi, root: Path, fresh: Path) -> None:
     (fresh / "flags.cfg").write_text(text, "utf-8", "surrogateescape")
     for name in ("ld", "ld.lld"):
         linker.make_linker(fresh / name, kind.script, abi.extensions)
+
+
+def _put_before_compilers(objects: Sequence[Path], root: Path, fresh: Path) -> None:
+    """Our stack protector is taken, and not that of the compiler's library, which clang names first."""
+    ours = [made for made in objects if made.stem == "stackcheck"]
+    if ours:
+        must_run(["penglai", "ar", "rcsD", fresh / "libstackcheck.a", *ours])
+        text = f'INPUT ( libstackcheck.a "{root / "lib" / "libgcc.a"}" )\n'
+        (fresh / "libgcc.a").write_text(text, "utf-8", "surrogateescape")
 
 
 def _flags(kind: Kind, root: Path) -> list[str]:

@@ -1,0 +1,63 @@
+"""Options of commands that run something: what is measured of it meanwhile, and written when it is over."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from penglai.cli.options import err
+from penglai.embedded import Machine
+
+CoverageFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--coverage",
+        metavar="FILE",
+        help="Write there which lines and branches were executed, as lcov does.  Runs on Unicorn.",
+    ),
+]
+CoverageAppend = Annotated[
+    bool, typer.Option("--coverage-append", help="Add to what the file of --coverage has.")
+]
+ProfileTime = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile-time",
+        metavar="FILE",
+        help="Write there where time went: for speedscope, or, if it ends in .perf, as perf script does.",
+    ),
+]
+
+
+class Measured(NamedTuple):
+    """What the options say."""
+
+    coverage: Path | None
+    append: bool
+    time: Path | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether the machine has to count what it executes."""
+        return self.coverage is not None
+
+    def check(self) -> None:
+        """Raise BadParameter for options that mean nothing together."""
+        if self.append and self.coverage is None:
+            raise typer.BadParameter("--coverage-append adds to the file that --coverage names: name it")
+
+
+@contextlib.contextmanager
+def measuring(machine: Machine, what: Measured) -> Iterator[None]:
+    """Write what was measured when the block is over, however it ends."""
+    try:
+        yield
+    finally:
+        if what.coverage is not None:
+            summary = machine.coverage.write(what.coverage, append=what.append)
+            err.print(f"wrote {what.coverage}: {summary}", style="dim")
+        if what.time is not None:
+            summary = machine.time_profile.write(what.time)
+            err.print(f"wrote {what.time}: {summary}", style="dim")

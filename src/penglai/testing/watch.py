@@ -1,0 +1,60 @@
+"""What a test's machine tells of the test: in the report of a failure, in files that are kept, at its end."""
+
+from pathlib import Path
+
+from penglai.embedded import Machine
+from penglai.tracing.trace import Trace
+
+MOST_OUTPUT = 16 << 10
+"""Bytes of what enclaves wrote that a report shows: the end of it."""
+
+
+class Watch:
+    """A machine, and what is to be told of it.
+
+    failed: whether the test has.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self.failed = False
+        self._machine = machine
+        self._pages = machine.in_use().pages
+        self._trace: Trace | None = None
+        self._traced = Path()
+
+    def begin_trace(self, place: Path) -> None:
+        """Write a trace from now on.  place: its path without the suffix."""
+        self._traced = place.with_name(f"{place.name}.trace.json")
+        self._trace = self._machine.trace(self._traced)
+
+    def end_trace(self, *, keep: bool) -> None:
+        """The machine is closed: complete the trace, and remove it unless it is to be kept."""
+        if self._trace is None:
+            return
+        self._trace.close()
+        if not keep:
+            self._traced.unlink(missing_ok=True)
+
+    def sections(self) -> list[tuple[str, str]]:
+        """Headings and texts for the report of a failure."""
+        found = []
+        if written := self._machine.console.getvalue():
+            cut = "... " if len(written) > MOST_OUTPUT else ""
+            found.append(("output of enclaves", cut + written[-MOST_OUTPUT:].decode("utf-8", "replace")))
+        for fault in self._machine.faults:
+            whose = fault.details.enclave if fault.details else "an enclave"
+            found.append((f"fault of {whose}", f"{fault}\n{fault.explain(registers=True)}"))
+        if self._trace is not None:
+            found.append(("trace, for ui.perfetto.dev", str(self._traced)))
+        return found
+
+    def leaks(self) -> str:
+        """What the test has left behind, in words; empty if nothing."""
+        alive = self._machine.in_use().enclaves
+        if alive:
+            return (
+                f"the test has left enclaves alive: {', '.join(alive)}. Wait for their ends, destroy them, "
+                "make them in a with block or by the fixture `enclave`"
+            )
+        left = self._machine.in_use().pages - self._pages
+        return f"{left} pages of enclaves that have ended are in use" if left else ""
