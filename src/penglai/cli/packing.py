@@ -43,6 +43,23 @@ MountPoints = Annotated[
     ),
 ]
 
+Published = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--publish",
+        metavar="[ADDRESS:]PORT:PORT",
+        help="A port of this computer (0: any; of 127.0.0.1), and the port on which the program listens.",
+    ),
+]
+Peers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--connect",
+        metavar="HOST:PORT",
+        help="Where the program may connect to, by IPv4 address; 10.0.2.2 is this computer.",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -81,6 +98,17 @@ def split_mounts(texts: Sequence[str] | None) -> dict[str, str]:
         if not separator or not directory:
             raise typer.BadParameter(f"--mount {text}: write it like --mount HOST_DIR:PATH")
         found[path] = directory
+    return found
+
+
+def split_publish(texts: Sequence[str] | None) -> dict[int, str]:
+    """The place on this computer, by the port inside, of each [ADDRESS:]PORT:PORT."""
+    found = {}
+    for text in texts or ():
+        place, separator, inside = text.rpartition(":")
+        if not separator or not inside.isdecimal() or not place.rpartition(":")[2].isdecimal():
+            raise typer.BadParameter(f"--publish {text}: write it like --publish 8080:80")
+        found[int(inside)] = place if ":" in place else f"127.0.0.1:{place}"
     return found
 
 

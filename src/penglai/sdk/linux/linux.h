@@ -95,8 +95,17 @@ enum {
     ASK_RESIZE,
     ASK_REMOVE,
     ASK_RENAME,
-    ASK_MODE
+    ASK_MODE,
+    ASK_LISTEN,
+    ASK_ACCEPT,
+    ASK_CONNECT,
+    ASK_CONNECTED,
+    ASK_READY,
+    ASK_RECEIVE,
+    ASK_SEND,
+    ASK_SHUT
 };
+#define LAST_ERROR 133 /* EHWPOISON: what an answer can be at least is -133 */
 long monitor_ask(word question, word argument);
 void monitor_give(word at, const char *from, word size); /* copies into the kernel buffer */
 void monitor_take(char *to, word size); /* copies what the host has put into the kernel buffer */
@@ -264,7 +273,8 @@ int console_is_served(void);
 long console_read(const struct file *file, word buffer, word size);
 unsigned console_ready(void);
 void console_look(void); /* takes signals, and makes those who wait for input look again */
-void console_idle(word deadline); /* nobody runs before this time of ticks_ns() */
+void console_wait(word deadline); /* until something comes from the host, or to this time of ticks_ns() */
+void console_idle(word deadline); /* nobody runs before then */
 int console_is_terminal(const struct file *file);
 long console_ioctl(const struct file *file, word request, word argument);
 
@@ -323,19 +333,53 @@ struct pair_names *pair_names(const struct file *file);
 long pipe_read(struct file *file, word buffer, word size);
 long pipe_write(struct file *file, word buffer, word size);
 unsigned pipe_ready(const struct file *file);
+/* Of a socket that is connected, for whoever holds it instead of a program. */
+size_t pair_room(const struct file *file); /* bytes that it can write; 0 also if nobody reads them */
+void pair_put(const struct file *file, const char *from, size_t size);
+size_t pair_look(const struct file *file, char *to, size_t most); /* what waits for it: how much, not taken */
+void pair_skip(const struct file *file, size_t size);
+int pair_is_left(const struct file *file, int reads); /* nobody writes to it any more, or reads from it */
 void pipe_release(struct file *file);
 word pipe_held(const struct file *file);
+
+/* ---- addresses.c: names of sockets ---- */
+#define INET_SIZE 16U
+#define LOOPBACK 127U                /* first byte of addresses that stay inside */
+#define OWN_ADDRESS 0x0a00020fU      /* 10.0.2.15: what the host's connections lead to */
+#define HOST_ADDRESS 0x0a000202U     /* 10.0.2.2: the host itself */
+unsigned name_port(const struct socket_name *name);
+void name_set_port(struct socket_name *name, unsigned port);
+unsigned name_address(const struct socket_name *name);
+void name_set_address(struct socket_name *name, unsigned address);
+int name_is_path(const struct socket_name *name);
+void name_path(const struct socket_name *name, char *out); /* with its NUL, which a name need not have */
+int name_is_same(const struct socket_name *one, const struct socket_name *other);
+long name_read(word address, word size, unsigned family, struct socket_name *name);
 
 /* ---- connections.c: sockets that are not connected, and how they become so ---- */
 unsigned socket_ready(const struct file *file);
 void socket_release(struct file *file);
 const struct socket_name *socket_name(const struct file *file);
 int socket_listens(const struct file *file);
+struct file *socket_join(struct file *file, unsigned address);
+int socket_has_room(unsigned port); /* whoever listens at a port of every address takes one more */
+void socket_offer(unsigned port, struct file *end);
+void socket_fail(struct file *file, long error);
+long socket_take_error(const struct file *file);
 long call_socket(word domain, word type, word protocol);
 long call_bind(word number, word name, word size);
 long call_listen(word number, word backlog);
 long call_connect(word number, word name, word size);
 long call_accept4(word number, word name, word size, word flags);
+
+/* ---- network.c: connections that the host makes ---- */
+void network_listen(unsigned port);
+void network_unlisten(unsigned port);
+long network_connect(struct file *socket, const struct socket_name *remote); /* 0: it is under way */
+void network_forget(const struct file *socket);
+void network_look(void); /* asks what has come */
+void network_move(void); /* what is known to have come, and what goes */
+void network_end(void);
 
 /* ---- sockets.c: calls on sockets of any kind ---- */
 long socket_find(word number, struct file **file);

@@ -12,7 +12,6 @@
 
 #define SECOND 1024UL
 #define PIECE (PAGE - SECOND)
-#define LAST_ERROR 133 /* EHWPOISON */
 #define NAMES_MOST 65536
 #define NAME_MOST 255
 

@@ -89,6 +89,31 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* The first bytes that wait, not taken. */
+static void look(const struct pipe *pipe, char *to, size_t size)
+{
+    size_t part = least(size, CAPACITY - pipe->first);
+    memcpy(to, pipe->data + pipe->first, part);
+    memcpy(to + part, pipe->data, size - part);
+}
+
+static void skip(struct pipe *pipe, size_t size)
+{
+    pipe->first = (pipe->first + size) % CAPACITY;
+    pipe->held -= size;
+    wake_files();
+}
+
+/* There has to be room. */
+static void put(struct pipe *pipe, const char *from, size_t size)
+{
+    size_t end = (pipe->first + pipe->held) % CAPACITY, part = least(size, CAPACITY - end);
+    memcpy(pipe->data + end, from, part);
+    memcpy(pipe->data, from + part, size - part);
+    pipe->held += size;
+    wake_files();
+}
+
 long pipe_read(struct file *file, word buffer, word size)
 {
     struct pipe *pipe = source(file);
@@ -102,14 +127,8 @@ long pipe_read(struct file *file, word buffer, word size)
     size = least(size, pipe->held);
     if (memory_reach(buffer, size, 1))
         return -EFAULT;
-    for (size_t done = 0; done < size;) {
-        size_t part = least(size - done, CAPACITY - pipe->first);
-        memcpy((char *)buffer + done, pipe->data + pipe->first, part);
-        pipe->first = (pipe->first + part) % CAPACITY;
-        done += part;
-    }
-    pipe->held -= size;
-    wake_files();
+    look(pipe, (char *)buffer, size);
+    skip(pipe, size);
     return (long)size;
 }
 
@@ -126,14 +145,37 @@ long pipe_write(struct file *file, word buffer, word size)
     size = least(size, room); /* a longer write is done in parts: its caller writes the rest */
     if (memory_reach(buffer, size, 0))
         return -EFAULT;
-    for (size_t done = 0; done < size;) {
-        size_t end = (pipe->first + pipe->held) % CAPACITY, part = least(size - done, CAPACITY - end);
-        memcpy(pipe->data + end, (const char *)buffer + done, part);
-        pipe->held += part;
-        done += part;
-    }
-    wake_files();
+    put(pipe, (const char *)buffer, size);
     return (long)size;
+}
+
+size_t pair_room(const struct file *file)
+{
+    const struct pipe *out = sink(file);
+    return out->readers && out->writers ? CAPACITY - out->held : 0;
+}
+
+void pair_put(const struct file *file, const char *from, size_t size)
+{
+    put(sink(file), from, size);
+}
+
+size_t pair_look(const struct file *file, char *to, size_t most)
+{
+    const struct pipe *in = source(file);
+    size_t size = in->readers ? least(in->held, most) : 0;
+    look(in, to, size);
+    return size;
+}
+
+void pair_skip(const struct file *file, size_t size)
+{
+    skip(source(file), size);
+}
+
+int pair_is_left(const struct file *file, int reads)
+{
+    return reads ? !source(file)->writers : !sink(file)->readers;
 }
 
 unsigned pipe_ready(const struct file *file)

@@ -1,4 +1,4 @@
-/* Calls on sockets, which lead nowhere but to sockets of the same program: it reaches no network. */
+/* Calls on sockets of any kind. */
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -138,6 +138,8 @@ long call_getsockopt(word number, word level, word option, word value, word size
         return -EFAULT;
     *(int *)size = sizeof(int);
     *(int *)value = level == SOL_SOCKET ? option_of(file, option) : 0;
+    if (level == SOL_SOCKET && option == SO_ERROR && file->kind == SOCKET)
+        *(int *)value = (int)-socket_take_error(file);
     return 0;
 }
 

@@ -11,6 +11,7 @@
 #define RANDOM_MOST (1UL << 25)
 #define MEMORY (1UL << 30) /* what a program is told that there is, if its image says nothing */
 #define STACK (8UL << 20)
+#define SYSINFO_BYTES 112 /* as the kernel writes it; the C library has room for more, glibc has not */
 
 /* ---- words for whoever reads the enclave's output ---- */
 
@@ -59,14 +60,15 @@ long call_uname(word out)
 long call_sysinfo(word out)
 {
     word total, free;
-    if (memory_reach(out, sizeof(struct sysinfo), 1))
+    if (memory_reach(out, SYSINFO_BYTES, 1))
         return -EFAULT;
     system_memory(&total, &free);
-    *(struct sysinfo *)out = (struct sysinfo){.uptime = ticks_ns() / NS_PER_S,
-                                              .totalram = total,
-                                              .freeram = free,
-                                              .procs = (unsigned short)threads_count(),
-                                              .mem_unit = 1};
+    struct sysinfo info = {.uptime = ticks_ns() / NS_PER_S,
+                           .totalram = total,
+                           .freeram = free,
+                           .procs = (unsigned short)threads_count(),
+                           .mem_unit = 1};
+    memcpy((void *)out, &info, SYSINFO_BYTES);
     return 0;
 }
 
@@ -176,6 +178,7 @@ long call_wait4(word process, word options)
 
 long call_exit_group(word value)
 {
+    network_end();
     monitor_end(value & 0xff);
 }
 

@@ -308,7 +308,7 @@ long call_exit(word value)
 {
     struct thread *gone = current;
     if (count == 1)
-        monitor_end(value & 0xff);
+        call_exit_group(value);
     if (gone->clear_id && !write_id(gone->clear_id, 0))
         wake_futex(gone->clear_id, 1, ~0U);
     struct thread **link = &first;
