@@ -1,4 +1,4 @@
-"""Packages of Debian's for riscv64, trixie's, that the tests take, each with its hash."""
+"""Packages for riscv64 that the tests take, each with its hash: Debian's (trixie's), and one of PyPI's."""
 
 PACKAGES = {
     "busybox-static": (
@@ -160,6 +160,10 @@ PACKAGES = {
 }
 """Where each lies in the pool, and its SHA-256."""
 
+WHEELS = {"uv": ("0.13.9", "6b0c7b9f47a5d011939d61e324d3fe18a8bc155d8dd53add738709a92f290a7c")}
+"""Of PyPI's: version, and the SHA-256 of the wheel."""
+WHEEL_PLATFORM = "manylinux_2_31_riscv64"
+
 GROUPS = {
     "busybox": ("busybox-static",),
     "bash": ("bash-static",),
@@ -180,6 +184,7 @@ GROUPS = {
         *("libexpat1", "zlib1g", "libffi8", "libsqlite3-0"),
     ),
     "python-testsuite": ("libpython3.13-testsuite",),
+    "uv": ("libc6", "libgcc-s1", "uv"),
 }
 """What a test names, by the mark `binary`, and the packages that it takes."""
 
