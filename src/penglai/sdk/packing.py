@@ -31,7 +31,7 @@ MAGIC = b"pnglinx1"
 ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 SEGMENT = struct.Struct("<IIQQQQQQ")
 LINUX_IMAGE = struct.Struct("<8s16Q")
-NODE = struct.Struct("<II12Q")
+NODE = struct.Struct("<II15Q")
 ENTRY = struct.Struct("<QQQQQ")
 LINUX_SEGMENT = struct.Struct("<QQQQQ")
 ELF_FLAGS = ((READ, 4), (WRITE, 2), (EXECUTE, 1))
@@ -224,9 +224,9 @@ class _Packing:
     def _write_node(self, node: Node, number: int) -> None:
         links = 2 + sum(child.is_directory for child in node.children.values()) if node.is_directory else 1
         data = self._fixed.add(node.content, 16) if node.content else 0
-        values = (node.mode, links, number, len(node.content), 0, 0, data, 0, self._write_entries(node))
+        values = (node.mode, links, number, len(node.content), 0, 0, 0, 0, data, 0, self._write_entries(node))
         parent = self._addresses[self._parents[node]]
-        self._own.set(self._addresses[node], NODE.pack(*values, parent, 0, 0, 0, int(node.is_mount)))
+        self._own.set(self._addresses[node], NODE.pack(*values, parent, 0, 0, 0, 0, int(node.is_mount)))
 
     def _write_entries(self, node: Node) -> int:
         """The list of a directory's names; the address of the first one, or 0."""

@@ -11,6 +11,7 @@
 #include "linux.h"
 
 #define WAITING_MOST 128
+#define KINDS 11 /* of sockets, on Linux */
 #define FIRST_PORT 32768
 #define LAST_PORT 60999
 
@@ -135,6 +136,8 @@ long call_socket(word domain, word type, word protocol)
     word kind = type & ~(word)(SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (domain != AF_UNIX && domain != AF_INET)
         return -EAFNOSUPPORT;
+    if (kind >= KINDS)
+        return -EINVAL;
     if (kind != SOCK_STREAM)
         return -ESOCKTNOSUPPORT;
     if (protocol && (domain == AF_UNIX || protocol != IPPROTO_TCP))
@@ -372,15 +375,20 @@ long call_connect(word number, word address, word size)
         error = name_read(address, size, socket_name(file)->family, &name);
     if (!error && is_outside(&name))
         return connect_outside(file, &name);
-    if (!error)
-        error = find_listener(&name, &listener);
     if (error)
         return error;
+    int is_later = name.family == AF_INET && file->flags & O_NONBLOCK; /* as if by a network */
+    error = find_listener(&name, &listener);
+    if (error && is_later)
+        socket_of(file)->error = error;
+    if (error)
+        return is_later ? -EINPROGRESS : error;
     if (name.family == AF_INET && !name_address(&name))
         name_set_address(&name, LOOPBACK << 24 | 1);
     if (listener->count >= listener->most)
         return file->flags & O_NONBLOCK ? -EAGAIN : wait_for(WAITS_FILES, NEVER);
-    return connect_to(file, listener, &name);
+    error = connect_to(file, listener, &name);
+    return error || !is_later ? error : -EINPROGRESS;
 }
 
 long call_accept4(word number, word name, word size, word flags)

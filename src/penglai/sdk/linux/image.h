@@ -11,6 +11,7 @@
 struct node {
     uint32_t mode, links;
     uint64_t number, size, seconds, nanoseconds;
+    uint64_t read_seconds, read_nanoseconds; /* when it was read, as far as somebody has said so */
     char *data; /* of a link: where it leads to */
     uint64_t room; /* bytes that can be written; 0: the data is the image's */
     struct entry *first; /* of a directory */
@@ -18,6 +19,7 @@ struct node {
     uint64_t uses; /* how often it is open */
     uint64_t device;
     uint64_t shared; /* it is mapped for writing: its data stays where it is */
+    uint64_t holds; /* a directory that was removed keeps the one it was in */
     uint64_t hosts; /* it lies with the host, from a mount point down; its data is here while it is open */
 };
 

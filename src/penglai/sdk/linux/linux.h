@@ -55,6 +55,7 @@ struct thread {
     int id;
     enum wait wait;
     int woken, interrupted, again; /* again: the call was made before, and has waited since */
+    word moved, done; /* by a call that has waited: bytes of pieces that are done, and of the next one */
     word deadline;
     word futex;
     unsigned bits;
@@ -133,14 +134,16 @@ word memory_take(word size);
 void memory_give(word address, word size);
 word memory_resident(void);
 size_t memory_describe(char *out, size_t room);
+long call_mprotect(word address, word size, word protection);
+long call_madvise(word address, word size, word advice);
+long call_mincore(word address, word size, word vector);
+long call_msync(word address, word size, word flags);
+
+/* ---- mappings.c ---- */
 long call_brk(word end);
 long call_mmap(word address, word size, word protection, word flags, word descriptor, word offset);
 long call_munmap(word address, word size);
 long call_mremap(word address, word old, word size, word flags, word to);
-long call_mprotect(word address, word size, word protection);
-long call_madvise(word address, word size, word advice);
-long call_mincore(word address, word size, word vector);
-long call_msync(word address, word size);
 
 /* ---- heap.c: small pieces of the personality's own ---- */
 void *heap_new(size_t size);
@@ -156,12 +159,13 @@ struct place {
     struct entry *entry;
     char name[256];
     size_t length;
-    int slash; /* the path ends with one */
+    int slash, up; /* the path ends with /, with .. */
 };
 extern struct node *tree_root, *tree_current;
 extern unsigned tree_umask;
 int tree_begin(const struct linux_image *image);
-/* from: the directory that a relative path begins in.  follows: the last name, if it is a link.  0 or an error. */
+/* from: the directory that a relative path begins in.  follows: the last name, if it is a link; -1: not even one with
+ * a slash behind it.  0 or an error. */
 long tree_walk(struct node *from, const char *path, int follows, struct place *place);
 struct node *tree_add(struct node *directory, const char *name, size_t length, unsigned mode);
 long tree_enter(struct node *directory, const char *name, size_t length, struct node *node);
@@ -244,6 +248,9 @@ struct file {
 };
 struct file *file_new(enum kind kind, int flags);
 void file_release(struct file *file);
+#define MOST_BYTES 0x7ffff000UL /* of one call */
+int file_reads(const struct file *file);
+int file_writes(const struct file *file);
 /* offset: NULL for the file's own. */
 long file_read(struct file *file, word buffer, word size, word *offset);
 long file_write(struct file *file, word buffer, word size, word *offset);
@@ -258,14 +265,18 @@ long call_pwrite(word number, word buffer, word size, word offset);
 long call_preadv(word number, word pieces, word count, word offset);
 long call_pwritev(word number, word pieces, word count, word offset);
 long call_lseek(word number, word offset, word whence);
-long call_getdents(word number, word buffer, word size);
-long call_sendfile(word out, word in, word offset, word size);
-long call_copy_range(word in, word in_offset, word out, word out_offset, word size, word flags);
 long call_ftruncate(word number, word size);
 long call_fallocate(word number, word mode, word offset, word size);
 long call_fsync(word number);
 long call_fadvise(word number, word size, word advice);
 long call_ioctl(word number, word request, word argument);
+
+/* ---- listing.c ---- */
+long call_getdents(word number, word buffer, word size);
+
+/* ---- copies.c ---- */
+long call_sendfile(word out, word in, word offset, word size);
+long call_copy_range(word in, word in_offset, word out, word out_offset, word size, word flags);
 
 /* ---- console.c: input, signals and terminals of the host's ---- */
 void console_begin(void);
@@ -290,11 +301,10 @@ long call_fcntl(word number, word command, word argument);
 long call_flock(word number, word operation);
 
 /* ---- names.c: calls with paths ---- */
+/* Copies a path and walks it.  empty: what "" means is the descriptor itself. */
+long path_find(word from, word path, int follows, int empty, struct place *place);
+long path_node(word from, word path, int follows, int empty, struct node **node);
 long call_openat(word from, word path, word flags, word mode);
-long call_fstatat(word from, word path, word about, word flags);
-long call_fstat(word number, word about);
-long call_statx(word from, word path, word flags, word mask, word about);
-long call_faccessat(word from, word path, word mode, word flags);
 long call_readlinkat(word from, word path, word out, word size);
 long call_mkdirat(word from, word path, word mode);
 long call_mknodat(word from, word path, word mode, word device);
@@ -302,15 +312,21 @@ long call_unlinkat(word from, word path, word flags);
 long call_renameat2(word from, word path, word to, word new, word flags);
 long call_linkat(word from, word path, word to, word new, word flags);
 long call_symlinkat(word target, word from, word path);
+long call_truncate(word path, word size);
+long call_chdir(word path);
+long call_fchdir(word number);
+long call_getcwd(word out, word size);
+
+/* ---- attributes.c ---- */
+long call_fstatat(word from, word path, word about, word flags);
+long call_fstat(word number, word about);
+long call_statx(word from, word path, word flags, word mask, word about);
+long call_faccessat(word from, word path, word mode, word flags);
 long call_fchmod(word number, word mode);
 long call_fchmodat(word from, word path, word mode, word flags);
 long call_fchown(word number, word user, word group);
 long call_fchownat(word from, word path, word user, word group, word flags);
 long call_utimensat(word from, word path, word times, word flags);
-long call_truncate(word path, word size);
-long call_chdir(word path);
-long call_fchdir(word number);
-long call_getcwd(word out, word size);
 long call_statfs(word path, word out);
 long call_fstatfs(word number, word out);
 long call_umask(word mask);
@@ -341,12 +357,13 @@ void pair_skip(const struct file *file, size_t size);
 int pair_is_left(const struct file *file, int reads); /* nobody writes to it any more, or reads from it */
 void pipe_release(struct file *file);
 word pipe_held(const struct file *file);
+long pipe_size(const struct file *file, word size); /* size 0: tells it */
 
 /* ---- addresses.c: names of sockets ---- */
 #define INET_SIZE 16U
-#define LOOPBACK 127U                /* first byte of addresses that stay inside */
-#define OWN_ADDRESS 0x0a00020fU      /* 10.0.2.15: what the host's connections lead to */
-#define HOST_ADDRESS 0x0a000202U     /* 10.0.2.2: the host itself */
+#define LOOPBACK 127U /* first byte of addresses that stay inside */
+#define OWN_ADDRESS 0x0a00020fU /* 10.0.2.15: what the host's connections lead to */
+#define HOST_ADDRESS 0x0a000202U /* 10.0.2.2: the host itself */
 unsigned name_port(const struct socket_name *name);
 void name_set_port(struct socket_name *name, unsigned port);
 unsigned name_address(const struct socket_name *name);
@@ -383,6 +400,7 @@ void network_end(void);
 
 /* ---- sockets.c: calls on sockets of any kind ---- */
 long socket_find(word number, struct file **file);
+long socket_write_early(const struct file *file, int quietly); /* one that is not connected */
 long socket_put_name(const struct socket_name *from, word name, word size);
 long call_socket_name(word number, word name, word size, int remote);
 long call_sendto(word number, word buffer, word size, word flags);
@@ -476,18 +494,6 @@ long call_uname(word out);
 long call_sysinfo(word out);
 long call_getcpu(word cpu, word node);
 long call_getrandom(word buffer, word size, word flags);
-long call_zero(void);
-long call_getpid(void);
-long call_gettid(void);
-long call_getpgid(word process);
-long call_setpgid(word process, word group);
-long call_setsid(void);
-long call_setid(word id);
-long call_setids(word real, word effective, word saved);
-long call_setids2(word real, word effective);
-long call_getresid(word real, word effective, word saved);
-long call_getpriority(word which, word who);
-long call_setpriority(word which, word who, word value);
 long call_wait4(word process, word options);
 long call_exit_group(word value);
 long call_prlimit(word process, word which, word new, word old);
@@ -501,12 +507,30 @@ long call_sched_getscheduler(word id);
 long call_sched_getparam(word id, word out);
 long call_sched_setparam(word id, word in);
 long call_sched_setscheduler(word id, word policy, word in);
+long call_sched_interval(word id, word out);
 long call_sched_priority(word policy, int most);
 long call_prctl(word option, word argument);
 long call_set_robust_list(word head, word size);
 long call_membarrier(word command, word flags);
 long call_process(void);
 long call_refused_permission(void);
+
+/* ---- identity.c ---- */
+long if_own(word process, long result); /* -ESRCH of any other process */
+long call_zero(void);
+long call_getpid(void);
+long call_gettid(void);
+long call_getpgid(word process);
+long call_setpgid(word process, word group);
+long call_setsid(void);
+long call_setid(word id);
+long call_setids(word real, word effective, word saved);
+long call_setids2(word real, word effective);
+long call_getgroups(word count, word out);
+long call_setgroups(word count, word in);
+long call_getresid(word real, word effective, word saved);
+long call_getpriority(word which, word who);
+long call_setpriority(word which, word who, word value);
 
 /* ---- table.c ---- */
 long linux_dispatch(struct thread *thread);

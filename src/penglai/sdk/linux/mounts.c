@@ -118,6 +118,8 @@ long mount_look_up(struct node *directory, const char *name, size_t length)
         node->size = kind == S_IFDIR ? 0 : about.size;
         node->seconds = about.seconds;
         node->nanoseconds = about.nanoseconds;
+        node->read_seconds = about.seconds;
+        node->read_nanoseconds = about.nanoseconds;
     }
     return 0;
 }

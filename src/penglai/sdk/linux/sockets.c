@@ -1,6 +1,7 @@
 /* Calls on sockets of any kind. */
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include "linux.h"
 
@@ -69,10 +70,21 @@ static long send_quietly(struct file *file, word buffer, word size, word *offset
     return done;
 }
 
+long socket_write_early(const struct file *file, int quietly)
+{
+    if (socket_name(file)->family != AF_INET)
+        return -ENOTCONN;
+    if (!quietly)
+        signal_raise(current, (struct pending){SIGPIPE, SI_KERNEL, 0, 0});
+    return -EPIPE;
+}
+
 long call_sendto(word number, word buffer, word size, word flags)
 {
     struct file *file;
     long error = find(number, &file);
+    if (error == -ENOTCONN)
+        return socket_write_early(file, !!(flags & MSG_NOSIGNAL));
     return error ? error
                  : with_flags(file, flags, flags & MSG_NOSIGNAL ? send_quietly : file_write, buffer, size);
 }

@@ -198,6 +198,7 @@ static struct thread *behind(struct thread *thread)
 void linux_system_call(struct thread *thread)
 {
     thread->again = thread->interrupted = 0;
+    thread->moved = thread->done = 0;
     long result = linux_dispatch(thread);
     if (result != WAITS && result != CONTINUES && !timers_armed() && !signal_is_due(thread)) {
         X(thread, A0) = (word)result;
