@@ -1,7 +1,7 @@
 """More than 700 calls, each with its result and error as on Linux; each line of the outputs is a case.
 
-What Linux gives is recorded beside each program (its name with .out): of Linux 6.18 on x86-64, whose results do
-not depend on the machine.  `make soak` runs the programs there again, and compares.
+What Linux gives is recorded beside each program (its name with .out): of Linux 6.18 on x86-64, whose results
+do not depend on the machine.  `make soak` runs the programs there again, and compares.
 """
 
 import os
