@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import signal
 import socket
 import subprocess
@@ -21,6 +22,8 @@ from tests.support.waiting import PATIENCE
 import penglai
 from penglai.abi.question import NOTHING_YET, Peer, Question, Told
 from penglai.driver.task import Buffer
+
+STOPS = 1000 if os.environ.get("PENGLAI_SOAK") else 40
 
 ECHO = """#include <arpa/inet.h>
 #include <poll.h>
@@ -237,7 +240,8 @@ def test_stops_change_nothing(machine: penglai.Machine):
 
 
 @pytest.mark.binary("redis")
-def test_redis():
+@pytest.mark.soak
+def test_redis_which_is_stopped_now_and_then():
     root = debian_root("redis")
     words = ["--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""]
     image = penglai.pack(root / "usr/bin/redis-server", words, root=root)
@@ -250,6 +254,12 @@ def test_redis():
             file.write(b"STRLEN key\r\nEVAL 'return 6*7' 0\r\n")
             file.flush()
             lines = [next(file).strip() for _ in range(2005)]
+            for number in range(STOPS):
+                file.write(b"INCR stops\r\n")
+                file.flush()
+                enclave.stop()
+                enclave.resume()
+                assert next(file) == b":%d\r\n" % (number + 1)
             file.write(b"SHUTDOWN\r\n")
             file.flush()
             assert not file.read()

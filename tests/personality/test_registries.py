@@ -136,6 +136,37 @@ def test_uv(run: Runs):
     assert done == Ran(f"uv {WHEELS['uv'][0]} (riscv64gc-unknown-linux-gnu)\n", 0)
 
 
+STOPPED = """
+import hashlib, json, queue, threading
+numbers, done = queue.Queue(), queue.Queue()
+def work(name):
+    for number in iter(numbers.get, None):
+        done.put((number, hashlib.sha256(json.dumps([number, number / 7]).encode()).hexdigest()))
+threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+[thread.start() for thread in threads]
+[numbers.put(n) for n in range(2000)]
+[numbers.put(None) for _ in threads]
+[thread.join() for thread in threads]
+found = sorted(done.get() for _ in range(2000))
+print(len(found), hashlib.sha256(repr(found).encode()).hexdigest())
+"""
+
+
+@pytest.mark.binary("python")
+@pytest.mark.parametrize(
+    "stops",
+    [40, pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.skipif(not SOAK, reason="`make soak`")])],
+)
+def test_stops_change_nothing_of_cpython_and_its_threads(run: Runs, stops: int):
+    root = debian_root("python")
+    python = root / "usr/bin/python3.13"
+    outputs = [
+        run(python, "-c", STOPPED, root=root, memory="256M", stops=count).output for count in (0, stops)
+    ]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].startswith("2000 ")
+
+
 OWN_TESTS = """import sys, unittest
 from test import support
 support.has_fork_support = support.has_subprocess_support = False  # as CPython says of WebAssembly
@@ -160,9 +191,9 @@ NEEDS_A_PROCESS = {"test_re": ["test_regression_gh94675"]}
         ("test_re", 155),
         ("test_json", 160),
         pytest.param("test_threading", 160, marks=pytest.mark.soak),
-        pytest.param("test_sqlite3", 400, marks=pytest.mark.soak),
         pytest.param("test_queue", 50, marks=pytest.mark.soak),
-        pytest.param("test_select", 2, marks=pytest.mark.soak),
+        pytest.param("test_selectors", 60, marks=pytest.mark.soak),
+        pytest.param("test_epoll", 10, marks=pytest.mark.soak),
         pytest.param("test_signal", 10, marks=pytest.mark.soak),
     ],
 )

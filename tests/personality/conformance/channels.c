@@ -5,7 +5,9 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/un.h>
@@ -98,6 +100,53 @@ static void pairs(void)
     T(close(ends[0]));
     T(listen(-1, 5));
     T(accept(0, NULL, NULL));
+}
+
+static void receiving(void)
+{
+    int ends[2], file = open("file", O_RDWR | O_CREAT, 0600);
+    char one[4] = "", two[4] = "";
+    struct iovec both[2] = {{one, 4}, {two, 4}};
+    struct msghdr message = {.msg_iov = both, .msg_iovlen = 1};
+    socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+    T(send(ends[0], "abcdefgh", 8, 0));
+    T(recv(ends[1], text, 3, MSG_PEEK));
+    T(recv(ends[1], text, 100, MSG_PEEK));
+    SHOW(text[0]);
+    T(recvmsg(ends[1], &message, MSG_PEEK));
+    SHOW(one[3]);
+    message.msg_iovlen = 2;
+    T(recvmsg(ends[1], &message, 0));
+    SHOW(two[3]);
+    T(recv(ends[1], text, 3, MSG_PEEK | MSG_DONTWAIT));
+    T(send(ends[0], "abcdefgh", 8, 0));
+    T(recv(ends[1], text, 8, MSG_WAITALL));
+    T(send(ends[0], "abc", 3, 0));
+    T(recv(ends[1], text, 8, MSG_WAITALL | MSG_DONTWAIT));
+    T(send(ends[0], "abc", 3, 0));
+    T(shutdown(ends[0], SHUT_WR));
+    T(recv(ends[1], text, 8, MSG_WAITALL));
+    T(recv(ends[1], text, 8, MSG_WAITALL));
+    T(write(file, "0123456789", 10));
+    off_t at = 2;
+    T(sendfile(ends[1], file, &at, 100));
+    SHOW(at);
+    T(recv(ends[0], text, 100, 0));
+    SHOW(text[0]);
+    T(close(ends[0]));
+    at = 0;
+    T(sendfile(ends[1], file, &at, 100));
+    T(close(ends[1]));
+    T(close(file));
+    file = memfd_create("name", MFD_CLOEXEC);
+    T(fcntl(file, F_GETFD));
+    T(write(file, "content", 7));
+    T(pread(file, text, 100, 3));
+    T(ftruncate(file, 3));
+    T(lseek(file, 0, SEEK_END));
+    T(close(file));
+    T(memfd_create("name", 0x8000));
+    T(memfd_create(NOWHERE, 0));
 }
 
 static void local(void)
@@ -342,6 +391,7 @@ int main(int count, char **given)
         return 1;
     pipes();
     pairs();
+    receiving();
     local();
     internet();
     waiting();

@@ -20,6 +20,8 @@ static long copy(struct file *in, word *from, struct file *out, word *to, word s
         done = file_writes(out) ? tree_write(out->node, content, size, place) : -EBADF;
         if (done > 0)
             *(to ? to : &out->offset) = place + (word)done;
+    } else if (out->kind == PIPE_WRITE || out->kind == PAIR) {
+        done = pipe_send(out, content, size);
     } else if (out->kind == CONSOLE) {
         monitor_write(content, size);
     } else if (out->kind != NULL_DEVICE) {

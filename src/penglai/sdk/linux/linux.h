@@ -246,6 +246,8 @@ struct file {
     struct node *node;
     void *more; /* of its kind */
 };
+#define PEEKS (1 << 28) /* flags, for the length of a call: what is read stays */
+#define WANTS_ALL (1 << 29) /* reading waits until all is there */
 struct file *file_new(enum kind kind, int flags);
 void file_release(struct file *file);
 #define MOST_BYTES 0x7ffff000UL /* of one call */
@@ -311,6 +313,7 @@ long call_mknodat(word from, word path, word mode, word device);
 long call_unlinkat(word from, word path, word flags);
 long call_renameat2(word from, word path, word to, word new, word flags);
 long call_linkat(word from, word path, word to, word new, word flags);
+long call_memfd(word name, word flags);
 long call_symlinkat(word target, word from, word path);
 long call_truncate(word path, word size);
 long call_chdir(word path);
@@ -348,6 +351,8 @@ int pair_new(struct file *ends[2], int flags); /* two sockets that are connected
 struct pair_names *pair_names(const struct file *file);
 long pipe_read(struct file *file, word buffer, word size);
 long pipe_write(struct file *file, word buffer, word size);
+long pipe_send(struct file *file, const char *from,
+               word size); /* of the personality's memory; a part, if need be */
 unsigned pipe_ready(const struct file *file);
 /* Of a socket that is connected, for whoever holds it instead of a program. */
 size_t pair_room(const struct file *file); /* bytes that it can write; 0 also if nobody reads them */

@@ -159,6 +159,25 @@ long call_readlinkat(word from, word path, word out, word size)
     return (long)size;
 }
 
+#define MEMORY_NAME 249
+#define MEMORY_FLAGS 0x1f
+
+/* A file without a name. */
+long call_memfd(word name, word flags)
+{
+    char text[MEMORY_NAME + 1];
+    long length = memory_text(text, name, sizeof text);
+    if (flags & ~(word)MEMORY_FLAGS || length == -ENAMETOOLONG)
+        return -EINVAL;
+    if (length < 0)
+        return length;
+    struct node *node = tree_add(NULL, NULL, 0, S_IFREG | 0777);
+    long number = node ? open_node(node, O_RDWR | (flags & 1 ? O_CLOEXEC : 0)) : -ENOMEM;
+    if (node)
+        tree_drop(node);
+    return number;
+}
+
 /* ---- making and removing ---- */
 
 static long check_new(long error, const struct place *place)

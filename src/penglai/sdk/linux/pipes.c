@@ -119,32 +119,34 @@ static void put(struct pipe *pipe, const char *from, size_t size)
     wake_files();
 }
 
-long pipe_read(struct file *file, word buffer, word size)
-{
-    struct pipe *pipe = source(file);
-    if (!size)
-        return 0;
-    if (!pipe->held) {
-        if (!pipe->writers || !pipe->readers)
-            return 0;
-        return file->flags & O_NONBLOCK ? -EAGAIN : wait_for(WAITS_FILES, NEVER);
-    }
-    size = least(size, pipe->held);
-    if (memory_reach(buffer, size, 1))
-        return -EFAULT;
-    look(pipe, (char *)buffer, size);
-    skip(pipe, size);
-    return (long)size;
-}
-
-/* Not all of it is there yet: what a signal leaves of the call is what was done. */
-static long wait_to_write(const struct file *file, word done)
+/* Not all of it is moved yet: what a signal leaves of the call is what was done. */
+static long wait_for_rest(const struct file *file, word done)
 {
     if (file->flags & O_NONBLOCK)
         return done ? (long)done : -EAGAIN;
     current->done = done;
     long result = wait_for(WAITS_FILES, NEVER);
     return result != WAITS && done ? (long)done : result;
+}
+
+long pipe_read(struct file *file, word buffer, word size)
+{
+    struct pipe *pipe = source(file);
+    word done = current->done;
+    current->done = 0;
+    if (!size)
+        return 0;
+    if (!pipe->held)
+        return pipe->writers && pipe->readers ? wait_for_rest(file, done) : (long)done;
+    size_t part = least(size - done, pipe->held);
+    if (memory_reach(buffer + done, part, 1))
+        return done ? (long)done : -EFAULT;
+    look(pipe, (char *)buffer + done, part);
+    if (file->flags & PEEKS)
+        return (long)part;
+    skip(pipe, part);
+    done += part;
+    return done < size && file->flags & WANTS_ALL ? wait_for_rest(file, done) : (long)done;
 }
 
 /* Of a write that waits, the pipe gets as much as it holds; the rest when somebody has read. */
@@ -159,12 +161,24 @@ long pipe_write(struct file *file, word buffer, word size)
     }
     size_t room = room_of(pipe), part = least(size - done, room);
     if (size && (!room || (size <= WHOLE && room < size)))
-        return wait_to_write(file, done);
+        return wait_for_rest(file, done);
     if (memory_reach(buffer + done, part, 0))
         return done ? (long)done : -EFAULT;
     put(pipe, (const char *)buffer + done, part);
     done += part;
-    return done < size ? wait_to_write(file, done) : (long)done;
+    return done < size ? wait_for_rest(file, done) : (long)done;
+}
+
+long pipe_send(struct file *file, const char *from, word size)
+{
+    struct pipe *pipe = sink(file);
+    if (!pipe->readers || !pipe->writers)
+        return pipe_write(file, 0, size);
+    size_t part = least(size, room_of(pipe));
+    if (size && !part)
+        return wait_for_rest(file, 0);
+    put(pipe, from, part);
+    return (long)part;
 }
 
 long pipe_size(const struct file *file, word size)
