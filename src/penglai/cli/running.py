@@ -31,6 +31,8 @@ from penglai.cli.options import (
     write_json,
 )
 from penglai.cli.packing import (
+    BLOCK_SERVER,
+    FILE_SERVER,
     Arguments,
     Environment,
     Files,
@@ -38,6 +40,7 @@ from penglai.cli.packing import (
     Mounted,
     Packed,
     Peers,
+    Protected,
     Published,
     Root,
     split_mounts,
@@ -81,6 +84,7 @@ def run(
     files: Files = None,
     environment: Environment = None,
     mount: Mounted = None,
+    protected: Protected = None,
     publish: Published = None,
     connect: Peers = None,
     memory: Memory = "256M",
@@ -134,10 +138,14 @@ def run(
     program is the program's own.
     """
     directories = split_mounts(mount)
-    image = Packed(arguments, root, files, environment, list(directories)).image_or(eapp, linux=linux)
+    image = Packed(arguments, root, files, environment, list(directories), protected or ()).image_or(
+        eapp, linux=linux
+    )
     mounts = Mounts(directories) if directories else None
     network = _network(split_publish(publish), connect or ())
     servers = [split_server(text) for text in server or []]
+    if protected and FILE_SERVER not in dict(servers):
+        servers += [(FILE_SERVER, FILE_SERVER), (BLOCK_SERVER, BLOCK_SERVER)]
     if gdb is not None and instances is not None:
         raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
     if network is not None and instances is not None:

@@ -195,6 +195,10 @@ long mount_make(const struct node *directory, const char *name, size_t length, i
 long mount_remove(const struct node *directory, const char *name, size_t length, int is_directory);
 long mount_rename(const struct place *from, const struct place *to);
 
+/* ---- protected.c: the file server's side of it ---- */
+void protected_begin(const struct linux_image *image);
+long protected_ask(word question, word argument, char exchange[PAGE]); /* as monitor_ask */
+
 /* ---- proc.c: files whose content is made when they are opened ---- */
 enum special {
     NOTHING,

@@ -20,6 +20,7 @@ static int keeps_time; /* what is there from the beginning is of the year 1970, 
 int tree_begin(const struct linux_image *image)
 {
     tree_root = image->root;
+    protected_begin(image);
     tree_current = image->directory;
     tree_current->uses++;
     next_number = image->nodes;
