@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from penglai.host.enclave import Enclave, Run
     from penglai.host.image import Kind
     from penglai.host.mounts import Mounts
+    from penglai.host.network import Network
     from penglai.host.program import HostProgram
     from penglai.host.stdin import Stdin
     from penglai.offline import measure
@@ -93,6 +94,7 @@ __all__ = [
     "MachineError",
     "MonitorBug",
     "Mounts",
+    "Network",
     "NoMemoryError",
     "NoSuchEnclaveError",
     "Output",
@@ -155,6 +157,7 @@ _HOMES = {
     "host.enclave": ("Enclave", "Run"),
     "host.image": ("Kind",),
     "host.mounts": ("Mounts",),
+    "host.network": ("Network",),
     "host.program": ("HostProgram",),
     "host.stdin": ("Stdin",),
     "tracing.trace": ("Trace",),

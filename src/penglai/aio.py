@@ -25,6 +25,7 @@ from penglai.host import enclave as host
 from penglai.host.console import Console
 from penglai.host.image import Image, Kind
 from penglai.host.mounts import Mounts
+from penglai.host.network import Network
 from penglai.host.stdin import Stdin
 
 __all__ = ["Enclave", "Machine", "Run"]
@@ -71,9 +72,12 @@ class Enclave:
         relay: RelayPages | None = None,
         stdin: Stdin | None = None,
         mounts: Mounts | None = None,
+        network: Network | None = None,
     ) -> Run:
         """Run it; the run can be awaited.  Raises as penglai.Enclave.start does."""
-        return await asyncio.to_thread(self.enclave.start, relay=relay, stdin=stdin, mounts=mounts)
+        return await asyncio.to_thread(
+            self.enclave.start, relay=relay, stdin=stdin, mounts=mounts, network=network
+        )
 
     async def continue_with(self, relay: RelayPages | None = None) -> Run:
         """Let it go on after it has returned its relay pages; the run can be awaited."""
@@ -86,11 +90,12 @@ class Enclave:
         relay: RelayPages | None = None,
         stdin: Stdin | None = None,
         mounts: Mounts | None = None,
+        network: Network | None = None,
     ) -> Result:
         """Run it to its end.  Cancelled or too late (WaitTimeoutError), the enclave goes on."""
         seconds = checked_timeout(timeout)
         return await _result(
-            await self.start(relay=relay, stdin=stdin, mounts=mounts),
+            await self.start(relay=relay, stdin=stdin, mounts=mounts, network=network),
             seconds,
             f"{self.enclave!r} is still alive",
         )

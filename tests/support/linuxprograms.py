@@ -13,10 +13,14 @@ PROGRAMS = Path(__file__).parents[1] / "personality" / "programs"
 
 
 @functools.cache
-def linux_program(source: str, *flags: str) -> Path:
-    """The ELF.  source: the name of a file, or the text of a C program."""
-    text = source if "\n" in source else (PROGRAMS / source).read_text()
-    suffix = ".cpp" if source.endswith(".cpp") else ".c"
+def linux_program(source: str | Path, *flags: str) -> Path:
+    """The ELF.  source: a path, the name of a file there, or the text of a C program."""
+    is_text = isinstance(source, str) and "\n" in source
+    path = None if is_text else PROGRAMS / source
+    text = str(source) if path is None else path.read_text()
+    suffix = ".cpp" if path is not None and path.suffix == ".cpp" else ".c"
+    if path is not None and path.parent != PROGRAMS:
+        flags = (*flags, f"-I{path.parent}")
     key = hashlib.sha256(repr((text, flags, kit_key(HOST))).encode()).hexdigest()[:24]
     directory = cache_dir() / "tests" / key
     target = directory / "program"

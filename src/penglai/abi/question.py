@@ -38,6 +38,35 @@ class Question(IntEnum):
     MODE = 13
     """How the terminal gives input: a2 has bits of Mode.  1 if it does so now."""
 
+    LISTEN = 14
+    """Somebody listens at port a2 >> 1, or, if a2 is even, does so no more.  1 if the port is published.
+    This and the others are of connections, whose numbers the enclave chooses, below CONNECTIONS: 1, or a
+    negative errno."""
+    ACCEPT = 15
+    """Whoever wants to connect to port a2 & 0xFFFF becomes connection a2 >> 16; a Peer in the buffer."""
+    CONNECT = 16
+    """Connection a2 >> 48 is to lead to the IPv4 address a2 >> 16 & 0xFFFF_FFFF, port a2 & 0xFFFF."""
+    CONNECTED = 17
+    """Connection a2 is there now; NOTHING_YET, or why it is not."""
+    READY = 18
+    """What has come since: where an answer was NOTHING_YET, or less than asked for.  Each is told once, as a
+    Told in the buffer: how many.  WAIT comes back when there is one."""
+    RECEIVE = 19
+    """At most a2 & 0xFFFF_FFFF bytes of connection a2 >> 32 into the buffer: how many, 0 at its end."""
+    SEND = 20
+    """a2 & 0xFFFF_FFFF bytes of the buffer to connection a2 >> 32: how many it has taken."""
+    SHUT = 21
+    """To connection a2 >> 32 no more is sent if a2 is odd, else it is over."""
+
+
+class What(IntFlag):
+    """Of a Told."""
+
+    READABLE = 1
+    WRITABLE = 2
+    OF_PORT = 4
+    """Its number is that of a port, and somebody wants to connect."""
+
 
 class Mode(IntFlag):
     """a2 of MODE."""
@@ -55,7 +84,10 @@ PATH, SECOND = 0, 1024
 
 
 NOTHING_YET = -11
-"""Answer to READ: -EAGAIN."""
+"""Answer to READ and the like: -EAGAIN."""
+
+CONNECTIONS = 256
+"""Of one enclave at a time."""
 
 INDEFINITELY = (1 << 63) - 1
 """ns of WAIT."""
@@ -70,3 +102,15 @@ class AboutFile(ctypes.LittleEndianStructure):
         ("seconds", ctypes.c_uint64),
         ("nanoseconds", ctypes.c_uint64),
     )
+
+
+class Peer(ctypes.LittleEndianStructure):
+    """Answer to ACCEPT, 8 bytes: an IPv4 address and a port, as numbers."""
+
+    _fields_ = (("address", ctypes.c_uint32), ("port", ctypes.c_uint32))
+
+
+class Told(ctypes.LittleEndianStructure):
+    """One of READY's, 8 bytes.  what: a What."""
+
+    _fields_ = (("number", ctypes.c_uint32), ("what", ctypes.c_uint32))

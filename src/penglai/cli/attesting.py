@@ -26,7 +26,16 @@ from penglai.cli.options import (
     show,
     write_json,
 )
-from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, MountPoints, Packed, Root
+from penglai.cli.packing import (
+    Arguments,
+    Environment,
+    Files,
+    LinuxProgram,
+    MountPoints,
+    Packed,
+    Protected,
+    Root,
+)
 from penglai.embedded import Machine
 from penglai.host.image import Kind
 from penglai.machine.memory import parse_size
@@ -92,6 +101,7 @@ def measure_image(
     files: Files = None,
     environment: Environment = None,
     mount_points: MountPoints = None,
+    protected: Protected = None,
     scheme: SchemeOption = Scheme.PENGLAI_2,
     kind: Annotated[Kind, typer.Option(help="What the enclave will be.")] = Kind.NORMAL,
     stack_size: StackSize = str(DEFAULT_STACK_SIZE),
@@ -103,7 +113,9 @@ def measure_image(
 ) -> None:
     """Measure an enclave program without running it: what a report of it must say."""
     size = parse_size(stack_size)
-    image = Packed(arguments, root, files, environment, mount_points or ()).image_or(eapp, linux=linux)
+    image = Packed(arguments, root, files, environment, mount_points or (), protected or ()).image_or(
+        eapp, linux=linux
+    )
     measurement = measure(image, stack_size=size, kind=kind, scheme=scheme)
     if as_json:
         write_json({"measurement": measurement.hex(), "scheme": scheme, "kind": kind, "stack_size": size})

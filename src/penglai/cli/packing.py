@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 from penglai.cli.options import command, err, fail
+from penglai.offline import measure
 from penglai.sdk.packing import pack
+
+FILE_SERVER, BLOCK_SERVER = "filesystem", "persistency"
+"""The shipped servers that keep protected directories, and the sectors of their disk."""
 
 LinuxProgram = Annotated[
     bool,
@@ -43,23 +47,58 @@ MountPoints = Annotated[
     ),
 ]
 
+Protected = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--protected",
+        metavar="PATH",
+        help="A directory inside that the shipped file server keeps, sealed on the --disk of the host's.",
+    ),
+]
+Published = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--publish",
+        metavar="[ADDRESS:]PORT:PORT",
+        help="A port of this computer (0: any; of 127.0.0.1), and the port on which the program listens.",
+    ),
+]
+Peers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--connect",
+        metavar="HOST:PORT",
+        help="Where the program may connect to, by IPv4 address; 10.0.2.2 is this computer.",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Packed:
-    """What the options say of a Linux program.  mounts: paths inside that are the host's."""
+    """What the options say of a Linux program.  mounts, protected: paths inside that others keep."""
 
     arguments: Sequence[str] | None
     root: Path | None
     files: Sequence[str] | None
     environment: Sequence[str] | None
     mounts: Sequence[str] = ()
+    protected: Sequence[str] = ()
 
     def image(self, program: str) -> bytes:
         """The image of the program."""
         files = {path: host for host, path in (_split("--file", text) for text in self.files or ())}
         variables = dict(_split("--env", text) for text in self.environment) if self.environment else None
+        protected = (
+            dict.fromkeys(self.protected, measure(FILE_SERVER, kind="server")) if self.protected else {}
+        )
         return pack(
-            program, self.arguments or (), env=variables, root=self.root, files=files, mounts=self.mounts
+            program,
+            self.arguments or (),
+            env=variables,
+            root=self.root,
+            files=files,
+            mounts=self.mounts,
+            protected=protected,
         )
 
     def image_or(self, eapp: str, *, linux: bool) -> str | bytes:
@@ -84,6 +123,17 @@ def split_mounts(texts: Sequence[str] | None) -> dict[str, str]:
     return found
 
 
+def split_publish(texts: Sequence[str] | None) -> dict[int, str]:
+    """The place on this computer, by the port inside, of each [ADDRESS:]PORT:PORT."""
+    found = {}
+    for text in texts or ():
+        place, separator, inside = text.rpartition(":")
+        if not separator or not inside.isdecimal() or not place.rpartition(":")[2].isdecimal():
+            raise typer.BadParameter(f"--publish {text}: write it like --publish 8080:80")
+        found[int(inside)] = place if ":" in place else f"127.0.0.1:{place}"
+    return found
+
+
 def _split(option: str, text: str) -> tuple[str, str]:
     name, separator, value = text.partition("=")
     if not separator or not name:
@@ -100,13 +150,14 @@ def pack_command(
     files: Files = None,
     environment: Environment = None,
     mount_points: MountPoints = None,
+    protected: Protected = None,
 ) -> None:
     """Make an enclave image of a Linux program, unchanged, with its files, arguments and environment.
 
     All of it is measured.  The image is like any other: run it, measure it, attest it.
     """
     target = output or Path(f"{Path(program).name}.eapp")
-    image = Packed(arguments, root, files, environment, mount_points or ()).image(program)
+    image = Packed(arguments, root, files, environment, mount_points or (), protected or ()).image(program)
     try:
         target.write_bytes(image)
     except OSError as error:

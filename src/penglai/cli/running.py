@@ -3,7 +3,7 @@
 import contextlib
 import itertools
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,14 +32,20 @@ from penglai.cli.options import (
     write_json,
 )
 from penglai.cli.packing import (
+    BLOCK_SERVER,
+    FILE_SERVER,
     Arguments,
     Environment,
     Files,
     LinuxProgram,
     Mounted,
     Packed,
+    Peers,
+    Protected,
+    Published,
     Root,
     split_mounts,
+    split_publish,
 )
 from penglai.cli.recording import recorded
 from penglai.cli.supplying import Supplies, supply
@@ -49,6 +55,7 @@ from penglai.driver.task import Info, Reason, Result
 from penglai.embedded import Machine
 from penglai.host.enclave import Enclave, Run
 from penglai.host.mounts import Mounts
+from penglai.host.network import Network
 from penglai.machine.memory import parse_size
 
 MAX_NAME = NAME_BYTES - 1
@@ -79,6 +86,9 @@ def run(
     files: Files = None,
     environment: Environment = None,
     mount: Mounted = None,
+    protected: Protected = None,
+    publish: Published = None,
+    connect: Peers = None,
     memory: Memory = "256M",
     harts: Harts = 2,
     stack_size: StackSize = str(DEFAULT_STACK_SIZE),
@@ -137,11 +147,18 @@ def run(
     program is the program's own.
     """
     directories = split_mounts(mount)
-    image = Packed(arguments, root, files, environment, list(directories)).image_or(eapp, linux=linux)
+    image = Packed(arguments, root, files, environment, list(directories), protected or ()).image_or(
+        eapp, linux=linux
+    )
     mounts = Mounts(directories) if directories else None
+    network = _network(split_publish(publish), connect or ())
     servers = [split_server(text) for text in server or []]
+    if protected and FILE_SERVER not in dict(servers):
+        servers += [(FILE_SERVER, FILE_SERVER), (BLOCK_SERVER, BLOCK_SERVER)]
     if gdb is not None and instances is not None:
         raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
+    if network is not None and instances is not None:
+        raise typer.BadParameter("--publish and --connect are for one enclave, and --instances makes several")
     measured = Measured(coverage, coverage_append, profile_time)
     measured.check()
     with (
@@ -169,7 +186,7 @@ def run(
         typed = own_stdin() if instances is None else contextlib.nullcontext()
         with halted(machine, enclave, gdb), typed as stdin:
             runs = [
-                enclave.start(relay=supplies.pages(0), stdin=stdin, mounts=mounts)
+                enclave.start(relay=supplies.pages(0), stdin=stdin, mounts=mounts, network=network)
                 for _ in range(instances or 1)
             ]
             outcomes = [wait_for_end(run, eapp, timeout, supplies) for run in runs]
@@ -187,6 +204,15 @@ def run(
         _tell(run.eid, eapp, result, quiet=as_json or linux)
     if exit_value or linux:
         raise typer.Exit((outcomes[-1][0].value or 0) & 0xFF)
+
+
+def _network(publish: dict[int, str], connect: Sequence[str]) -> Network | None:
+    if not publish and not connect:
+        return None
+    network = Network(publish, connect)
+    for inside in publish:
+        err.print(f"port {inside} is port {network.port(inside)} here", style="dim", markup=False)
+    return network
 
 
 def split_server(text: str) -> tuple[str, str]:

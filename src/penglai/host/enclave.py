@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from penglai.abi.errors import BadArgumentError, StateError
+from penglai.abi.errors import BadArgumentError, PenglaiError, StateError
 from penglai.abi.state import State
 from penglai.abi.timeout import checked_timeout
 from penglai.attestation.report import Report
@@ -19,7 +19,9 @@ from penglai.driver.shared import RelayPages
 from penglai.driver.task import Desk, Info, Result, Task, TaskRun
 from penglai.host.console import Console, Output
 from penglai.host.image import Kind
-from penglai.host.mounts import Mounts, Served
+from penglai.host.mounts import Mounts
+from penglai.host.network import Network
+from penglai.host.served import desk_of
 from penglai.host.snapshots import save
 from penglai.host.stdin import Stdin
 
@@ -91,16 +93,24 @@ class Enclave:
         relay: RelayPages | None = None,
         stdin: Stdin | None = None,
         mounts: Mounts | None = None,
+        network: Network | None = None,
     ) -> "Run":
         """Run it; return at once.  A shadow makes and runs an instance: the run's `enclave`.
 
         relay: pages that become the enclave's.  stdin: what a Linux program reads as its standard input, and
         how it is sent signals; without it the input is at its end.  mounts: directories that it sees.
+        network: its connections with the world; without it there are none.
 
         Raises StateError if it was started before; SecurityError if the relay pages are not the host's;
-        BadArgumentError if they are not the program's.
+        BadArgumentError if they are not the program's, or if the network serves another run.
         """
-        return Run.of(self._process.start(self._task, relay, desk_of(stdin, mounts)))
+        desk = desk_of(stdin, mounts, network)
+        try:
+            return Run.of(self._process.start(self._task, relay, desk))
+        except PenglaiError:
+            if network is not None:
+                network.ended()
+            raise
 
     def continue_with(self, relay: RelayPages | None = None) -> "Run":
         """Let it go on after it has returned its relay pages (Reason.RELAY), with others if there are any.
@@ -116,6 +126,7 @@ class Enclave:
         relay: RelayPages | None = None,
         stdin: Stdin | None = None,
         mounts: Mounts | None = None,
+        network: Network | None = None,
     ) -> Result:
         """Run it to its end, or until it returns its relay pages; arguments as for `start`.
 
@@ -123,7 +134,7 @@ class Enclave:
         `destroy` and `wait` work on it.
         """
         seconds = checked_timeout(timeout)  # before anything has begun
-        return self.start(relay=relay, stdin=stdin, mounts=mounts).result(seconds)
+        return self.start(relay=relay, stdin=stdin, mounts=mounts, network=network).result(seconds)
 
     def attest(self, nonce: int = 0) -> Report:
         """A signed report of what it is made of, with this nonce (64 bits).
@@ -196,11 +207,6 @@ class Enclave:
     def __repr__(self) -> str:
         info = self.info()
         return f"<Enclave {self.eid} {info.state} {self.name!r} {info.pages} pages>"
-
-
-def desk_of(stdin: Stdin | None, mounts: Mounts | None) -> Desk | None:
-    """Who answers the questions of an enclave that has these."""
-    return stdin if mounts is None else Served(stdin, mounts)
 
 
 class Run(TaskRun):

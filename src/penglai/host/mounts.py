@@ -8,7 +8,7 @@ opened but regular files, and nothing is made but these and directories.
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from errno import EINVAL, EIO, ELOOP, ENOENT, EXDEV
 from pathlib import PurePosixPath
 from typing import Self
@@ -16,7 +16,7 @@ from typing import Self
 from penglai.abi.errors import BadArgumentError
 from penglai.abi.question import PATH, SECOND, AboutFile, Question
 from penglai.abi.riscv import PAGE_SIZE
-from penglai.driver.task import Buffer, Desk
+from penglai.driver.task import Buffer
 
 DONE = 1
 FILE, DIRECTORY = 1, 2
@@ -201,24 +201,3 @@ def _make(directory: int, name: str, *, is_directory: bool) -> None:
         os.mkdir(name, NEW_DIRECTORY, dir_fd=directory)
     else:
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | INSIDE, NEW_FILE, dir_fd=directory))
-
-
-class Served:
-    """What serves a run: its input, its directories, or both; a driver's Desk."""
-
-    def __init__(self, stdin: Desk | None, mounts: Mounts | None) -> None:
-        self._stdin = stdin
-        self._mounts = mounts
-
-    def answer(
-        self, question: int, argument: int, buffer: Buffer, later: Callable[[int], None]
-    ) -> int | None:
-        """Hand the question to whom it concerns."""
-        if Question.STAT <= question <= Question.RENAME:
-            return self._mounts.answer(question, argument, buffer) if self._mounts else 0
-        return self._stdin.answer(question, argument, buffer, later) if self._stdin else 0
-
-    def ended(self) -> None:
-        """The enclave is no more."""
-        if self._stdin is not None:
-            self._stdin.ended()

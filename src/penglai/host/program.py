@@ -17,9 +17,10 @@ from penglai.driver.shared import RelayPages, SharedMemory
 from penglai.driver.snapshots import SnapshotDriver
 from penglai.driver.task import Task
 from penglai.host.console import Console
-from penglai.host.enclave import Enclave, Run, Witness, desk_of
+from penglai.host.enclave import Enclave, Run, Witness
 from penglai.host.image import UNNAMED, Image, Kind, load
 from penglai.host.mounts import Mounts
+from penglai.host.served import desk_of
 from penglai.host.snapshots import opened
 from penglai.host.stdin import Stdin
 
@@ -102,7 +103,7 @@ class HostProgram:
         with opened(path) as (file, part):
             what = os.fsdecode(part.name), EnclaveType.NORMAL, part.stack_bytes
             order = Order(*what, _nothing, self._make_run, shm, place)
-            desk = desk_of(stdin, mounts)
+            desk = desk_of(stdin, mounts, None)
             restored = self._process.restore(order, file.read, bytes(part.kernel_buffer), desk)
         return self._handle(restored)
 

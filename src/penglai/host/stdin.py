@@ -63,6 +63,7 @@ class Stdin:
         self._waits: queue.SimpleQueue[_Wait | None] = queue.SimpleQueue()
         self._waiter: threading.Thread | None = None
         self._over = False
+        self._also: int | None = None
         self._before: list[Any] | None = None
         """Attributes of the terminal, from before the program changed them."""
         self.listens = False
@@ -80,6 +81,10 @@ class Stdin:
         self._wake()
 
     # ---- the desk's ----------------------------------------------------------------------------
+
+    def watch(self, descriptor: int) -> None:
+        """Let a WAIT come back when this can be read, too."""
+        self._also = descriptor
 
     def answer(
         self, question: int, argument: int, buffer: Buffer, later: Callable[[int], None]
@@ -171,6 +176,8 @@ class Stdin:
             poll.register(self._wakes, select.POLLIN)
             if wait.for_input:
                 poll.register(self._descriptor, select.POLLIN)
+            if self._also is not None:
+                poll.register(self._also, select.POLLIN)
             if self._signals.empty() and not self._over:
                 poll.poll(wait.milliseconds)
             self._calm()

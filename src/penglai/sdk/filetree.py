@@ -8,6 +8,7 @@ import os
 import stat
 import tarfile
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path, PurePosixPath
 
 from penglai.abi.errors import ImageError
@@ -20,17 +21,25 @@ MAX_NAME = 255
 MAX_LINKS = 40
 
 
+class Mount(IntEnum):
+    """Who keeps the files of a directory: sdk/linux/image.h."""
+
+    NONE = 0
+    HOSTS = 1
+    PROTECTED = 2
+
+
 @dataclass(eq=False)
 class Node:
     """A directory with its children, a file with its content, or a link with where it leads to.
 
-    is_mount: the directory is empty, and the host's.
+    mount: who has the files of a directory that is empty here.
     """
 
     mode: int
     content: bytes = b""
     children: dict[bytes, "Node"] = field(default_factory=dict)
-    is_mount: bool = False
+    mount: Mount = Mount.NONE
 
     @property
     def is_directory(self) -> bool:
@@ -79,14 +88,14 @@ class FileTree:
         """The directory of this path, made if there is none; links to directories are followed."""
         return self._walk(self.root, str(path), 0)
 
-    def mount(self, path: str) -> None:
-        """Make the directory of this path the host's."""
+    def mount(self, path: str, kind: Mount) -> None:
+        """Make somebody else keep the directory of this path."""
         if not path.startswith("/") or path.strip("/") == "":
             raise ImageError(f"{path}: a mount point is an absolute path, and not / itself")
         node = self.directory(PurePosixPath(path))
         if node.children:
             raise ImageError(f"{path} has files; a mount point is an empty directory")
-        node.is_mount = True
+        node.mount = kind
 
     def find(self, path: str) -> Node | None:
         """The file of this path, links followed, or None."""

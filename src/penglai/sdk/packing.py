@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from penglai.abi.errors import ImageError
 from penglai.abi.riscv import PAGE_SIZE
-from penglai.sdk.filetree import FileTree, Node
+from penglai.sdk.filetree import FileTree, Mount, Node
 from penglai.sdk.linuxelf import EXECUTE, READ, WRITE, LinuxElf, Loaded, is_library, read_linux_elf
 from penglai.sdk.personality import build_personality
 
@@ -30,12 +30,13 @@ PERSONALITY_START = 0x8_0000_0000
 MAGIC = b"pnglinx1"
 ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 SEGMENT = struct.Struct("<IIQQQQQQ")
-LINUX_IMAGE = struct.Struct("<8s16Q")
-NODE = struct.Struct("<II12Q")
+LINUX_IMAGE = struct.Struct("<8s16Q32s")
+NODE = struct.Struct("<II15Q")
 ENTRY = struct.Struct("<QQQQQ")
 LINUX_SEGMENT = struct.Struct("<QQQQQ")
 ELF_FLAGS = ((READ, 4), (WRITE, 2), (EXECUTE, 1))
 FIRST_NODE, FIRST_COOKIE = 2, 3
+MEASUREMENT_BYTES = 32
 MAX_TEXT = 1 << 20
 """Bytes of arguments and environment."""
 
@@ -51,6 +52,7 @@ def pack(
     files: Mapping[str, str | PathLike[str]] | None = None,
     directory: str = "/",
     mounts: Sequence[str] = (),
+    protected: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """An enclave image of a Linux program for riscv64, with all that it finds; the ELF's bytes.
 
@@ -58,7 +60,9 @@ def pack(
     environment, by default only PATH and HOME.  root: a directory or a tar archive that becomes its /, with
     interpreter and libraries, if it has any.  files: more files or directories, by their path inside.
     directory: where it begins.  mounts: directories inside that are the host's, and lie there: what it
-    gives them when it runs the enclave (`Mounts`) is neither measured nor trusted.
+    gives them when it runs the enclave (`Mounts`) is neither measured nor trusted.  protected: directories
+    inside that the file server keeps, sealed on a disk of the host's, each with the server's measurement: one
+    server for all of them, and no other is ever asked.
 
     All of it is measured: two images with the same measurement hold the same program, files and arguments.
     Owners and times of files are not part of it.
@@ -75,11 +79,21 @@ def pack(
         tree.add_file(inside, Path(source))
     tree.directory(PurePosixPath(directory))
     for place in mounts:
-        tree.mount(place)
+        tree.mount(place, Mount.HOSTS)
+    for place in protected or {}:
+        tree.mount(place, Mount.PROTECTED)
     name = _inside(path, root)
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/"} if env is None else dict(env)
     texts = _Texts(name, [path.name, *args], [f"{key}={value}" for key, value in environment.items()])
-    return _Packing(_load(path, tree), tree, texts, directory).write()
+    return _Packing(_load(path, tree), tree, texts, directory, _server(protected or {})).write()
+
+
+def _server(protected: Mapping[str, bytes]) -> bytes:
+    """The measurement of the server that keeps them."""
+    servers = set(protected.values())
+    if any(len(server) != MEASUREMENT_BYTES for server in servers) or len(servers) > 1:
+        raise ImageError("protected directories are of one file server: give its measurement, 32 bytes")
+    return next(iter(servers), b"")
 
 
 def _inside(program: Path, root: str | PathLike[str] | None) -> str:
@@ -183,11 +197,14 @@ class _Area:
 class _Packing:
     """Lays out an image: in `own` what the personality changes as it runs, in `fixed` what is only read."""
 
-    def __init__(self, loading: _Loading, tree: FileTree, texts: _Texts, directory: str) -> None:
+    def __init__(
+        self, loading: _Loading, tree: FileTree, texts: _Texts, directory: str, file_server: bytes
+    ) -> None:
         self._loading = loading
         self._tree = tree
         self._texts = texts
         self._directory = directory
+        self._file_server = file_server
         self._own = _Area(IMAGE)
         self._addresses: dict[Node, int] = {}
         self._parents: dict[Node, Node] = {tree.root: tree.root}
@@ -224,9 +241,9 @@ class _Packing:
     def _write_node(self, node: Node, number: int) -> None:
         links = 2 + sum(child.is_directory for child in node.children.values()) if node.is_directory else 1
         data = self._fixed.add(node.content, 16) if node.content else 0
-        values = (node.mode, links, number, len(node.content), 0, 0, data, 0, self._write_entries(node))
+        values = (node.mode, links, number, len(node.content), 0, 0, 0, 0, data, 0, self._write_entries(node))
         parent = self._addresses[self._parents[node]]
-        self._own.set(self._addresses[node], NODE.pack(*values, parent, 0, 0, 0, int(node.is_mount)))
+        self._own.set(self._addresses[node], NODE.pack(*values, parent, 0, 0, 0, 0, node.mount))
 
     def _write_entries(self, node: Node) -> int:
         """The list of a directory's names; the address of the first one, or 0."""
@@ -261,6 +278,7 @@ class _Packing:
             table,
             FIRST_NODE + len(self._nodes),
             0,
+            self._file_server,
         )
 
     def _segments(self) -> list[tuple[int, int, int, int, int]]:

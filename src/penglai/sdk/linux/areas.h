@@ -42,4 +42,19 @@ word areas_gap(word low, word high, word size);
 word areas_backed(void);
 void areas_count(word change);
 
+/* ---- memory.c: areas and their pages ---- */
+#define BOTH (PROT_READ | PROT_WRITE)
+#define PIECE (16 * PAGE) /* gets its pages at once */
+static inline word page_up(word size)
+{
+    return (size + PAGE - 1) & -PAGE;
+}
+/* Gives [start, end), inside of one area, its pages; 0 or -ENOMEM. */
+long pages_back(word start, word end);
+/* Nothing is at [start, end) any more; 0, -EINVAL if that is not the program's, or -ENOMEM. */
+long pages_clear(word start, word end);
+long pages_add(word start, word size, word protection);
+void pages_of_segment(const struct linux_segment *segment);
+long pages_check(word start, word end); /* all of it is mapped, or -ENOMEM */
+
 #endif

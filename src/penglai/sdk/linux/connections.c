@@ -11,9 +11,7 @@
 #include "linux.h"
 
 #define WAITING_MOST 128
-#define PATH_AT 2 /* in a name of AF_UNIX */
-#define INET_SIZE 16
-#define LOOPBACK 127
+#define KINDS 11 /* of sockets, on Linux */
 #define FIRST_PORT 32768
 #define LAST_PORT 60999
 
@@ -22,72 +20,12 @@ struct socket {
     struct node *node;       /* that a path of AF_UNIX has made */
     struct file *waiting[WAITING_MOST];
     int listens, most, first, count;
+    int outside; /* it is being connected by the host */
+    long error;  /* why that has failed, until somebody asks */
     struct socket *next; /* of those that are bound */
 };
 
 static struct socket *bound;
-
-/* ---- names ---- */
-
-static unsigned port_of(const struct socket_name *name)
-{
-    const unsigned char *rest = (const unsigned char *)name->rest;
-    return (unsigned)rest[0] << 8 | rest[1];
-}
-
-static void set_port(struct socket_name *name, unsigned port)
-{
-    name->rest[0] = (char)(port >> 8);
-    name->rest[1] = (char)port;
-}
-
-static unsigned address_of(const struct socket_name *name)
-{
-    const unsigned char *rest = (const unsigned char *)name->rest + 2;
-    return (unsigned)rest[0] << 24 | (unsigned)rest[1] << 16 | (unsigned)rest[2] << 8 | rest[3];
-}
-
-static int is_path(const struct socket_name *name)
-{
-    return name->family == AF_UNIX && name->size > PATH_AT && name->rest[0];
-}
-
-/* With its NUL, which a name need not have. */
-static void path_of(const struct socket_name *name, char out[sizeof name->rest + 1])
-{
-    size_t length = name->size - PATH_AT;
-    memcpy(out, name->rest, length);
-    out[length] = 0;
-}
-
-static long read_name(word address, word size, unsigned family, struct socket_name *name)
-{
-    *name = (struct socket_name){0};
-    if (size < sizeof name->family || size > offsetof(struct socket_name, size))
-        return -EINVAL;
-    if (memory_reach(address, size, 0))
-        return -EFAULT;
-    memcpy(name, (const void *)address, size);
-    name->size = (unsigned)size;
-    if (family == AF_INET && size < INET_SIZE)
-        return -EINVAL;
-    if (name->family != family)
-        return family == AF_INET ? -EAFNOSUPPORT : -EINVAL;
-    if (family == AF_INET)
-        name->size = INET_SIZE;
-    if (is_path(name)) {
-        char path[sizeof name->rest + 1];
-        path_of(name, path);
-        size = PATH_AT + strlen(path) + 1;
-        name->size = size < name->size ? (unsigned)size : name->size;
-    }
-    return 0;
-}
-
-static int is_same(const struct socket_name *one, const struct socket_name *other)
-{
-    return one->size == other->size && !memcmp(one->rest, other->rest, one->size - PATH_AT);
-}
 
 /* Would a connection to this name reach that socket?  node: that of a path, else NULL. */
 static int meets(const struct socket *socket, const struct socket_name *name, const struct node *node)
@@ -95,9 +33,9 @@ static int meets(const struct socket *socket, const struct socket_name *name, co
     if (socket->name.family != name->family)
         return 0;
     if (name->family == AF_UNIX)
-        return node ? socket->node == node : !socket->node && is_same(&socket->name, name);
-    unsigned own = address_of(&socket->name), other = address_of(name);
-    return port_of(&socket->name) == port_of(name) && (!own || !other || own == other);
+        return node ? socket->node == node : !socket->node && name_is_same(&socket->name, name);
+    unsigned own = name_address(&socket->name), other = name_address(name);
+    return name_port(&socket->name) == name_port(name) && (!own || !other || own == other);
 }
 
 static struct socket *find_bound(const struct socket_name *name, const struct node *node)
@@ -114,7 +52,7 @@ static unsigned free_port(struct socket_name name)
     static unsigned last = LAST_PORT;
     for (unsigned tries = FIRST_PORT; tries <= LAST_PORT; tries++) {
         last = last < LAST_PORT ? last + 1 : FIRST_PORT;
-        set_port(&name, last);
+        name_set_port(&name, last);
         if (!find_bound(&name, NULL))
             return last;
     }
@@ -143,12 +81,24 @@ unsigned socket_ready(const struct file *file)
     const struct socket *socket = socket_of(file);
     if (socket->listens)
         return socket->count ? POLLIN | POLLRDNORM : 0;
+    if (socket->outside)
+        return 0;
+    if (socket->error)
+        return POLLIN | POLLRDNORM | POLLOUT | POLLWRNORM | POLLERR | POLLHUP;
     return POLLOUT | POLLWRNORM | POLLHUP;
+}
+
+/* The host may let others connect to it. */
+static int is_public(const struct socket *socket)
+{
+    return socket->name.family == AF_INET && !name_address(&socket->name);
 }
 
 /* It is bound no more, and nobody waits at it. */
 static void dissolve(struct socket *socket)
 {
+    if (socket->listens && is_public(socket))
+        network_unlisten(name_port(&socket->name));
     for (struct socket **link = &bound; *link; link = &(*link)->next)
         if (*link == socket) {
             *link = socket->next;
@@ -167,6 +117,8 @@ static void dissolve(struct socket *socket)
 
 void socket_release(struct file *file)
 {
+    if (socket_of(file)->outside)
+        network_forget(file);
     dissolve(socket_of(file));
     wake_files();
 }
@@ -184,6 +136,8 @@ long call_socket(word domain, word type, word protocol)
     word kind = type & ~(word)(SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (domain != AF_UNIX && domain != AF_INET)
         return -EAFNOSUPPORT;
+    if (kind >= KINDS)
+        return -EINVAL;
     if (kind != SOCK_STREAM)
         return -ESOCKTNOSUPPORT;
     if (protocol && (domain == AF_UNIX || protocol != IPPROTO_TCP))
@@ -207,7 +161,7 @@ static long bind_path(struct socket *socket, const struct socket_name *name)
 {
     struct place place;
     char path[sizeof name->rest + 1];
-    path_of(name, path);
+    name_path(name, path);
     long error = tree_walk(tree_current, path, 0, &place);
     if (error)
         return error;
@@ -224,13 +178,13 @@ static long bind_path(struct socket *socket, const struct socket_name *name)
 
 static long bind_port(struct socket_name *name)
 {
-    unsigned address = address_of(name);
+    unsigned address = name_address(name);
     if (address && address >> 24 != LOOPBACK)
         return -EADDRNOTAVAIL;
-    if (port_of(name))
+    if (name_port(name))
         return find_bound(name, NULL) ? -EADDRINUSE : 0;
     unsigned port = free_port(*name);
-    set_port(name, port);
+    name_set_port(name, port);
     return port ? 0 : -EADDRINUSE;
 }
 
@@ -239,9 +193,9 @@ static long bind_to(struct socket *socket, struct socket_name *name)
     long error = 0;
     if (name->family == AF_INET)
         error = bind_port(name);
-    else if (is_path(name))
+    else if (name_is_path(name))
         error = bind_path(socket, name);
-    else if (name->size == PATH_AT)
+    else if (name->size == sizeof name->family)
         return -EINVAL; /* Linux makes a name up */
     else if (find_bound(name, NULL))
         error = -EADDRINUSE;
@@ -261,7 +215,7 @@ long call_bind(word number, word address, word size)
     if (error)
         return error == -EISCONN ? -EINVAL : error;
     struct socket *socket = socket_of(file);
-    error = read_name(address, size, socket->name.family, &name);
+    error = name_read(address, size, socket->name.family, &name);
     if (error)
         return error;
     return socket->name.size ? -EINVAL : bind_to(socket, &name);
@@ -280,6 +234,8 @@ long call_listen(word number, word backlog)
         if (error)
             return error;
     }
+    if (!socket->listens && is_public(socket))
+        network_listen(name_port(&socket->name));
     int most = (int)backlog < 0 || (int)backlog > WAITING_MOST ? WAITING_MOST : (int)backlog;
     socket->most = most ? most : 1;
     socket->listens = 1;
@@ -290,14 +246,10 @@ long call_listen(word number, word backlog)
 static long find_listener(struct socket_name *name, struct socket **listener)
 {
     struct node *node = NULL;
-    if (name->family == AF_INET) {
-        unsigned address = address_of(name);
-        if (address && address >> 24 != LOOPBACK)
-            return -ENETUNREACH;
-    } else if (is_path(name)) {
+    if (name_is_path(name)) {
         struct place place;
         char path[sizeof name->rest + 1];
-        path_of(name, path);
+        name_path(name, path);
         long error = tree_walk(tree_current, path, 1, &place);
         if (error || !place.node)
             return error ? error : -ENOENT;
@@ -307,31 +259,106 @@ static long find_listener(struct socket_name *name, struct socket **listener)
     return *listener && (*listener)->listens ? 0 : -ECONNREFUSED;
 }
 
-/* The socket becomes an end of a pair, whose other end waits at the listener. */
-static long join(struct file *file, struct socket *listener, const struct socket_name *remote)
+/* The socket becomes an end of a pair, with a name if it has none; the other end, or NULL. */
+struct file *socket_join(struct file *file, unsigned address)
 {
     struct file *ends[2];
-    struct socket *own = socket_of(file);
-    struct socket_name local = own->name;
+    struct socket_name local = socket_of(file)->name;
     if (!local.size) {
         local.size = local.family == AF_INET ? INET_SIZE : sizeof local.family;
         if (local.family == AF_INET) {
-            memcpy(local.rest + 2, remote->rest + 2, 4);
-            set_port(&local, free_port(local));
+            name_set_address(&local, address);
+            name_set_port(&local, free_port(local));
         }
     }
-    long error = pair_new(ends, file->flags & O_NONBLOCK);
-    if (error)
-        return error;
-    *pair_names(ends[0]) = (struct pair_names){local, *remote};
-    *pair_names(ends[1]) = (struct pair_names){*remote, local};
-    dissolve(own);
+    if (pair_new(ends, file->flags & O_NONBLOCK))
+        return NULL;
+    pair_names(ends[0])->local = local;
+    dissolve(socket_of(file));
     file->kind = PAIR;
     file->more = ends[0]->more;
     heap_free(ends[0], sizeof *ends[0]);
-    listener->waiting[(listener->first + listener->count++) % WAITING_MOST] = ends[1];
     wake_files();
+    return ends[1];
+}
+
+static void offer(struct socket *listener, struct file *end)
+{
+    listener->waiting[(listener->first + listener->count++) % WAITING_MOST] = end;
+    wake_files();
+}
+
+static long connect_to(struct file *file, struct socket *listener, const struct socket_name *remote)
+{
+    struct file *other = socket_join(file, name_address(remote));
+    if (!other)
+        return -ENFILE;
+    struct socket_name local = pair_names(file)->local;
+    *pair_names(file) = (struct pair_names){local, *remote};
+    *pair_names(other) = (struct pair_names){*remote, local};
+    offer(listener, other);
     return 0;
+}
+
+/* ---- with the host's help ---- */
+
+static struct socket *public_listener(unsigned port)
+{
+    struct socket *socket = bound;
+    while (socket && !(socket->listens && is_public(socket) && name_port(&socket->name) == port))
+        socket = socket->next;
+    return socket;
+}
+
+int socket_has_room(unsigned port)
+{
+    const struct socket *listener = public_listener(port);
+    return listener && listener->count < listener->most;
+}
+
+void socket_offer(unsigned port, struct file *end)
+{
+    offer(public_listener(port), end);
+}
+
+void socket_fail(struct file *file, long error)
+{
+    socket_of(file)->outside = 0;
+    socket_of(file)->error = error;
+    wake_files();
+}
+
+long socket_take_error(const struct file *file)
+{
+    long error = socket_of(file)->error;
+    socket_of(file)->error = 0;
+    return error;
+}
+
+static long connect_outside(struct file *file, const struct socket_name *name)
+{
+    long error = network_connect(file, name);
+    if (error)
+        return error;
+    socket_of(file)->outside = 1;
+    return file->flags & O_NONBLOCK ? -EINPROGRESS : wait_for(WAITS_FILES, NEVER);
+}
+
+static int is_outside(const struct socket_name *name)
+{
+    return name->family == AF_INET && name_address(name) && name_address(name) >> 24 != LOOPBACK;
+}
+
+/* What there is to say before a socket is connected; WAITS while that is under way. */
+static long before_connecting(struct file *file)
+{
+    if (file->kind == PAIR)
+        return -EISCONN;
+    if (socket_listens(file))
+        return -EISCONN;
+    if (socket_of(file)->outside)
+        return current->again ? wait_for(WAITS_FILES, NEVER) : -EALREADY;
+    return socket_take_error(file);
 }
 
 long call_connect(word number, word address, word size)
@@ -339,20 +366,29 @@ long call_connect(word number, word address, word size)
     struct file *file;
     struct socket_name name;
     struct socket *listener;
-    long error = find(number, &file);
-    if (!error && socket_listens(file))
-        error = -EISCONN;
+    long error = socket_find(number, &file);
+    if (!error && file->kind == PAIR && current->again)
+        return 0; /* meanwhile */
     if (!error)
-        error = read_name(address, size, socket_name(file)->family, &name);
+        error = before_connecting(file);
     if (!error)
-        error = find_listener(&name, &listener);
+        error = name_read(address, size, socket_name(file)->family, &name);
+    if (!error && is_outside(&name))
+        return connect_outside(file, &name);
     if (error)
         return error;
-    if (name.family == AF_INET && !address_of(&name))
-        name.rest[2] = LOOPBACK, name.rest[5] = 1;
+    int is_later = name.family == AF_INET && file->flags & O_NONBLOCK; /* as if by a network */
+    error = find_listener(&name, &listener);
+    if (error && is_later)
+        socket_of(file)->error = error;
+    if (error)
+        return is_later ? -EINPROGRESS : error;
+    if (name.family == AF_INET && !name_address(&name))
+        name_set_address(&name, LOOPBACK << 24 | 1);
     if (listener->count >= listener->most)
         return file->flags & O_NONBLOCK ? -EAGAIN : wait_for(WAITS_FILES, NEVER);
-    return join(file, listener, &name);
+    error = connect_to(file, listener, &name);
+    return error || !is_later ? error : -EINPROGRESS;
 }
 
 long call_accept4(word number, word name, word size, word flags)

@@ -92,19 +92,28 @@ void console_look(void)
     if (!served)
         return;
     take_signals();
+    network_look();
     if (wanted) {
         wanted = 0;
         wake_files();
     }
 }
 
-void console_idle(word deadline)
+void console_wait(word deadline)
 {
     word now = ticks_ns(), left = deadline == NEVER ? INDEFINITELY : deadline > now ? deadline - now : 0;
     if (served && monitor_ask(ASK_WAIT, left << 1 | (word)wanted))
         console_look();
     else
         monitor_yield();
+}
+
+void console_idle(word deadline)
+{
+    word before = files_changed;
+    network_move();
+    if (files_changed == before)
+        console_wait(deadline);
 }
 
 /* ---- terminals ---- */

@@ -135,6 +135,10 @@ long call_fcntl(word number, word command, word argument)
     case F_SETFL:
         file->flags = (file->flags & ~SETTABLE) | ((int)argument & SETTABLE);
         return 0;
+    case F_GETPIPE_SZ:
+        return pipe_size(file, 0);
+    case F_SETPIPE_SZ:
+        return (int)argument < 0 ? -EINVAL : pipe_size(file, argument ? (unsigned)argument : 1);
     case F_GETLK:
     case F_SETLK:
     case F_SETLKW:

@@ -7,7 +7,6 @@
 #include "linux.h"
 
 #define MOST_PIECES 1024
-#define MOST_BYTES 0x7ffff000UL
 #define RANDOM_PIECE (1UL << 20)
 #define USER_END (1UL << 38)
 
@@ -42,12 +41,12 @@ void file_release(struct file *file)
     heap_free(file, sizeof *file);
 }
 
-static int reads(const struct file *file)
+int file_reads(const struct file *file)
 {
     return !(file->flags & O_PATH) && (file->flags & O_ACCMODE) != O_WRONLY;
 }
 
-static int writes(const struct file *file)
+int file_writes(const struct file *file)
 {
     return !(file->flags & O_PATH) && (file->flags & O_ACCMODE) != O_RDONLY;
 }
@@ -87,7 +86,7 @@ static long read_zeros(word buffer, word size)
 
 long file_read(struct file *file, word buffer, word size, word *offset)
 {
-    if (!reads(file))
+    if (!file_reads(file))
         return -EBADF;
     size = size < MOST_BYTES ? size : MOST_BYTES;
     switch (file->kind) {
@@ -135,7 +134,7 @@ static long write_content(struct file *file, word buffer, word size, word *offse
 
 long file_write(struct file *file, word buffer, word size, word *offset)
 {
-    if (!writes(file))
+    if (!file_writes(file))
         return -EBADF;
     size = size < MOST_BYTES ? size : MOST_BYTES;
     switch (file->kind) {
@@ -160,7 +159,7 @@ long file_write(struct file *file, word buffer, word size, word *offset)
     case EVENT:
         return offset ? -ESPIPE : event_write(file, buffer, size);
     case SOCKET:
-        return offset ? -ESPIPE : -ENOTCONN;
+        return offset ? -ESPIPE : socket_write_early(file, 0);
     default:
         return -EINVAL;
     }
@@ -180,9 +179,9 @@ unsigned file_ready(struct file *file)
     case EPOLL:
         return epoll_ready(file);
     case CONSOLE:
-        return reads(file) ? console_ready() : POLLOUT | POLLWRNORM;
+        return file_reads(file) ? console_ready() : POLLOUT | POLLWRNORM;
     default:
-        return (reads(file) ? POLLIN | POLLRDNORM : 0) | (writes(file) ? POLLOUT | POLLWRNORM : 0);
+        return (file_reads(file) ? POLLIN | POLLRDNORM : 0) | (file_writes(file) ? POLLOUT | POLLWRNORM : 0);
     }
 }
 
@@ -263,7 +262,7 @@ static long each_piece(transfer *move, word number, word pieces, word count, wor
     struct file *file = descriptor_file(number);
     if (offset && (long)*offset < 0)
         return -EINVAL;
-    if (!file || !(move == file_read ? reads(file) : writes(file)))
+    if (!file || !(move == file_read ? file_reads(file) : file_writes(file)))
         return -EBADF;
     long error = check_pieces(pieces, count), total = 0;
     if (error)
@@ -274,15 +273,22 @@ static long each_piece(transfer *move, word number, word pieces, word count, wor
             piece.iov_len = MOST_BYTES - (word)total;
         if (!piece.iov_len)
             continue;
+        if ((word)total < current->moved) { /* before the call has waited */
+            total += (long)piece.iov_len;
+            continue;
+        }
         if (total && (file->kind == PIPE_READ || file->kind == PAIR) && !(file_ready(file) & POLLIN) &&
             move == file_read)
             break; /* it would wait, and has something */
         long done = move(file, (word)piece.iov_base, piece.iov_len, offset);
-        if (done < 0) {
-            if (total && done == WAITS)
-                current->wait = RUNS;
-            return total ? total : done;
+        if (done == WAITS && (!total || move == file_write)) {
+            current->moved = (word)total;
+            return done;
         }
+        if (done == WAITS)
+            current->wait = RUNS;
+        if (done < 0)
+            return total ? total : done;
         total += done;
         if ((word)done < piece.iov_len)
             break;
@@ -324,7 +330,7 @@ long call_lseek(word number, word offset, word whence)
         return -EBADF;
     if (file->kind != REGULAR && file->kind != DIRECTORY)
         return file->kind == NULL_DEVICE || file->kind == ZERO_DEVICE || file->kind == FULL_DEVICE ||
-                       file->kind == RANDOM_DEVICE
+                       file->kind == RANDOM_DEVICE || file->kind == EVENT || file->kind == EPOLL
                    ? 0
                    : -ESPIPE;
     if (whence == SEEK_DATA || whence == SEEK_HOLE) {
@@ -342,135 +348,14 @@ long call_lseek(word number, word offset, word whence)
     return (long)file->offset;
 }
 
-/* ---- directories ---- */
-
-struct entry_out {
-    word number, offset;
-    unsigned short length;
-    unsigned char type;
-    char name[];
-};
-
-#define ENTRY_HEAD 19
-
-static unsigned char type_of(const struct node *node)
-{
-    return (unsigned char)(node->mode >> 12);
-}
-
-static int put_entry(word *at, word *left, const struct node *node, word cookie, const char *name,
-                     size_t length)
-{
-    word size = (ENTRY_HEAD + length + 1 + 7) & -8UL;
-    if (size > *left)
-        return 0;
-    struct entry_out *out = memset((void *)*at, 0, size);
-    out->number = node->number;
-    out->offset = cookie;
-    out->length = (unsigned short)size;
-    out->type = type_of(node);
-    memcpy((char *)out + ENTRY_HEAD, name, length);
-    *at += size;
-    *left -= size;
-    return 1;
-}
-
-/* Puts an entry that was not there yet; 0 if there is no room. */
-static int list(struct file *file, word *at, word *left, const struct node *node, word cookie,
-                const char *name, size_t length)
-{
-    if (file->offset >= cookie)
-        return 1;
-    if (!put_entry(at, left, node, cookie, name, length))
-        return 0;
-    file->offset = cookie;
-    return 1;
-}
-
-long call_getdents(word number, word buffer, word size)
-{
-    struct file *file = descriptor_file(number);
-    if (!file)
-        return -EBADF;
-    if (file->kind != DIRECTORY)
-        return -ENOTDIR;
-    size = size < 16 * PAGE ? size : 16 * PAGE;
-    if (memory_reach(buffer, size, 1))
-        return -EFAULT;
-    const struct node *node = file->node;
-    if (!node->links)
-        return -ENOENT;
-    if (node->hosts && !file->offset) {
-        long error = mount_list(file->node);
-        if (error)
-            return error;
-    }
-    word at = buffer, left = size;
-    int fits = list(file, &at, &left, node, 1, ".", 1) && list(file, &at, &left, node->parent, 2, "..", 2);
-    for (struct entry *entry = node->first; fits && entry; entry = entry->next)
-        fits = list(file, &at, &left, entry->node, entry->cookie, entry->name, entry->length);
-    return fits || left != size ? (long)(size - left) : -EINVAL;
-}
-
-/* ---- from file to file ---- */
-
-static long copy(struct file *in, word *from, struct file *out, word *to, word size)
-{
-    char *content;
-    if (in->kind != REGULAR)
-        return -EINVAL;
-    word at = from ? *from : in->offset;
-    if (at >= in->node->size)
-        return 0;
-    size = in->node->size - at < size ? in->node->size - at : size;
-    content = in->node->data + at;
-    long done = size;
-    if (out->kind == REGULAR) {
-        word place = out->flags & O_APPEND ? out->node->size : to ? *to : out->offset;
-        if (in->node == out->node)
-            return -EINVAL;
-        done = writes(out) ? tree_write(out->node, content, size, place) : -EBADF;
-        if (done > 0)
-            *(to ? to : &out->offset) = place + (word)done;
-    } else if (out->kind == CONSOLE) {
-        monitor_write(content, size);
-    } else if (out->kind != NULL_DEVICE) {
-        return -EINVAL;
-    }
-    if (done > 0)
-        *(from ? from : &in->offset) = at + (word)done;
-    return done;
-}
-
-long call_sendfile(word out, word in, word offset, word size)
-{
-    struct file *target = descriptor_file(out), *source = descriptor_file(in);
-    if (!target || !source || !reads(source))
-        return -EBADF;
-    if (offset && memory_reach(offset, sizeof(word), 1))
-        return -EFAULT;
-    return copy(source, (word *)offset, target, NULL, size < MOST_BYTES ? size : MOST_BYTES);
-}
-
-long call_copy_range(word in, word in_offset, word out, word out_offset, word size, word flags)
-{
-    struct file *source = descriptor_file(in), *target = descriptor_file(out);
-    if (!target || !source || !reads(source))
-        return -EBADF;
-    if (flags || target->kind != REGULAR)
-        return -EINVAL;
-    if ((in_offset && memory_reach(in_offset, sizeof(word), 1)) ||
-        (out_offset && memory_reach(out_offset, sizeof(word), 1)))
-        return -EFAULT;
-    return copy(source, (word *)in_offset, target, (word *)out_offset, size < MOST_BYTES ? size : MOST_BYTES);
-}
+/* ---- sizes, advice ---- */
 
 long call_ftruncate(word number, word size)
 {
     struct file *file = descriptor_file(number);
     if (!file)
         return -EBADF;
-    if (file->kind != REGULAR || !writes(file) || (long)size < 0)
+    if (file->kind != REGULAR || !file_writes(file) || (long)size < 0)
         return -EINVAL;
     return tree_resize(file->node, size);
 }
@@ -478,7 +363,7 @@ long call_ftruncate(word number, word size)
 long call_fallocate(word number, word mode, word offset, word size)
 {
     struct file *file = descriptor_file(number);
-    if (!file || !writes(file))
+    if (!file || !file_writes(file))
         return -EBADF;
     if (file->kind != REGULAR)
         return -ENODEV;

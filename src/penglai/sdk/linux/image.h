@@ -11,6 +11,7 @@
 struct node {
     uint32_t mode, links;
     uint64_t number, size, seconds, nanoseconds;
+    uint64_t read_seconds, read_nanoseconds; /* when it was read, as far as somebody has said so */
     char *data; /* of a link: where it leads to */
     uint64_t room; /* bytes that can be written; 0: the data is the image's */
     struct entry *first; /* of a directory */
@@ -18,7 +19,10 @@ struct node {
     uint64_t uses; /* how often it is open */
     uint64_t device;
     uint64_t shared; /* it is mapped for writing: its data stays where it is */
-    uint64_t hosts; /* it lies with the host, from a mount point down; its data is here while it is open */
+    uint64_t holds; /* a directory that was removed keeps the one it was in */
+    uint64_t
+        hosts; /* it lies with the host, or with the file server (PROTECTED), from a mount point down; its data is
+                     * here while it is open */
 };
 
 /* A name in a directory. */
@@ -36,6 +40,8 @@ struct linux_segment {
     uint64_t offset;
 };
 
+#define PROTECTED 2
+
 struct linux_image {
     uint64_t magic, entry, program_entry, headers, header_count, base;
     uint64_t argument_count, environment_count;
@@ -46,6 +52,7 @@ struct linux_image {
     struct linux_segment *segments;
     uint64_t nodes; /* number of the next node */
     uint64_t memory_limit; /* bytes that the program can have; 0: as the enclave can */
+    unsigned char file_server[32]; /* measurement of who keeps protected directories */
 };
 
 #endif

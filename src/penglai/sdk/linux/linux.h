@@ -55,6 +55,7 @@ struct thread {
     int id;
     enum wait wait;
     int woken, interrupted, again; /* again: the call was made before, and has waited since */
+    word moved, done; /* by a call that has waited: bytes of pieces that are done, and of the next one */
     word deadline;
     word futex;
     unsigned bits;
@@ -95,8 +96,17 @@ enum {
     ASK_RESIZE,
     ASK_REMOVE,
     ASK_RENAME,
-    ASK_MODE
+    ASK_MODE,
+    ASK_LISTEN,
+    ASK_ACCEPT,
+    ASK_CONNECT,
+    ASK_CONNECTED,
+    ASK_READY,
+    ASK_RECEIVE,
+    ASK_SEND,
+    ASK_SHUT
 };
+#define LAST_ERROR 133 /* EHWPOISON: what an answer can be at least is -133 */
 long monitor_ask(word question, word argument);
 void monitor_give(word at, const char *from, word size); /* copies into the kernel buffer */
 void monitor_take(char *to, word size); /* copies what the host has put into the kernel buffer */
@@ -124,14 +134,16 @@ word memory_take(word size);
 void memory_give(word address, word size);
 word memory_resident(void);
 size_t memory_describe(char *out, size_t room);
+long call_mprotect(word address, word size, word protection);
+long call_madvise(word address, word size, word advice);
+long call_mincore(word address, word size, word vector);
+long call_msync(word address, word size, word flags);
+
+/* ---- mappings.c ---- */
 long call_brk(word end);
 long call_mmap(word address, word size, word protection, word flags, word descriptor, word offset);
 long call_munmap(word address, word size);
 long call_mremap(word address, word old, word size, word flags, word to);
-long call_mprotect(word address, word size, word protection);
-long call_madvise(word address, word size, word advice);
-long call_mincore(word address, word size, word vector);
-long call_msync(word address, word size);
 
 /* ---- heap.c: small pieces of the personality's own ---- */
 void *heap_new(size_t size);
@@ -147,12 +159,13 @@ struct place {
     struct entry *entry;
     char name[256];
     size_t length;
-    int slash; /* the path ends with one */
+    int slash, up; /* the path ends with /, with .. */
 };
 extern struct node *tree_root, *tree_current;
 extern unsigned tree_umask;
 int tree_begin(const struct linux_image *image);
-/* from: the directory that a relative path begins in.  follows: the last name, if it is a link.  0 or an error. */
+/* from: the directory that a relative path begins in.  follows: the last name, if it is a link; -1: not even one with
+ * a slash behind it.  0 or an error. */
 long tree_walk(struct node *from, const char *path, int follows, struct place *place);
 struct node *tree_add(struct node *directory, const char *name, size_t length, unsigned mode);
 long tree_enter(struct node *directory, const char *name, size_t length, struct node *node);
@@ -181,6 +194,10 @@ long mount_resize(const struct node *file, word size);
 long mount_make(const struct node *directory, const char *name, size_t length, int is_directory);
 long mount_remove(const struct node *directory, const char *name, size_t length, int is_directory);
 long mount_rename(const struct place *from, const struct place *to);
+
+/* ---- protected.c: the file server's side of it ---- */
+void protected_begin(const struct linux_image *image);
+long protected_ask(word question, word argument, char exchange[PAGE]); /* as monitor_ask */
 
 /* ---- proc.c: files whose content is made when they are opened ---- */
 enum special {
@@ -233,8 +250,13 @@ struct file {
     struct node *node;
     void *more; /* of its kind */
 };
+#define PEEKS (1 << 28) /* flags, for the length of a call: what is read stays */
+#define WANTS_ALL (1 << 29) /* reading waits until all is there */
 struct file *file_new(enum kind kind, int flags);
 void file_release(struct file *file);
+#define MOST_BYTES 0x7ffff000UL /* of one call */
+int file_reads(const struct file *file);
+int file_writes(const struct file *file);
 /* offset: NULL for the file's own. */
 long file_read(struct file *file, word buffer, word size, word *offset);
 long file_write(struct file *file, word buffer, word size, word *offset);
@@ -249,14 +271,18 @@ long call_pwrite(word number, word buffer, word size, word offset);
 long call_preadv(word number, word pieces, word count, word offset);
 long call_pwritev(word number, word pieces, word count, word offset);
 long call_lseek(word number, word offset, word whence);
-long call_getdents(word number, word buffer, word size);
-long call_sendfile(word out, word in, word offset, word size);
-long call_copy_range(word in, word in_offset, word out, word out_offset, word size, word flags);
 long call_ftruncate(word number, word size);
 long call_fallocate(word number, word mode, word offset, word size);
 long call_fsync(word number);
 long call_fadvise(word number, word size, word advice);
 long call_ioctl(word number, word request, word argument);
+
+/* ---- listing.c ---- */
+long call_getdents(word number, word buffer, word size);
+
+/* ---- copies.c ---- */
+long call_sendfile(word out, word in, word offset, word size);
+long call_copy_range(word in, word in_offset, word out, word out_offset, word size, word flags);
 
 /* ---- console.c: input, signals and terminals of the host's ---- */
 void console_begin(void);
@@ -264,7 +290,8 @@ int console_is_served(void);
 long console_read(const struct file *file, word buffer, word size);
 unsigned console_ready(void);
 void console_look(void); /* takes signals, and makes those who wait for input look again */
-void console_idle(word deadline); /* nobody runs before this time of ticks_ns() */
+void console_wait(word deadline); /* until something comes from the host, or to this time of ticks_ns() */
+void console_idle(word deadline); /* nobody runs before then */
 int console_is_terminal(const struct file *file);
 long console_ioctl(const struct file *file, word request, word argument);
 
@@ -280,27 +307,33 @@ long call_fcntl(word number, word command, word argument);
 long call_flock(word number, word operation);
 
 /* ---- names.c: calls with paths ---- */
+/* Copies a path and walks it.  empty: what "" means is the descriptor itself. */
+long path_find(word from, word path, int follows, int empty, struct place *place);
+long path_node(word from, word path, int follows, int empty, struct node **node);
 long call_openat(word from, word path, word flags, word mode);
-long call_fstatat(word from, word path, word about, word flags);
-long call_fstat(word number, word about);
-long call_statx(word from, word path, word flags, word mask, word about);
-long call_faccessat(word from, word path, word mode, word flags);
 long call_readlinkat(word from, word path, word out, word size);
 long call_mkdirat(word from, word path, word mode);
 long call_mknodat(word from, word path, word mode, word device);
 long call_unlinkat(word from, word path, word flags);
 long call_renameat2(word from, word path, word to, word new, word flags);
 long call_linkat(word from, word path, word to, word new, word flags);
+long call_memfd(word name, word flags);
 long call_symlinkat(word target, word from, word path);
+long call_truncate(word path, word size);
+long call_chdir(word path);
+long call_fchdir(word number);
+long call_getcwd(word out, word size);
+
+/* ---- attributes.c ---- */
+long call_fstatat(word from, word path, word about, word flags);
+long call_fstat(word number, word about);
+long call_statx(word from, word path, word flags, word mask, word about);
+long call_faccessat(word from, word path, word mode, word flags);
 long call_fchmod(word number, word mode);
 long call_fchmodat(word from, word path, word mode, word flags);
 long call_fchown(word number, word user, word group);
 long call_fchownat(word from, word path, word user, word group, word flags);
 long call_utimensat(word from, word path, word times, word flags);
-long call_truncate(word path, word size);
-long call_chdir(word path);
-long call_fchdir(word number);
-long call_getcwd(word out, word size);
 long call_statfs(word path, word out);
 long call_fstatfs(word number, word out);
 long call_umask(word mask);
@@ -322,23 +355,61 @@ int pair_new(struct file *ends[2], int flags); /* two sockets that are connected
 struct pair_names *pair_names(const struct file *file);
 long pipe_read(struct file *file, word buffer, word size);
 long pipe_write(struct file *file, word buffer, word size);
+long pipe_send(struct file *file, const char *from,
+               word size); /* of the personality's memory; a part, if need be */
 unsigned pipe_ready(const struct file *file);
+/* Of a socket that is connected, for whoever holds it instead of a program. */
+size_t pair_room(const struct file *file); /* bytes that it can write; 0 also if nobody reads them */
+void pair_put(const struct file *file, const char *from, size_t size);
+size_t pair_look(const struct file *file, char *to, size_t most); /* what waits for it: how much, not taken */
+void pair_skip(const struct file *file, size_t size);
+int pair_is_left(const struct file *file, int reads); /* nobody writes to it any more, or reads from it */
 void pipe_release(struct file *file);
 word pipe_held(const struct file *file);
+long pipe_size(const struct file *file, word size); /* size 0: tells it */
+
+/* ---- addresses.c: names of sockets ---- */
+#define INET_SIZE 16U
+#define LOOPBACK 127U /* first byte of addresses that stay inside */
+#define OWN_ADDRESS 0x0a00020fU /* 10.0.2.15: what the host's connections lead to */
+#define HOST_ADDRESS 0x0a000202U /* 10.0.2.2: the host itself */
+unsigned name_port(const struct socket_name *name);
+void name_set_port(struct socket_name *name, unsigned port);
+unsigned name_address(const struct socket_name *name);
+void name_set_address(struct socket_name *name, unsigned address);
+int name_is_path(const struct socket_name *name);
+void name_path(const struct socket_name *name, char *out); /* with its NUL, which a name need not have */
+int name_is_same(const struct socket_name *one, const struct socket_name *other);
+long name_read(word address, word size, unsigned family, struct socket_name *name);
 
 /* ---- connections.c: sockets that are not connected, and how they become so ---- */
 unsigned socket_ready(const struct file *file);
 void socket_release(struct file *file);
 const struct socket_name *socket_name(const struct file *file);
 int socket_listens(const struct file *file);
+struct file *socket_join(struct file *file, unsigned address);
+int socket_has_room(unsigned port); /* whoever listens at a port of every address takes one more */
+void socket_offer(unsigned port, struct file *end);
+void socket_fail(struct file *file, long error);
+long socket_take_error(const struct file *file);
 long call_socket(word domain, word type, word protocol);
 long call_bind(word number, word name, word size);
 long call_listen(word number, word backlog);
 long call_connect(word number, word name, word size);
 long call_accept4(word number, word name, word size, word flags);
 
+/* ---- network.c: connections that the host makes ---- */
+void network_listen(unsigned port);
+void network_unlisten(unsigned port);
+long network_connect(struct file *socket, const struct socket_name *remote); /* 0: it is under way */
+void network_forget(const struct file *socket);
+void network_look(void); /* asks what has come */
+void network_move(void); /* what is known to have come, and what goes */
+void network_end(void);
+
 /* ---- sockets.c: calls on sockets of any kind ---- */
 long socket_find(word number, struct file **file);
+long socket_write_early(const struct file *file, int quietly); /* one that is not connected */
 long socket_put_name(const struct socket_name *from, word name, word size);
 long call_socket_name(word number, word name, word size, int remote);
 long call_sendto(word number, word buffer, word size, word flags);
@@ -432,18 +503,6 @@ long call_uname(word out);
 long call_sysinfo(word out);
 long call_getcpu(word cpu, word node);
 long call_getrandom(word buffer, word size, word flags);
-long call_zero(void);
-long call_getpid(void);
-long call_gettid(void);
-long call_getpgid(word process);
-long call_setpgid(word process, word group);
-long call_setsid(void);
-long call_setid(word id);
-long call_setids(word real, word effective, word saved);
-long call_setids2(word real, word effective);
-long call_getresid(word real, word effective, word saved);
-long call_getpriority(word which, word who);
-long call_setpriority(word which, word who, word value);
 long call_wait4(word process, word options);
 long call_exit_group(word value);
 long call_prlimit(word process, word which, word new, word old);
@@ -457,12 +516,30 @@ long call_sched_getscheduler(word id);
 long call_sched_getparam(word id, word out);
 long call_sched_setparam(word id, word in);
 long call_sched_setscheduler(word id, word policy, word in);
+long call_sched_interval(word id, word out);
 long call_sched_priority(word policy, int most);
 long call_prctl(word option, word argument);
 long call_set_robust_list(word head, word size);
 long call_membarrier(word command, word flags);
 long call_process(void);
 long call_refused_permission(void);
+
+/* ---- identity.c ---- */
+long if_own(word process, long result); /* -ESRCH of any other process */
+long call_zero(void);
+long call_getpid(void);
+long call_gettid(void);
+long call_getpgid(word process);
+long call_setpgid(word process, word group);
+long call_setsid(void);
+long call_setid(word id);
+long call_setids(word real, word effective, word saved);
+long call_setids2(word real, word effective);
+long call_getgroups(word count, word out);
+long call_setgroups(word count, word in);
+long call_getresid(word real, word effective, word saved);
+long call_getpriority(word which, word who);
+long call_setpriority(word which, word who, word value);
 
 /* ---- table.c ---- */
 long linux_dispatch(struct thread *thread);

@@ -12,7 +12,6 @@
 
 #define SECOND 1024UL
 #define PIECE (PAGE - SECOND)
-#define LAST_ERROR 133 /* EHWPOISON */
 #define NAMES_MOST 65536
 #define NAME_MOST 255
 
@@ -20,10 +19,32 @@ struct about {
     word kind, size, seconds, nanoseconds; /* kind: 1 file, 2 directory */
 };
 
-/* 0 or more, or an error that there is: the host can say anything. */
+/* Who has the files below a mount point: the host, or the file server, which protects them. */
+
+static char exchange[PAGE]; /* with the file server, instead of the kernel buffer */
+static int is_protected;    /* what put_path has put a path for */
+
+static void give(word at, const char *from, word size)
+{
+    if (is_protected)
+        memcpy(exchange + at, from, size);
+    else
+        monitor_give(at, from, size);
+}
+
+static void take(char *to, word size)
+{
+    if (is_protected)
+        memcpy(to, exchange, size);
+    else
+        monitor_take(to, size);
+}
+
+/* 0 or more, or an error that there is: whoever answers can say anything. */
 static long asked(word question, word argument)
 {
-    long answer = monitor_ask(question, argument);
+    long answer =
+        is_protected ? protected_ask(question, argument, exchange) : monitor_ask(question, argument);
     if (answer < -LAST_ERROR || answer > (long)PAGE)
         return -EIO;
     return answer;
@@ -35,11 +56,23 @@ static long done(word question, word argument)
     return answer < 0 ? answer : answer == 1 ? 0 : -EIO;
 }
 
+/* The file server has its own root, the host knows the mount points. */
+static word length_of_mount(const struct node *directory)
+{
+    char path[SECOND];
+    while (directory->parent->hosts)
+        directory = directory->parent;
+    long length = directory->hosts == PROTECTED ? tree_path(directory, path, sizeof path) : 0;
+    return length > 0 ? (word)length : 0;
+}
+
 /* Puts the path of a name in a directory, or of the directory if there is none, into the buffer. */
 static long put_path(word at, const struct node *directory, const char *name, size_t length)
 {
     char path[SECOND];
     long used = tree_path(directory, path, sizeof path);
+    word skipped = length_of_mount(directory);
+    is_protected = directory->hosts == PROTECTED;
     if (used == -ERANGE || (used > 0 && (size_t)used + length + 2 > sizeof path))
         return -ENAMETOOLONG;
     if (used < 0)
@@ -50,7 +83,7 @@ static long put_path(word at, const struct node *directory, const char *name, si
         used += (long)length;
     }
     path[used++] = 0;
-    monitor_give(at, path, (word)used);
+    give(at, path + skipped, (word)used - skipped);
     return 0;
 }
 
@@ -91,7 +124,7 @@ static long ask_about(const struct node *directory, const char *name, size_t len
         error = done(ASK_STAT, 0);
     if (error)
         return error;
-    monitor_take((char *)about, sizeof *about);
+    take((char *)about, sizeof *about);
     return about->kind - 1 > 1 || about->size > FILE_BYTES || about->nanoseconds >= NS_PER_S ? -EIO : 0;
 }
 
@@ -119,6 +152,8 @@ long mount_look_up(struct node *directory, const char *name, size_t length)
         node->size = kind == S_IFDIR ? 0 : about.size;
         node->seconds = about.seconds;
         node->nanoseconds = about.nanoseconds;
+        node->read_seconds = about.seconds;
+        node->read_nanoseconds = about.nanoseconds;
     }
     return 0;
 }
@@ -172,7 +207,7 @@ long mount_list(struct node *directory)
         long count = error ? error : asked(ASK_LIST, seen);
         if (count <= 0)
             return count;
-        monitor_take(names, PAGE);
+        take(names, PAGE);
         error = list_some(directory, names, count);
         if (error)
             return error;
@@ -195,7 +230,7 @@ long mount_open(struct node *file)
         if (!count)
             return 0;
         if (count > 0) {
-            monitor_take(piece, (word)count);
+            take(piece, (word)count);
             count = tree_fill(file, piece, (word)count, file->size);
         }
         if (count < 0) {
@@ -219,7 +254,7 @@ long mount_write(const struct node *file, const char *from, word size, word offs
         if (error == -ESTALE)
             return 0;
         if (!error) {
-            monitor_give(SECOND, from + at, part);
+            give(SECOND, from + at, part);
             error = done(ASK_PUT, (offset + at) | part << 32);
         }
         if (error)
@@ -255,7 +290,7 @@ long mount_rename(const struct place *from, const struct place *to)
 {
     if (!from->directory->hosts && !to->directory->hosts)
         return 0;
-    if (!from->directory->hosts || !to->directory->hosts)
+    if (from->directory->hosts != to->directory->hosts)
         return -EXDEV;
     long error = put_path(0, from->directory, from->name, from->length);
     if (!error)

@@ -1,15 +1,10 @@
-/* Calls that name files. */
+/* Calls that name files: opening, making, removing, renaming. */
 #include <fcntl.h>
-#include <sys/statfs.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 #include "linux.h"
 
-#define MEMORY_FILES 0x01021994 /* as tmpfs says of itself */
 #define NO_REPLACE 1            /* of renameat2 */
 #define EXCHANGE 2
-#define NOW 0x3fffffff
-#define OMIT 0x3ffffffe
 
 /* The directory that a path begins in. */
 static long start_of(word from, struct node **start)
@@ -25,8 +20,7 @@ static long start_of(word from, struct node **start)
     return file->kind == DIRECTORY ? 0 : -ENOTDIR;
 }
 
-/* Copies a path and walks it.  empty: what "" means is the descriptor itself. */
-static long find(word from, word path, int follows, int empty, struct place *place)
+long path_find(word from, word path, int follows, int empty, struct place *place)
 {
     char text[PATH_BYTES];
     struct node *start;
@@ -54,15 +48,15 @@ static long find(word from, word path, int follows, int empty, struct place *pla
 static long find_second(word from, word path, struct place *place)
 {
     mount_pinned = 1;
-    long error = find(from, path, 0, 0, place);
+    long error = path_find(from, path, 0, 0, place);
     mount_pinned = 0;
     return error;
 }
 
-static long find_node(word from, word path, int follows, int empty, struct node **node)
+long path_node(word from, word path, int follows, int empty, struct node **node)
 {
     struct place place;
-    long error = find(from, path, follows, empty, &place);
+    long error = path_find(from, path, follows, empty, &place);
     if (!error && !place.node)
         error = -ENOENT;
     *node = error ? NULL : place.node;
@@ -127,7 +121,7 @@ long call_openat(word from, word path, word flags, word mode)
     if ((flags & O_TMPFILE) == O_TMPFILE)
         return -EOPNOTSUPP;
     int follows = !(flags & O_NOFOLLOW) && !(flags & O_CREAT && flags & O_EXCL);
-    long error = find(from, path, follows, 0, &place);
+    long error = path_find(from, path, follows, 0, &place);
     if (error)
         return error;
     if (place.node) {
@@ -148,97 +142,12 @@ long call_openat(word from, word path, word flags, word mode)
     return node ? open_node(node, flags) : -ENOSPC;
 }
 
-/* ---- what it is ---- */
-
-static long about_open(word number, struct stat *about)
-{
-    struct file *file = descriptor_file(number);
-    if (!file)
-        return -EBADF;
-    file_describe(file, about);
-    return 0;
-}
-
-long call_fstat(word number, word out)
-{
-    struct stat about;
-    long error = about_open(number, &about);
-    if (error || memory_reach(out, sizeof about, 1))
-        return error ? error : -EFAULT;
-    *(struct stat *)out = about;
-    return 0;
-}
-
-static long describe(word from, word path, word flags, struct stat *about)
-{
-    struct node *node;
-    char first;
-    int empty = !!(flags & AT_EMPTY_PATH);
-    if (empty && (int)from != AT_FDCWD && (!path || memory_text(&first, path, 1) == 0))
-        return about_open(from, about);
-    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), empty, &node);
-    if (!error)
-        tree_describe(node, about);
-    return error;
-}
-
-long call_fstatat(word from, word path, word out, word flags)
-{
-    struct stat about;
-    if (flags & ~(word)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH | AT_NO_AUTOMOUNT))
-        return -EINVAL;
-    long error = describe(from, path, flags, &about);
-    if (error || memory_reach(out, sizeof about, 1))
-        return error ? error : -EFAULT;
-    *(struct stat *)out = about;
-    return 0;
-}
-
-static struct statx_timestamp stamp(struct timespec time)
-{
-    return (struct statx_timestamp){.tv_sec = time.tv_sec, .tv_nsec = (uint32_t)time.tv_nsec};
-}
-
-long call_statx(word from, word path, word flags, word mask, word out)
-{
-    struct stat about;
-    (void)mask;
-    long error = describe(from, path, flags, &about);
-    if (error || memory_reach(out, sizeof(struct statx), 1))
-        return error ? error : -EFAULT;
-    *(struct statx *)out = (struct statx){.stx_mask = STATX_BASIC_STATS,
-                                          .stx_blksize = (uint32_t)about.st_blksize,
-                                          .stx_nlink = about.st_nlink,
-                                          .stx_mode = (uint16_t)about.st_mode,
-                                          .stx_ino = about.st_ino,
-                                          .stx_size = (uint64_t)about.st_size,
-                                          .stx_blocks = (uint64_t)about.st_blocks,
-                                          .stx_atime = stamp(about.st_atim),
-                                          .stx_ctime = stamp(about.st_ctim),
-                                          .stx_mtime = stamp(about.st_mtim),
-                                          .stx_rdev_minor = minor(about.st_rdev),
-                                          .stx_dev_minor = minor(about.st_dev)};
-    return 0;
-}
-
-/* The program is its enclave's root: it may all, but execute what nobody may. */
-long call_faccessat(word from, word path, word mode, word flags)
-{
-    struct node *node;
-    if (mode & ~7UL || flags & ~(word)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
-        return -EINVAL;
-    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !!(flags & AT_EMPTY_PATH), &node);
-    if (error || !node)
-        return error;
-    return mode & X_OK && !S_ISDIR(node->mode) && !(node->mode & 0111) ? -EACCES : 0;
-}
-
 long call_readlinkat(word from, word path, word out, word size)
 {
     struct node *node;
     if (!size || (int)size < 0)
         return -EINVAL;
-    long error = find_node(from, path, 0, 1, &node);
+    long error = path_node(from, path, 0, 1, &node);
     if (error)
         return error;
     if (!node || !S_ISLNK(node->mode))
@@ -248,6 +157,25 @@ long call_readlinkat(word from, word path, word out, word size)
         return -EFAULT;
     memcpy((void *)out, node->data, size);
     return (long)size;
+}
+
+#define MEMORY_NAME 249
+#define MEMORY_FLAGS 0x1f
+
+/* A file without a name. */
+long call_memfd(word name, word flags)
+{
+    char text[MEMORY_NAME + 1];
+    long length = memory_text(text, name, sizeof text);
+    if (flags & ~(word)MEMORY_FLAGS || length == -ENAMETOOLONG)
+        return -EINVAL;
+    if (length < 0)
+        return length;
+    struct node *node = tree_add(NULL, NULL, 0, S_IFREG | 0777);
+    long number = node ? open_node(node, O_RDWR | (flags & 1 ? O_CLOEXEC : 0)) : -ENOMEM;
+    if (node)
+        tree_drop(node);
+    return number;
 }
 
 /* ---- making and removing ---- */
@@ -263,7 +191,7 @@ static long check_new(long error, const struct place *place)
 
 static long place_for_new(word from, word path, struct place *place)
 {
-    return check_new(find(from, path, 0, 0, place), place);
+    return check_new(path_find(from, path, 0, 0, place), place);
 }
 
 long call_mkdirat(word from, word path, word mode)
@@ -306,18 +234,20 @@ long call_unlinkat(word from, word path, word flags)
     int directory = !!(flags & AT_REMOVEDIR);
     if (flags & ~(word)AT_REMOVEDIR)
         return -EINVAL;
-    long error = find(from, path, 0, 0, &place);
+    long error = path_find(from, path, -1, 0, &place);
     if (error)
         return error;
     if (!place.node)
         return -ENOENT;
     if (S_ISDIR(place.node->mode) != directory)
         return directory ? -ENOTDIR : -EISDIR;
+    if (!directory && place.slash)
+        return -ENOTDIR;
     if (!place.directory)
-        return place.node == tree_root ? -EBUSY : -EINVAL;
+        return place.node == tree_root ? -EBUSY : place.up ? -ENOTEMPTY : -EINVAL;
     if (place.node->first && !place.node->hosts)
         return -ENOTEMPTY;
-    if (place.node == tree_current || is_mount_point(place.node))
+    if (is_mount_point(place.node))
         return -EBUSY;
     error = mount_remove(place.directory, place.name, place.length, directory);
     if (error)
@@ -348,7 +278,7 @@ long call_renameat2(word from, word path, word to, word new_path, word flags)
     struct place old, new;
     if (flags & ~(word)NO_REPLACE)
         return -EINVAL;
-    long error = find(from, path, 0, 0, &old);
+    long error = path_find(from, path, 0, 0, &old);
     if (!error)
         error = find_second(to, new_path, &new);
     if (error)
@@ -390,7 +320,7 @@ long call_linkat(word from, word path, word to, word new_path, word flags)
     struct place new;
     if (flags & ~(word)(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH))
         return -EINVAL;
-    long error = find_node(from, path, !!(flags & AT_SYMLINK_FOLLOW), !!(flags & AT_EMPTY_PATH), &node);
+    long error = path_node(from, path, !!(flags & AT_SYMLINK_FOLLOW), !!(flags & AT_EMPTY_PATH), &node);
     if (!error)
         error = check_new(find_second(to, new_path, &new), &new);
     if (error)
@@ -419,95 +349,12 @@ long call_symlinkat(word target, word from, word path)
     return error < 0 ? error : 0;
 }
 
-/* ---- changing what it is ---- */
-
-static void set_mode(struct node *node, word mode)
-{
-    node->mode = (node->mode & S_IFMT) | ((uint32_t)mode & 07777);
-}
-
-long call_fchmod(word number, word mode)
-{
-    struct file *file = descriptor_file(number);
-    if (!file || file->flags & O_PATH)
-        return -EBADF;
-    if (file->node)
-        set_mode(file->node, mode);
-    return 0;
-}
-
-long call_fchmodat(word from, word path, word mode, word flags)
-{
-    struct node *node;
-    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !!(flags & AT_EMPTY_PATH), &node);
-    if (error || !node)
-        return error;
-    if (S_ISLNK(node->mode))
-        return -EOPNOTSUPP;
-    set_mode(node, mode);
-    return 0;
-}
-
-/* There is one user, root. */
-static long check_owner(word user, word group)
-{
-    return ((int)user && (int)user != -1) || ((int)group && (int)group != -1) ? -EPERM : 0;
-}
-
-long call_fchown(word number, word user, word group)
-{
-    return descriptor_file(number) ? check_owner(user, group) : -EBADF;
-}
-
-long call_fchownat(word from, word path, word user, word group, word flags)
-{
-    struct node *node;
-    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !!(flags & AT_EMPTY_PATH), &node);
-    return error ? error : check_owner(user, group);
-}
-
-static int is_time(word nanoseconds)
-{
-    return nanoseconds < NS_PER_S || nanoseconds == NOW || nanoseconds == OMIT;
-}
-
-/* A file has one time: that of its change is kept, and that of reading only looked at. */
-long call_utimensat(word from, word path, word times, word flags)
-{
-    struct node *node;
-    word seconds = 0, nanoseconds = NOW;
-    if (times) {
-        if (memory_reach(times, 4 * sizeof(word), 0))
-            return -EFAULT;
-        word read = ((word *)times)[1];
-        seconds = ((word *)times)[2];
-        nanoseconds = ((word *)times)[3];
-        if (read == OMIT && nanoseconds == OMIT)
-            return 0;
-        if (!is_time(read) || !is_time(nanoseconds))
-            return -EINVAL;
-    }
-    if (flags & ~(word)(path ? AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH : 0))
-        return -EINVAL;
-    if (!path && (int)from == AT_FDCWD)
-        return -EFAULT;
-    long error = find_node(from, path, !(flags & AT_SYMLINK_NOFOLLOW), !path || flags & AT_EMPTY_PATH, &node);
-    if (error || !node || nanoseconds == OMIT)
-        return error;
-    tree_touch(node);
-    if (nanoseconds != NOW) {
-        node->seconds = seconds;
-        node->nanoseconds = nanoseconds;
-    }
-    return 0;
-}
-
 long call_truncate(word path, word size)
 {
     struct node *node;
     if ((long)size < 0)
         return -EINVAL;
-    long error = find_node((word)AT_FDCWD, path, 1, 0, &node);
+    long error = path_node((word)AT_FDCWD, path, 1, 0, &node);
     if (error)
         return error;
     if (!S_ISREG(node->mode))
@@ -531,7 +378,7 @@ static long set_current(struct node *node)
 long call_chdir(word path)
 {
     struct node *node;
-    long error = find_node((word)AT_FDCWD, path, 1, 0, &node);
+    long error = path_node((word)AT_FDCWD, path, 1, 0, &node);
     return error ? error : set_current(node);
 }
 
@@ -556,39 +403,4 @@ long call_getcwd(word out, word size)
     memcpy((void *)out, text, (size_t)length);
     ((char *)out)[length] = 0;
     return length + 1;
-}
-
-/* ---- the file system ---- */
-
-static long about_system(word out)
-{
-    if (memory_reach(out, sizeof(struct statfs), 1))
-        return -EFAULT;
-    *(struct statfs *)out = (struct statfs){.f_type = MEMORY_FILES,
-                                            .f_bsize = PAGE,
-                                            .f_frsize = PAGE,
-                                            .f_namelen = 255,
-                                            .f_blocks = FILE_BYTES / PAGE,
-                                            .f_bfree = FILE_BYTES / PAGE,
-                                            .f_bavail = FILE_BYTES / PAGE};
-    return 0;
-}
-
-long call_statfs(word path, word out)
-{
-    struct node *node;
-    long error = find_node((word)AT_FDCWD, path, 1, 0, &node);
-    return error ? error : about_system(out);
-}
-
-long call_fstatfs(word number, word out)
-{
-    return descriptor_file(number) ? about_system(out) : -EBADF;
-}
-
-long call_umask(word mask)
-{
-    unsigned old = tree_umask;
-    tree_umask = (unsigned)mask & 0777;
-    return old;
 }

@@ -10,7 +10,7 @@
 
 struct pipe {
     char *data;
-    size_t first, held;
+    size_t first, held, most;
     int readers, writers; /* whether there is one */
     int ends;             /* how many are open, shut down or not */
 };
@@ -26,7 +26,7 @@ static struct pipe *new_pipe(void)
     struct pipe *pipe = heap_new(sizeof *pipe);
     char *data = (char *)memory_take(CAPACITY);
     if (pipe && data) {
-        *pipe = (struct pipe){.data = data, .readers = 1, .writers = 1, .ends = 2};
+        *pipe = (struct pipe){.data = data, .most = CAPACITY, .readers = 1, .writers = 1, .ends = 2};
         return pipe;
     }
     if (pipe)
@@ -89,51 +89,144 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static size_t room_of(const struct pipe *pipe)
+{
+    return pipe->most > pipe->held ? pipe->most - pipe->held : 0;
+}
+
+/* The first bytes that wait, not taken. */
+static void look(const struct pipe *pipe, char *to, size_t size)
+{
+    size_t part = least(size, CAPACITY - pipe->first);
+    memcpy(to, pipe->data + pipe->first, part);
+    memcpy(to + part, pipe->data, size - part);
+}
+
+static void skip(struct pipe *pipe, size_t size)
+{
+    pipe->first = (pipe->first + size) % CAPACITY;
+    pipe->held -= size;
+    wake_files();
+}
+
+/* There has to be room. */
+static void put(struct pipe *pipe, const char *from, size_t size)
+{
+    size_t end = (pipe->first + pipe->held) % CAPACITY, part = least(size, CAPACITY - end);
+    memcpy(pipe->data + end, from, part);
+    memcpy(pipe->data, from + part, size - part);
+    pipe->held += size;
+    wake_files();
+}
+
+/* Not all of it is moved yet: what a signal leaves of the call is what was done. */
+static long wait_for_rest(const struct file *file, word done)
+{
+    if (file->flags & O_NONBLOCK)
+        return done ? (long)done : -EAGAIN;
+    current->done = done;
+    long result = wait_for(WAITS_FILES, NEVER);
+    return result != WAITS && done ? (long)done : result;
+}
+
 long pipe_read(struct file *file, word buffer, word size)
 {
     struct pipe *pipe = source(file);
+    word done = current->done;
+    current->done = 0;
     if (!size)
         return 0;
-    if (!pipe->held) {
-        if (!pipe->writers || !pipe->readers)
-            return 0;
-        return file->flags & O_NONBLOCK ? -EAGAIN : wait_for(WAITS_FILES, NEVER);
-    }
-    size = least(size, pipe->held);
-    if (memory_reach(buffer, size, 1))
-        return -EFAULT;
-    for (size_t done = 0; done < size;) {
-        size_t part = least(size - done, CAPACITY - pipe->first);
-        memcpy((char *)buffer + done, pipe->data + pipe->first, part);
-        pipe->first = (pipe->first + part) % CAPACITY;
-        done += part;
-    }
-    pipe->held -= size;
-    wake_files();
-    return (long)size;
+    if (!pipe->held)
+        return pipe->writers && pipe->readers ? wait_for_rest(file, done) : (long)done;
+    size_t part = least(size - done, pipe->held);
+    if (memory_reach(buffer + done, part, 1))
+        return done ? (long)done : -EFAULT;
+    look(pipe, (char *)buffer + done, part);
+    if (file->flags & PEEKS)
+        return (long)part;
+    skip(pipe, part);
+    done += part;
+    return done < size && file->flags & WANTS_ALL ? wait_for_rest(file, done) : (long)done;
 }
 
+/* Of a write that waits, the pipe gets as much as it holds; the rest when somebody has read. */
 long pipe_write(struct file *file, word buffer, word size)
 {
     struct pipe *pipe = sink(file);
+    word done = current->done;
+    current->done = 0;
     if (!pipe->readers || !pipe->writers) {
         signal_raise(current, (struct pending){SIGPIPE, SI_KERNEL, 0, 0});
-        return -EPIPE;
+        return done ? (long)done : -EPIPE;
     }
-    size_t room = CAPACITY - pipe->held;
+    size_t room = room_of(pipe), part = least(size - done, room);
     if (size && (!room || (size <= WHOLE && room < size)))
-        return file->flags & O_NONBLOCK ? -EAGAIN : wait_for(WAITS_FILES, NEVER);
-    size = least(size, room); /* a longer write is done in parts: its caller writes the rest */
-    if (memory_reach(buffer, size, 0))
-        return -EFAULT;
-    for (size_t done = 0; done < size;) {
-        size_t end = (pipe->first + pipe->held) % CAPACITY, part = least(size - done, CAPACITY - end);
-        memcpy(pipe->data + end, (const char *)buffer + done, part);
-        pipe->held += part;
-        done += part;
-    }
+        return wait_for_rest(file, done);
+    if (memory_reach(buffer + done, part, 0))
+        return done ? (long)done : -EFAULT;
+    put(pipe, (const char *)buffer + done, part);
+    done += part;
+    return done < size ? wait_for_rest(file, done) : (long)done;
+}
+
+long pipe_send(struct file *file, const char *from, word size)
+{
+    struct pipe *pipe = sink(file);
+    if (!pipe->readers || !pipe->writers)
+        return pipe_write(file, 0, size);
+    size_t part = least(size, room_of(pipe));
+    if (size && !part)
+        return wait_for_rest(file, 0);
+    put(pipe, from, part);
+    return (long)part;
+}
+
+long pipe_size(const struct file *file, word size)
+{
+    struct pipe *pipe = file->more;
+    size_t most = PAGE;
+    if (file->kind != PIPE_READ && file->kind != PIPE_WRITE)
+        return -EBADF;
+    if (!size)
+        return (long)pipe->most;
+    if (size > CAPACITY)
+        return -EPERM;
+    while (most < size)
+        most *= 2;
+    if (most < pipe->held)
+        return -EBUSY;
+    pipe->most = most;
     wake_files();
-    return (long)size;
+    return (long)most;
+}
+
+size_t pair_room(const struct file *file)
+{
+    const struct pipe *out = sink(file);
+    return out->readers && out->writers ? room_of(out) : 0;
+}
+
+void pair_put(const struct file *file, const char *from, size_t size)
+{
+    put(sink(file), from, size);
+}
+
+size_t pair_look(const struct file *file, char *to, size_t most)
+{
+    const struct pipe *in = source(file);
+    size_t size = in->readers ? least(in->held, most) : 0;
+    look(in, to, size);
+    return size;
+}
+
+void pair_skip(const struct file *file, size_t size)
+{
+    skip(source(file), size);
+}
+
+int pair_is_left(const struct file *file, int reads)
+{
+    return reads ? !source(file)->writers : !sink(file)->readers;
 }
 
 unsigned pipe_ready(const struct file *file)
@@ -145,8 +238,7 @@ unsigned pipe_ready(const struct file *file)
                                                          : file->kind == PAIR ? POLLIN | POLLHUP
                                                                               : POLLHUP);
     if (out)
-        ready |=
-            out->readers ? (CAPACITY - out->held >= WHOLE ? POLLOUT | POLLWRNORM : 0) : POLLERR | POLLOUT;
+        ready |= out->readers ? (room_of(out) >= WHOLE ? POLLOUT | POLLWRNORM : 0) : POLLERR | POLLOUT;
     return ready;
 }
 

@@ -57,6 +57,7 @@ static int is_ignored(int number)
 
 static _Noreturn void end_by(int number)
 {
+    network_end();
     monitor_end(128 + (word)number);
 }
 

@@ -1,6 +1,7 @@
-/* Calls on sockets, which lead nowhere but to sockets of the same program: it reaches no network. */
+/* Calls on sockets of any kind. */
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include "linux.h"
 
@@ -49,13 +50,18 @@ long call_socket_name(word number, word name, word size, int remote)
     return socket_put_name(&local, name, size);
 }
 
+static void set_flags(struct file *file, word flags)
+{
+    file->flags |= (flags & MSG_DONTWAIT ? O_NONBLOCK : 0) | (flags & MSG_PEEK ? PEEKS : 0) |
+                   (flags & MSG_WAITALL ? WANTS_ALL : 0);
+}
+
 /* The call with the flags of this time only. */
 static long with_flags(struct file *file, word flags, long (*move)(struct file *, word, word, word *),
                        word buffer, word size)
 {
     int was = file->flags;
-    if (flags & MSG_DONTWAIT)
-        file->flags |= O_NONBLOCK;
+    set_flags(file, flags);
     long done = move(file, buffer, size, NULL);
     file->flags = was;
     return done;
@@ -69,10 +75,21 @@ static long send_quietly(struct file *file, word buffer, word size, word *offset
     return done;
 }
 
+long socket_write_early(const struct file *file, int quietly)
+{
+    if (socket_name(file)->family != AF_INET)
+        return -ENOTCONN;
+    if (!quietly)
+        signal_raise(current, (struct pending){SIGPIPE, SI_KERNEL, 0, 0});
+    return -EPIPE;
+}
+
 long call_sendto(word number, word buffer, word size, word flags)
 {
     struct file *file;
     long error = find(number, &file);
+    if (error == -ENOTCONN)
+        return socket_write_early(file, !!(flags & MSG_NOSIGNAL));
     return error ? error
                  : with_flags(file, flags, flags & MSG_NOSIGNAL ? send_quietly : file_write, buffer, size);
 }
@@ -81,7 +98,7 @@ long call_recvfrom(word number, word buffer, word size, word flags, word name, w
 {
     struct file *file;
     long error = find(number, &file);
-    if (!error && flags & (MSG_PEEK | MSG_OOB))
+    if (!error && flags & MSG_OOB)
         error = -EOPNOTSUPP;
     if (error)
         return error;
@@ -138,6 +155,8 @@ long call_getsockopt(word number, word level, word option, word value, word size
         return -EFAULT;
     *(int *)size = sizeof(int);
     *(int *)value = level == SOL_SOCKET ? option_of(file, option) : 0;
+    if (level == SOL_SOCKET && option == SO_ERROR && file->kind == SOCKET)
+        *(int *)value = (int)-socket_take_error(file);
     return 0;
 }
 
@@ -160,11 +179,11 @@ static long pass(word number, word message, word flags, int receives, long (*vec
     if (memory_reach(message, sizeof(struct msghdr), receives))
         return -EFAULT;
     const struct msghdr *header = (const struct msghdr *)message;
-    if (header->msg_controllen && !receives)
+    if ((header->msg_controllen && !receives) || flags & MSG_OOB ||
+        (flags & MSG_PEEK && header->msg_iovlen > 1))
         return -EOPNOTSUPP;
     int was = file->flags;
-    if (flags & MSG_DONTWAIT)
-        file->flags |= O_NONBLOCK;
+    set_flags(file, flags);
     long done = vector(number, (word)header->msg_iov, (word)header->msg_iovlen);
     file->flags = was;
     return done;

@@ -11,6 +11,8 @@
 #define RANDOM_MOST (1UL << 25)
 #define MEMORY (1UL << 30) /* what a program is told that there is, if its image says nothing */
 #define STACK (8UL << 20)
+#define TURN_NS 10000000UL
+#define SYSINFO_BYTES 112 /* as the kernel writes it; the C library has room for more, glibc has not */
 
 /* ---- words for whoever reads the enclave's output ---- */
 
@@ -59,14 +61,15 @@ long call_uname(word out)
 long call_sysinfo(word out)
 {
     word total, free;
-    if (memory_reach(out, sizeof(struct sysinfo), 1))
+    if (memory_reach(out, SYSINFO_BYTES, 1))
         return -EFAULT;
     system_memory(&total, &free);
-    *(struct sysinfo *)out = (struct sysinfo){.uptime = ticks_ns() / NS_PER_S,
-                                              .totalram = total,
-                                              .freeram = free,
-                                              .procs = (unsigned short)threads_count(),
-                                              .mem_unit = 1};
+    struct sysinfo info = {.uptime = ticks_ns() / NS_PER_S,
+                           .totalram = total,
+                           .freeram = free,
+                           .procs = (unsigned short)threads_count(),
+                           .mem_unit = 1};
+    memcpy((void *)out, &info, SYSINFO_BYTES);
     return 0;
 }
 
@@ -93,78 +96,6 @@ long call_getrandom(word buffer, word size, word flags)
 
 /* ---- the process: it is alone, and root ---- */
 
-long call_zero(void)
-{
-    return 0;
-}
-
-long call_getpid(void)
-{
-    return PROCESS_ID;
-}
-
-long call_gettid(void)
-{
-    return current->id;
-}
-
-static long own(word process, long result)
-{
-    return (int)process == 0 || (int)process == PROCESS_ID ? result : -ESRCH;
-}
-
-long call_getpgid(word process)
-{
-    return own(process, PROCESS_ID);
-}
-
-long call_setpgid(word process, word group)
-{
-    return (int)group < 0 ? -EINVAL : own(process, -EPERM); /* it leads its session */
-}
-
-long call_setsid(void)
-{
-    return -EPERM; /* it leads its group already */
-}
-
-long call_setid(word id)
-{
-    return (int)id == 0 || (int)id == -1 ? 0 : -EPERM;
-}
-
-long call_setids(word real, word effective, word saved)
-{
-    return call_setid(real) || call_setid(effective) || call_setid(saved) ? -EPERM : 0;
-}
-
-long call_setids2(word real, word effective)
-{
-    return call_setids(real, effective, 0);
-}
-
-long call_getresid(word real, word effective, word saved)
-{
-    word all[3] = {real, effective, saved};
-    for (int i = 0; i < 3; i++)
-        if (memory_reach(all[i], sizeof(int), 1))
-            return -EFAULT;
-    for (int i = 0; i < 3; i++)
-        *(int *)all[i] = 0;
-    return 0;
-}
-
-long call_getpriority(word which, word who)
-{
-    return which > PRIO_USER ? -EINVAL : (int)who > PROCESS_ID ? -ESRCH : 20;
-}
-
-long call_setpriority(word which, word who, word value)
-{
-    (void)value;
-    return which > PRIO_USER ? -EINVAL : (int)who > PROCESS_ID ? -ESRCH : 0;
-}
-
 #define WAIT_FLAGS (WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WALL | __WCLONE)
 
 long call_wait4(word process, word options)
@@ -176,6 +107,7 @@ long call_wait4(word process, word options)
 
 long call_exit_group(word value)
 {
+    network_end();
     monitor_end(value & 0xff);
 }
 
@@ -207,7 +139,7 @@ long call_prlimit(word process, word which, word new, word old)
 {
     if (which >= RLIM_NLIMITS)
         return -EINVAL;
-    if (own(process, 0))
+    if (if_own(process, 0))
         return -ESRCH;
     if (old && memory_reach(old, sizeof(struct rlimit), 1))
         return -EFAULT;
@@ -291,6 +223,14 @@ static int is_shared(int policy)
 long call_sched_getscheduler(word id)
 {
     return (int)id < 0 ? -EINVAL : is_thread(id) ? SCHED_OTHER : -ESRCH;
+}
+
+/* Of a policy that is not real time: how long a turn is. */
+long call_sched_interval(word id, word out)
+{
+    if ((int)id < 0)
+        return -EINVAL;
+    return is_thread(id) ? write_time(out, TURN_NS, 1) : -ESRCH;
 }
 
 long call_sched_getparam(word id, word out)

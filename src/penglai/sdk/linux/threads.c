@@ -198,6 +198,7 @@ static struct thread *behind(struct thread *thread)
 void linux_system_call(struct thread *thread)
 {
     thread->again = thread->interrupted = 0;
+    thread->moved = thread->done = 0;
     long result = linux_dispatch(thread);
     if (result != WAITS && result != CONTINUES && !timers_armed() && !signal_is_due(thread)) {
         X(thread, A0) = (word)result;
@@ -308,7 +309,7 @@ long call_exit(word value)
 {
     struct thread *gone = current;
     if (count == 1)
-        monitor_end(value & 0xff);
+        call_exit_group(value);
     if (gone->clear_id && !write_id(gone->clear_id, 0))
         wake_futex(gone->clear_id, 1, ~0U);
     struct thread **link = &first;

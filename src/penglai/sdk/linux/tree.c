@@ -20,6 +20,7 @@ static int keeps_time; /* what is there from the beginning is of the year 1970, 
 int tree_begin(const struct linux_image *image)
 {
     tree_root = image->root;
+    protected_begin(image);
     tree_current = image->directory;
     tree_current->uses++;
     next_number = image->nodes;
@@ -98,7 +99,7 @@ static long step(struct walk *walk, int follows, struct place *place)
     const char *name;
     size_t length = next_name(walk, &name);
     if (!length) {
-        *place = (struct place){.node = walk->at, .slash = place->slash};
+        *place = (struct place){.node = walk->at, .slash = place->slash, .up = place->up};
         return 0;
     }
     if (!S_ISDIR(walk->at->mode))
@@ -106,6 +107,7 @@ static long step(struct walk *walk, int follows, struct place *place)
     if (length >= sizeof place->name)
         return -ENAMETOOLONG;
     int up = text_is(name, length, "..");
+    place->up = up;
     if (up || text_is(name, length, ".")) {
         walk->at = up ? walk->at->parent : walk->at;
         return 1;
@@ -121,7 +123,7 @@ static long step(struct walk *walk, int follows, struct place *place)
         set_place(place, walk->at, NULL, name, length);
         return 0;
     }
-    if (S_ISLNK(entry->node->mode) && (!is_last(walk) || follows || place->slash)) {
+    if (S_ISLNK(entry->node->mode) && (!is_last(walk) || follows > 0 || (!follows && place->slash))) {
         error = follow(walk, entry->node);
         return error ? error : 1;
     }
@@ -136,7 +138,7 @@ static long step(struct walk *walk, int follows, struct place *place)
 long tree_walk(struct node *from, const char *path, int follows, struct place *place)
 {
     struct walk walk = {.at = *path == '/' ? tree_root : from, .rest = path};
-    place->slash = 0;
+    place->slash = place->up = 0;
     if (!*path)
         return -ENOENT;
     long result;
@@ -219,6 +221,8 @@ struct node *tree_add(struct node *directory, const char *name, size_t length, u
     if (directory)
         node->hosts = directory->hosts;
     tree_touch(node);
+    node->read_seconds = node->seconds;
+    node->read_nanoseconds = node->nanoseconds;
     if (directory && tree_enter(directory, name, length, node)) {
         heap_free(node, sizeof *node);
         return NULL;
@@ -239,6 +243,11 @@ void tree_drop(struct node *node)
         heap_free(node->data, node->room);
     node->room = node->size = 0;
     int stays = node->hosts && S_ISDIR(node->mode); /* others may have it as their parent, however it went */
+    if (node->holds) {
+        node->holds = 0;
+        node->parent->uses--;
+        tree_drop(node->parent);
+    }
     if (!was_packed(node) && !stays)
         heap_free(node, sizeof *node);
 }
@@ -258,6 +267,10 @@ void tree_remove(struct node *directory, struct entry *entry)
     if (S_ISDIR(node->mode)) {
         node->links--;
         directory->links--;
+        if (!node->links && node->uses && !node->hosts) { /* somebody is inside, and may go up */
+            node->holds = 1;
+            directory->uses++;
+        }
     }
     tree_touch(directory);
     tree_drop(node);
@@ -374,7 +387,9 @@ void tree_describe(const struct node *node, struct stat *about)
                            .st_blksize = PAGE,
                            .st_blocks = (blkcnt_t)((node->size + BLOCK - 1) / BLOCK)};
     about->st_mtim = (struct timespec){.tv_sec = (time_t)node->seconds, .tv_nsec = (long)node->nanoseconds};
-    about->st_atim = about->st_ctim = about->st_mtim;
+    about->st_ctim = about->st_mtim;
+    about->st_atim =
+        (struct timespec){.tv_sec = (time_t)node->read_seconds, .tv_nsec = (long)node->read_nanoseconds};
     if (S_ISDIR(node->mode))
         about->st_size = PAGE;
 }
