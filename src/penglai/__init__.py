@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BadArgumentError,
         ErrorCode,
         ExistsError,
+        FleetError,
         ImageError,
         IpiError,
         MachineError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from penglai.driver.shared import RelayPages, SharedMemory
     from penglai.driver.task import Info, Reason, Result
     from penglai.embedded import USER_STATE, Machine
+    from penglai.fleet.fleet import Fleet, FleetEnclave
     from penglai.guest.session import Linux, Ran
     from penglai.host.console import Console, Output
     from penglai.host.enclave import Enclave, Run
@@ -67,6 +69,9 @@ __all__ = [
     "ErrorCode",
     "ExistsError",
     "Fault",
+    "Fleet",
+    "FleetEnclave",
+    "FleetError",
     "Frame",
     "HostProgram",
     "ImageError",
@@ -119,6 +124,7 @@ _HOMES = {
     "debug.session": ("DebugSession",),
     "driver.fault": ("Fault", "Frame"),
     "driver.task": ("Info", "Reason", "Result"),
+    "fleet.fleet": ("Fleet", "FleetEnclave"),
     "guest.session": ("Linux", "Ran"),
     "host.console": ("Console", "Output"),
     "host.enclave": ("Enclave", "Run"),

@@ -110,7 +110,8 @@ def _undeclared(root: Path, graph: grimp.ImportGraph) -> Iterator[str]:
 def _import_names(root: Path) -> set[str]:
     """Names by which the dependencies are imported."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = [REQUIREMENT.match(line)[0] for line in project["dependencies"]]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["fleet"]]
+    names = [REQUIREMENT.match(line)[0] for line in wanted]
     return {IMPORTED_AS.get(name, name) for name in names}
 
 

@@ -117,6 +117,10 @@ class StorageError(PenglaiError):
     """The machine's own storage is damaged, open to others, or cannot be written."""
 
 
+class FleetError(PenglaiError):
+    """The fleet cannot do it: none is up, a part of it has died, or Ray is not installed."""
+
+
 class MonitorBug(PenglaiError, AssertionError):  # noqa: N818 - not the user's error
     """An invariant of the monitor does not hold.  The machine is stopped; please report it."""
 

@@ -1,0 +1,118 @@
+"""The nodes of a fleet on this computer, the directory that they share, and the file that tells of them."""
+
+import contextlib
+import fcntl
+import json
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from penglai.abi.errors import ExistsError, FleetError
+from penglai.fleet import nodes
+from penglai.fleet.cluster import Door
+from penglai.fleet.node import Plan
+from penglai.fleet.nodes import Session
+from penglai.fleet.rows import Size
+from penglai.toolchain.places import state_dir
+
+RECORD = "fleet.json"
+TOKEN = "token"  # noqa: S105 - the file's name
+"""Name of the file with what everybody has to show who wants to be in the fleet."""
+
+
+@dataclass
+class Site:
+    """directory: for Ray's files, below /tmp, since paths of sockets are short.  sessions: by names of nodes.
+
+    tied: its nodes end with this process.
+    """
+
+    directory: Path
+    tied: bool = False
+    address: str = ""
+    sessions: dict[str, Session] = field(default_factory=dict)
+
+    @classmethod
+    def new(cls, *, tied: bool) -> "Site":
+        """One without nodes.  Whoever has its token may do what this user may; nobody else can read it."""
+        site = cls(Path(tempfile.mkdtemp(prefix="penglai-fleet-")), tied)
+        token = site.directory / TOKEN
+        token.touch(0o600)
+        token.write_text(secrets.token_hex(32), encoding="ascii")
+        return site
+
+    @property
+    def door(self) -> Door:
+        """How to get in."""
+        return Door(self.address, self.directory / TOKEN)
+
+    def add(self, count: int, size: Size) -> list[str]:
+        """Start nodes that offer this much each; their names.
+
+        Raises FleetError if one does not come up; `end` ends the others.
+        """
+        names: list[str] = []
+        if not self.address and count:
+            names += self._start(1, size)
+        return names + self._start(count - len(names), size)
+
+    def _start(self, count: int, size: Size) -> list[str]:
+        """Some at once."""
+        begun = {}
+        for _ in range(count):
+            name = f"node-{len(self.sessions) + 1}"
+            plan = Plan(name, str(self.directory), size.pages, size.harts, self.address, self.tied)
+            begun[name] = nodes.start(plan, self.door.environment())
+            self.sessions[name] = begun[name].session
+        for starting in begun.values():
+            self.address = starting.address()
+        return list(begun)
+
+    def end(self) -> None:
+        """End the nodes; nothing of them is left.  More than once does nothing."""
+        nodes.end(reversed(self.sessions.values()))
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def recorded() -> Iterator[Path]:
+    """The path of the user's record, which may not be there; nobody else changes it meanwhile."""
+    directory = state_dir()
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (directory / ".fleet.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield directory / RECORD
+
+
+def found(path: Path) -> Site:
+    """The user's fleet.  Raises FleetError if there is none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        record = json.loads(text)
+        sessions = {name: Session(*numbers) for name, numbers in record["sessions"].items()}
+        return Site(Path(record["directory"]), address=record["address"], sessions=sessions)
+    except FileNotFoundError:
+        raise FleetError("no fleet is up; start one with: penglai fleet up") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise FleetError(f"{path} is damaged ({error}); remove it, and what runs of the fleet") from None
+
+
+def check_free(path: Path) -> None:
+    """Raises ExistsError if the user has a fleet."""
+    if path.exists():
+        raise ExistsError("a fleet is up already; end it with: penglai fleet down")
+
+
+def keep(path: Path, site: Site) -> None:
+    """Record a site, whole or not at all."""
+    record = {
+        "directory": str(site.directory),
+        "address": site.address,
+        "sessions": {name: [each.number, each.began] for name, each in site.sessions.items()},
+    }
+    beside = path.with_suffix(".new")
+    beside.write_text(json.dumps(record), encoding="utf-8")
+    beside.replace(path)
