@@ -161,7 +161,7 @@ def test_a_node_that_is_killed_is_left_out(fleet: penglai.Fleet):
 
 
 def test_at_the_end_nothing_is_left(state: Path):
-    """A fleet of its own, since it ends; the module's has ended before, or this process could have no other."""
+    """A fleet of its own, since it ends; a process has one."""
     script = "import penglai, sys; f = penglai.Fleet(1, '16M', 1, state=sys.argv[1]); f.place('loop');"
     script += "print(*(n.number for n in f._site.sessions.values()), f._site.directory, flush=True);"
     for ending, status in (

@@ -20,7 +20,6 @@ from penglai.cli.options import (
     command,
     end_on_signals,
     err,
-    fail,
     out,
     write_json,
 )
@@ -120,8 +119,8 @@ def place(
 ) -> None:
     """Place an enclave, check its machine's report of it, and let it run.
 
-    Its servers are made on its machine.  It runs there only if the report proves that it is what it should be,
-    on a device that is allowed.
+    Its servers are made on its machine.  It runs there only if the report proves that it is what it should
+    be, on a device that is allowed.
     """
     servers = dict(split_server(text) for text in server or [])
     with _fleet() as fleet:

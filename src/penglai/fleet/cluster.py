@@ -58,13 +58,18 @@ class Door:
         return {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(self.token)}
 
 
+def check_outside() -> None:
+    """Raises StateError if this process is in a cluster."""
+    if ray.is_initialized():
+        raise StateError("this process is in a fleet already; a process can be in one at a time")
+
+
 def connect(door: Door) -> None:
     """Make this process one of the cluster's.
 
     Raises StateError if it is in one already, FleetError if there is none.
     """
-    if ray.is_initialized():
-        raise StateError("this process is in a fleet already; a process can be in one at a time")
+    check_outside()
     host, _, port = door.address.rpartition(":")
     os.environ.update(door.environment())
     try:
@@ -114,7 +119,10 @@ def ask(handle: Handle, method: str, *arguments: object) -> Any:
 
 
 def answer(question: Any, timeout: float | None = None) -> Any:
-    """Wait for the answer, at most timeout seconds.  Raises what the method raises, WaitTimeoutError, FleetError."""
+    """Wait for the answer, at most timeout seconds.
+
+    Raises what the method raises, WaitTimeoutError, FleetError if the answer cannot come.
+    """
     try:
         return ray.get(question, timeout=timeout)
     except GetTimeoutError:

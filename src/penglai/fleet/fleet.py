@@ -267,6 +267,7 @@ def _started(nodes: int, size: Size, state: Path, *, tied: bool) -> site.Site:
     """Nodes, the keeper and the machines; this process is in the fleet.  After an error nothing is left."""
     if nodes < 1:
         raise BadArgumentError(f"a fleet of {nodes} nodes: it has at least one")
+    cluster.check_outside()
     here = site.Site.new(tied=tied)
     try:
         names = here.add(nodes, size)
@@ -295,7 +296,7 @@ def _state(state: str | os.PathLike[str] | None) -> Path:
 
 
 def _check(report: Report, measurement: bytes, nonce: int, devices: frozenset[bytes]) -> None:
-    """Raises AttestationError unless a report is of this enclave, on one of these devices if there are some."""
+    """Raises AttestationError unless it is of this enclave, and on one of these devices if any are given."""
     if devices and report.device_key not in devices:
         raise AttestationError("the report is of a device that is not allowed")
     report.verify(measurement=measurement, nonce=nonce, device_key=report.device_key)

@@ -71,23 +71,33 @@ def _stat(pid: int) -> _Stat | None:
 
 
 @dataclass
-class Starting:
-    """A node that is being started; `address` waits until it is there."""
+class Started:
+    """A node that was started; `address` waits until it is there.  process: its first one."""
 
     process: "subprocess.Popen[str]"
     session: Session
     log: Path
 
+    def close(self) -> None:
+        """It has ended."""
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
     def address(self) -> str:
         """The cluster's.  Raises FleetError, with what the node has said, if it does not come up."""
         assert self.process.stdout is not None
-        if address := self.process.stdout.readline().strip():
+        with self.process.stdout as lines:
+            address = lines.readline().strip()
+        if address:
             return address
         said = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise FleetError(f"a node could not be started: {said[-1] if said else 'it ended'} (see {self.log})")
 
 
-def start(plan: Plan, environment: Mapping[str, str]) -> Starting:
+def start(plan: Plan, environment: Mapping[str, str]) -> Started:
     """Start a node.  One that is tied ends with this process, whose end closes its input."""
     log = Path(plan.directory, f"{plan.name}.log")
     with log.open("wb") as messages:
@@ -105,7 +115,7 @@ def start(plan: Plan, environment: Mapping[str, str]) -> Starting:
     with contextlib.suppress(BrokenPipeError):
         process.stdin.write(plan.to_json() + "\n")
         process.stdin.flush()
-    return Starting(process, Session(process.pid, stat.began if stat else 0), log)
+    return Started(process, Session(process.pid, stat.began if stat else 0), log)
 
 
 def end(sessions: Iterable[Session]) -> None:

@@ -27,13 +27,14 @@ TOKEN = "token"  # noqa: S105 - the file's name
 class Site:
     """directory: for Ray's files, below /tmp, since paths of sockets are short.  sessions: by names of nodes.
 
-    tied: its nodes end with this process.
+    tied: its nodes end with this process.  started: those that this process has started.
     """
 
     directory: Path
     tied: bool = False
     address: str = ""
     sessions: dict[str, Session] = field(default_factory=dict)
+    started: list[nodes.Started] = field(default_factory=list, repr=False)
 
     @classmethod
     def new(cls, *, tied: bool) -> "Site":
@@ -61,19 +62,23 @@ class Site:
 
     def _start(self, count: int, size: Size) -> list[str]:
         """Some at once."""
-        begun = {}
+        names: list[str] = []
         for _ in range(count):
             name = f"node-{len(self.sessions) + 1}"
             plan = Plan(name, str(self.directory), size.pages, size.harts, self.address, self.tied)
-            begun[name] = nodes.start(plan, self.door.environment())
-            self.sessions[name] = begun[name].session
-        for starting in begun.values():
-            self.address = starting.address()
-        return list(begun)
+            started = nodes.start(plan, self.door.environment())
+            self.sessions[name] = started.session
+            self.started.append(started)
+            names.append(name)
+        for started in self.started[-count:] if count else []:
+            self.address = started.address()
+        return names
 
     def end(self) -> None:
         """End the nodes; nothing of them is left.  More than once does nothing."""
         nodes.end(reversed(self.sessions.values()))
+        for started in self.started:
+            started.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
