@@ -85,9 +85,13 @@ class Keeper:
     async def add_machine(self, node: str, size: Size, state: Path) -> None:
         """Switch a machine on that takes all that a node offers.  Raises what penglai.Machine does."""
         resources = {"pages": float(size.pages), "harts": float(size.harts), node: 1.0}
-        handle = cluster.start(Worker, size, state, _Report(node), resources=resources, calls=WORKER_CALLS)
+        handle = cluster.start(Worker, _Report(node), resources=resources, calls=WORKER_CALLS)
         place = Place(node, handle, size, state)
-        place.pid, place.device_key = await self._call(place, "about")
+        try:
+            place.pid, place.device_key = await self._call(place, "switch_on", size, state)
+        except PenglaiError:
+            cluster.kill(handle)
+            raise
         self._places[node] = place
         self._begin(self._watch(place))
 

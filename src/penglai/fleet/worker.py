@@ -37,11 +37,12 @@ class Use:
 class Worker:
     """Holds the machine.  Every method is a call of the keeper's, and several are under way at once.
 
-    state: the directory of the machine's device.  tell: see Tell; it is called on a thread of its own.
+    tell: see Tell; it is called on a thread of its own.
     """
 
-    def __init__(self, size: Size, state: Path, tell: Tell) -> None:
-        self._machine = Machine(size.memory, size.harts, state=state)
+    _machine: Machine
+
+    def __init__(self, tell: Tell) -> None:
         self._enclaves: dict[int, Enclave] = {}
         self._servers: dict[str, Server] = {}
         self._making = threading.Lock()
@@ -49,8 +50,12 @@ class Worker:
         self._ended: queue.SimpleQueue[tuple[int, Run]] = queue.SimpleQueue()
         threading.Thread(target=self._tell_ends, args=(tell,), name="penglai-ends", daemon=True).start()
 
-    def about(self) -> tuple[int, bytes]:
-        """Number of this process, and the device's public key."""
+    def switch_on(self, size: Size, state: Path) -> tuple[int, bytes]:
+        """The first call; number of this process, and the device's public key.  Raises as Machine does.
+
+        state: the directory of the machine's device.
+        """
+        self._machine = Machine(size.memory, size.harts, state=state)
         return os.getpid(), self._machine.device_key
 
     def live(self) -> None:
