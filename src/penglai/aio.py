@@ -8,6 +8,7 @@ async with aio.Machine("64M") as machine, await machine.create("prime") as encla
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from types import TracebackType
@@ -111,6 +112,10 @@ class Enclave:
         """End it in any state; its memory is scrubbed and free when this is done."""
         await asyncio.to_thread(self.enclave.destroy)
 
+    async def snapshot(self, path: str | os.PathLike[str], *, clone: bool = False) -> None:
+        """Seal it into a new file, where it goes on; see penglai.Enclave.snapshot."""
+        await asyncio.to_thread(self.enclave.snapshot, path, clone=clone)
+
     async def attest(self, nonce: int = 0) -> Report:
         """A signed report of what it is made of, with this nonce (64 bits)."""
         return await asyncio.to_thread(self.enclave.attest, nonce)
@@ -169,6 +174,10 @@ class Machine:
     async def create(self, image: Image, **options: Any) -> Enclave:
         """Create and measure an enclave; arguments and errors as for penglai.Machine.create."""
         return Enclave(await asyncio.to_thread(self.machine.create, image, **options))
+
+    async def restore(self, path: str | os.PathLike[str], **options: Any) -> Enclave:
+        """The enclave in a snapshot; arguments and errors as for penglai.Machine.restore."""
+        return Enclave(await asyncio.to_thread(self.machine.restore, path, **options))
 
     async def wait_for(self, text: bytes | str, timeout: float | None = None) -> None:
         """Wait until text was written.  Raises WaitTimeoutError after timeout seconds."""

@@ -19,12 +19,12 @@ from penglai.debug.images import Images
 from penglai.debug.probe import Debugger
 from penglai.debug.session import DebugSession
 from penglai.driver.disk import FileDisk, MemoryDisk
-from penglai.driver.driver import Driver
 from penglai.driver.fault import Fault
 from penglai.driver.kernellog import logged
 from penglai.driver.limits import Limits
 from penglai.driver.shared import SharedMemory
 from penglai.driver.shield import Shield
+from penglai.driver.snapshots import SnapshotDriver
 from penglai.host.console import Console
 from penglai.host.enclave import Enclave
 from penglai.host.program import HostProgram
@@ -106,7 +106,7 @@ class Machine(HostProgram):
         self._disk_bytes = size = limits.disk_bytes
         disk = MemoryDisk(size) if directory is None else FileDisk(directory / DISK, size)
         ENCLAVES.lines = limits.log_lines
-        self._driver = Driver(self._board.host_memory(), self._board.host_port(), console, disk)
+        self._driver = SnapshotDriver(self._board.host_memory(), self._board.host_port(), console, disk)
         self._driver.set_limits(limits)
         if tvm:
             self._driver.ocalls.shown = logged
@@ -256,7 +256,7 @@ def _directory(state: str | os.PathLike[str] | UserState | None) -> Path | None:
     return None if state is None else Path(state)
 
 
-def _switch_off(driver: Driver, board: Board, harts: int, pid: int) -> None:
+def _switch_off(driver: SnapshotDriver, board: Board, harts: int, pid: int) -> None:
     if os.getpid() != pid:
         return  # a fork of the process has the objects, but none of the harts
     driver.close(harts)

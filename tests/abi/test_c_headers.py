@@ -16,6 +16,7 @@ from penglai.abi import ecall, hostlibrary, ioctl, layout, limits, report, riscv
 from penglai.abi.ecall import EnclaveCall, KeyType, Ocall
 from penglai.abi.errors import ErrorCode
 from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunValue
+from penglai.abi.snapshot import Policy
 from penglai.sdk.build import ENCLAVE
 from penglai.sdk.hostbuild import HOST, module_dir
 
@@ -76,6 +77,7 @@ MACROS: dict[str, dict[str, int | str]] = {
         "EAPP_ECALL_EXTENSION": ecall.EXTENSION,
         **named(EnclaveCall, "EAPP_ECALL_", {"RETURN": "SERVER_RETURN"}),
         **named(KeyType, "EAPP_KEY_"),
+        **named(Policy, "EAPP_MAY_"),
         "EAPP_PAGE_SIZE": riscv.PAGE_SIZE,
         "EAPP_SECTOR_SIZE": ecall.SECTOR_SIZE,
         "EAPP_NS_PER_TICK": riscv.NS_PER_TICK,

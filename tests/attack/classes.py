@@ -19,6 +19,7 @@ from tests.attack import (
     model,
     originals,
     pieces,
+    snapshots,
 )
 from tests.attack.tally import Effort, Tally
 
@@ -50,6 +51,7 @@ CLASSES: list[AttackClass] = [
     crossings,
     faults,
     killing,
+    snapshots,
     fuzz,
 ]
 

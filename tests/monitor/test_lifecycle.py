@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.fake import FakeEngine
-from tests.support.rawhost import EXIT, FOREVER, RawHost, calling
+from tests.support.rawhost import EXIT, FOREVER, RW, ImageSpec, RawHost, calling
+from tests.support.snapshots import Mover
 from tests.support.waiting import PATIENCE, until
 
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import ErrorCode
+from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import HostCall, ResumeReason, RunValue
 from penglai.abi.state import State
 from penglai.machine import Board
@@ -20,6 +22,8 @@ from penglai.monitor.lifecycle import LIVE, TABLE, Call, next_state
 from penglai.monitor.refusal import Refusal
 
 WRITE = "li a6, 0x100101\nli a7, 98\nli a0, 3\necall\n"
+MUCH = ImageSpec({0x1000 + number * PAGE_SIZE: (RW, b"\1") for number in range(300)})
+"""Pages for more than one piece."""
 STATE_ERROR, GONE = ErrorCode.GENERIC, ErrorCode.NO_SUCH_ENCLAVE
 
 # The table of the specification: state after the call; a state error where there is none.
@@ -28,12 +32,15 @@ CELLS = {
     "stop": {"RUNNING": "STOPPED", "RUNNABLE": "STOPPED", "OCALL": "STOPPED", "STOPPED": "STOPPED"},
     "resume": {"STOPPED": "RUNNABLE"},
     "destroy": dict.fromkeys(
-        ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "IDLE", "TEMPLATE"), "DESTROYED"
+        ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "IDLE", "TEMPLATE", "RESTORING"), "DESTROYED"
     ),
+    "snapshot": {"FRESH": "FRESH", "STOPPED": "STOPPED"},
+    "move away": {"FRESH": "DESTROYED", "STOPPED": "DESTROYED"},
+    "fill": {"RESTORING": "RESTORING"},
     "attest": {state: state for state in ("FRESH", "STOPPED", "IDLE", "BUSY", "TEMPLATE")},
 }
 ENDED = ("EXITED", "DESTROYED", "UNKNOWN")
-STATES = ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "IDLE", "BUSY", "TEMPLATE", *ENDED)
+STATES = ("FRESH", "RUNNING", "RUNNABLE", "OCALL", "STOPPED", "IDLE", "BUSY", "TEMPLATE", "RESTORING", *ENDED)
 
 
 @pytest.fixture(params=[pytest.param("unicorn", marks=pytest.mark.slow), "fake"])
@@ -52,6 +59,7 @@ class Bench:
         self.threads: list[threading.Thread] = []
         self.ports = [raw.board.host_port(hart) for hart in raw.board.harts]
         self.caller = self.instance = 0
+        self.mover = Mover(raw)
 
     def bring(self, state: str) -> int:
         raw = self.raw
@@ -59,8 +67,8 @@ class Bench:
             return 12345
         if state == "TEMPLATE":
             return raw.make_shadow(FOREVER)
-        if state in ("IDLE", "BUSY"):
-            return self.bring_server(state)
+        if state in ("IDLE", "BUSY", "RESTORING"):
+            return self.bring_restored() if state == "RESTORING" else self.bring_server(state)
         text = {"OCALL": WRITE, "EXITED": EXIT}.get(state, FOREVER)
         eid = raw.make(text)
         if state == "FRESH":
@@ -90,6 +98,12 @@ class Bench:
             assert self.raw.state(server) is State.BUSY
         return server
 
+    def bring_restored(self) -> int:
+        """One of which two pieces are still to come."""
+        self.pieces = self.mover.move(self.raw.make(MUCH))
+        assert len(self.pieces) == 4
+        return self.mover.restore_first(*self.pieces[:2]).value
+
     def call(self, call: str, eid: int, state: str = "") -> int:
         raw, shadow = self.raw, state == "TEMPLATE"
         if call == "run":
@@ -98,15 +112,24 @@ class Bench:
             result = raw.call(HostCall.RUN_SHADOW, eid, raw.shadow_run_param())
             self.instance = raw.last_eid()
             return result.error
-        if call == "resume":
-            return raw.call(HostCall.RESUME, eid, ResumeReason.STOP).error
+        if Call(call) in (Call.SNAPSHOT, Call.MOVE, Call.FILL):
+            return self.call_of_a_snapshot(call, eid, state)
         if call == "attest":
             return raw.call(HostCall.ATTEST_SHADOW if shadow else HostCall.ATTEST, eid, raw.page(), 1).error
         if call == "destroy":
             function = {"TEMPLATE": HostCall.DESTROY_SHADOW, "IDLE": HostCall.DESTROY_SERVER}
             function["BUSY"] = HostCall.DESTROY_SERVER
             return raw.call(function.get(state, HostCall.DESTROY), eid).error
-        return raw.call(HostCall[call.upper()], eid).error
+        return raw.call(HostCall[call.upper()], eid, *[ResumeReason.STOP] * (call == "resume")).error
+
+    def call_of_a_snapshot(self, call: str, eid: int, state: str) -> int:
+        if call == "fill":
+            return self.mover.restore_piece(eid, self.pieces[2] if state == "RESTORING" else b"piece").error
+        if call == "snapshot":
+            return self.mover.begin(eid).error
+        if state in ("FRESH", "STOPPED"):
+            self.mover.pieces(eid)
+        return self.raw.call(HostCall.SNAPSHOT_MOVE, eid).error
 
     def end(self, eid: int) -> None:
         for function in (HostCall.DESTROY, HostCall.DESTROY_SERVER, HostCall.DESTROY_SHADOW):
@@ -223,13 +246,15 @@ def test_ids_are_never_used_again(raw: RawHost):
 
 
 @pytest.mark.parametrize("eid", [0, 1 << 31, 1 << 32, (1 << 32) + 1, (1 << 64) - 1])
-@pytest.mark.parametrize("call", [HostCall.STOP, HostCall.RESUME, HostCall.DESTROY, HostCall.INFO])
+@pytest.mark.parametrize(
+    "call", [HostCall.STOP, HostCall.RESUME, HostCall.DESTROY, HostCall.INFO, HostCall.SNAPSHOT_MOVE]
+)
 def test_a_forged_id_names_nobody(raw: RawHost, eid: int, call: HostCall):
     raw.make(EXIT)
     assert raw.call(call, eid, 1 if call is HostCall.RESUME else 0).error == GONE
 
 
-@pytest.mark.parametrize("function", [0, 2, 81, 82, 83, 93, 101, 1 << 63])
+@pytest.mark.parametrize("function", [0, 2, 9, 81, 82, 83, 93, 101, 1 << 63])
 def test_an_unknown_function_is_not_supported(raw: RawHost, function: int):
     assert raw.call(function).error == -2
     assert raw.port.ecall(0x100102, HostCall.STOP, 1).error == -2

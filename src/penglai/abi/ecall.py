@@ -46,6 +46,10 @@ class EnclaveCall(IntEnum):
     """Not of Penglai-TVM: the enclave goes on with the registers at a0: pc, x1 to x31.  Ends a handler."""
     SET_EVENTS = 7
     """Not of Penglai-TVM: a0 = address of the handler of events, a1 = which (Event), 0 for none."""
+    GENERATION = 8
+    """Not of Penglai-TVM: how often the enclave has been restored from a snapshot."""
+    SET_POLICY = 9
+    """Not of Penglai-TVM: a0 = which snapshots may be made of it, as abi.snapshot.Policy."""
 
 
 class Event(IntFlag):
@@ -65,6 +69,8 @@ PRIVATE = frozenset(
         EnclaveCall.HANDLER_WHERE,
         EnclaveCall.HANDLER_GO,
         EnclaveCall.SET_EVENTS,
+        EnclaveCall.GENERATION,
+        EnclaveCall.SET_POLICY,
     )
 )
 """Calls that are ours alone."""

@@ -70,6 +70,10 @@ class ImageError(BadArgumentError):
     """The image cannot become an enclave: no such file, no rv64 ELF, or a layout outside the ABI."""
 
 
+class SnapshotError(PenglaiError):
+    """A snapshot could not be made, or is not one that can be restored here; the message says why."""
+
+
 class AttestationError(PenglaiError):
     """A report could not be made, or does not prove what it should."""
 

@@ -44,6 +44,18 @@ class HostCall(IntEnum):
     value: eid << EVENT_SHIFT | RunValue, or 0 if nothing has come."""
     LIMIT = 3
     """Not of Penglai-TVM: eid, or 0 for all that are made from now on; kind, as abi.limits.Limit; value."""
+    SNAPSHOT = 4
+    """Not of Penglai-TVM: eid, options (abi.snapshot.Option), pa and size of a buffer.
+
+    Begins a snapshot; the head and the first piece go into the buffer.  value: bytes, also of the next."""
+    SNAPSHOT_PIECE = 5
+    """Not of Penglai-TVM: eid, pa and size of a buffer, for the next piece."""
+    SNAPSHOT_MOVE = 6
+    """Not of Penglai-TVM: eid.  The snapshot is whole, and safe with the host: the enclave goes there."""
+    RESTORE = 7
+    """Not of Penglai-TVM: pa of RestoreParam.  value: eid."""
+    RESTORE_PIECE = 8
+    """Not of Penglai-TVM: eid, pa and size of the next piece.  value: 1 if it was the last, else 0."""
 
 
 EVENT_SHIFT = 8
@@ -83,7 +95,8 @@ class EnclaveType(IntEnum):
 class SbiResult(NamedTuple):
     """What an SBI call returns: error (a0, 0 or a negative ErrorCode) and value (a1).
 
-    With NO_MEMORY, value is the number of pages that are missing."""
+    With NO_MEMORY, value is the number of pages that are missing.  With an error of a snapshot or a restore
+    it may be an abi.snapshot.Why."""
 
     error: int
     value: int

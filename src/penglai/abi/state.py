@@ -27,6 +27,8 @@ class State(IntEnum):
     """A server that is being called."""
     TEMPLATE = 9
     """A shadow enclave: instances are made from it."""
+    RESTORING = 10
+    """Being made from a snapshot, of which not every piece has come."""
 
     def __str__(self) -> str:
         return self.name

@@ -14,6 +14,8 @@ COMMANDS = {
     "trace": "tracing",
     "strace": "stracing",
     "test-stop": "stopping",
+    "snapshot": "moving",
+    "restore": "moving",
     "boot": "booting",
     "image": "imaging",
     "pack": "packing",

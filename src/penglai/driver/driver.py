@@ -24,6 +24,7 @@ from penglai.driver.limits import Limits
 from penglai.driver.ocalls import OcallServer, Output, code_name
 from penglai.driver.pages import PageAllocator
 from penglai.driver.params import create_param, shadow_run_param
+from penglai.driver.refusals import explained
 from penglai.driver.shared import RelayPages, SharedMemories, SharedMemory
 from penglai.driver.shield import Shield
 from penglai.driver.task import Desk, Info, Reason, Result, Task, TaskRun
@@ -34,20 +35,6 @@ from penglai.scheduler import TURN_IS_OVER, Scheduler, enter
 log = logging.getLogger(__name__)
 
 ASKS = RunValue.OCALL
-
-REMEDIES = {
-    "run": "an enclave runs once; create another one",
-    "continue": "it waits for no relay pages",
-    "stop": "start it first",
-    "resume": "only a stopped enclave can be resumed",
-    "attest": "attest it before it starts, or stop it first",
-    "destroy": "try again when the call is over",
-}
-KIND_REMEDIES = {
-    EnclaveType.SERVER: "a server runs only when an enclave calls it",
-    EnclaveType.SHADOW: "a shadow only makes instances; use theirs",
-}
-"""Why calls that are about running are refused for enclaves that do not run."""
 
 CREATE = {
     EnclaveType.NORMAL: HostCall.CREATE,
@@ -75,7 +62,7 @@ class Order:
 
 
 class Driver:
-    """The driver of one machine."""
+    """The driver of one machine.  settled: for whoever waits until an enclave is on no hart."""
 
     def __init__(self, memory: HostMemory, port: HostPort, output: Output, disk: Disk) -> None:
         self._memory = memory
@@ -86,7 +73,8 @@ class Driver:
         self._tasks_lock = threading.Lock()
         self._tasks: set[Task] = set()
         self._orphans: set[Task] = set()
-        self._scheduler = Scheduler(self._step, self._release_if_over, self._fail)
+        self._scheduler = Scheduler(self._step, self._parked, self._fail)
+        self.settled = threading.Condition()
         self.ocalls = OcallServer(memory, port, self._pages, output, disk, self._scheduler.wake)
         self._failure: Exception | None = None
         self.hart_main = self._scheduler.hart_main
@@ -187,6 +175,7 @@ class Driver:
         with Shield():
             self._call("resume", task, HostCall.RESUME, ResumeReason.STOP)
             self._scheduler.wake(task)
+            self.tell_settled()
 
     def destroy(self, task: Task) -> None:
         """Destroy an enclave; its memory is back on return.
@@ -246,18 +235,8 @@ class Driver:
             self._refused(verb, task, result)
 
     def _refused(self, verb: str, task: Task, result: SbiResult) -> NoReturn:
-        if result.error == ErrorCode.NO_SUCH_ENCLAVE:
-            why = f"it is {self.info(task).state}, and its id no longer exists"
-        elif result.error == ErrorCode.GENERIC:
-            remedy = REMEDIES[verb]
-            if verb not in ("destroy", "attest"):
-                remedy = KIND_REMEDIES.get(task.kind, remedy)
-            why = f"it is {self.info(task).state}; {remedy}"
-        elif result.error == ErrorCode.ATTESTATION_FAILED:
-            why = "the monitor cannot get at the device's keys; its log says why"
-        else:
-            why = f"the monitor refuses ({code_name(result.error)})"
-        raise error_class(result.error)(f"cannot {verb} {task.label}: {why}")
+        state = self.info(task).state if task.eid else None
+        raise explained(verb, task, result, state)
 
     def _start(self, verb: str, task: Task, call: Callable[[], SbiResult]) -> TaskRun:
         """Make the call after which an enclave runs, with a TaskRun for its end."""
@@ -296,6 +275,8 @@ class Driver:
                 self.ocalls.give_memory(result.value)
             elif made is not None:
                 self._refused("run", what, result)
+            elif function is HostCall.RESTORE:
+                self._refused("restore", task, result)
             elif result.error == ErrorCode.EXISTS:
                 raise ExistsError(f"there is a server {task.name!r} already; destroy it, or choose a name")
             else:
@@ -378,6 +359,15 @@ class Driver:
             run.finish(result)
         self._bury_orphans()
 
+    def _parked(self, task: Task) -> None:
+        self._release_if_over(task)
+        self.tell_settled()
+
+    def tell_settled(self) -> None:
+        """What `settled` is waited for may be so now."""
+        with self.settled:
+            self.settled.notify_all()
+
     def _release_if_over(self, task: Task) -> None:
         """Give the pages of an ended task back, once neither a hart nor a callback has to do with it."""
         with task.lock:
@@ -393,6 +383,7 @@ class Driver:
     def _fail(self, error: Exception) -> None:
         """A hart failed: every run ends with the error, every later create and run raises it."""
         self._failure = error
+        self.tell_settled()
         with self._tasks_lock:
             tasks = list(self._tasks)
         for task in tasks:

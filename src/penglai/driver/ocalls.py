@@ -90,6 +90,12 @@ class OcallServer:
         self._wake = wake
         self._writer_lock = threading.Lock()
         self._written: queue.SimpleQueue[Text | None] | None = None
+        self._writer_ident: int | None = None
+
+    @property
+    def calls_back_here(self) -> bool:
+        """True on the thread that calls the user's function, and answers when that is done."""
+        return threading.get_ident() == self._writer_ident
 
     def give_memory(self, pages: int) -> None:
         """Give the monitor at least that many pages.  Raises NoMemoryError, having given nothing."""
@@ -207,7 +213,7 @@ class OcallServer:
                     writer.start()
                 except RuntimeError:
                     return False
-                self._written = written
+                self._written, self._writer_ident = written, writer.ident
             self._written.put(text)
         return True
 

@@ -5,6 +5,7 @@ from typing import Any
 from penglai.abi.layout import NAME_BYTES
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import CreateParam, ShadowRunParam
+from penglai.abi.snapshot import RestoreParam
 from penglai.driver.image import PagedImage
 from penglai.driver.shared import RelayPages
 from penglai.driver.task import Task
@@ -21,6 +22,13 @@ def shadow_run_param(task: Task, relay: RelayPages | None) -> bytes:
     stack = -(-task.stack_size // PAGE_SIZE) * PAGE_SIZE
     pa, size = (relay.pa, len(relay)) if relay is not None else (0, 0)
     return bytes(ShadowRunParam(size=stack, relay_pa=pa, relay_size=size, **_host_side(task)))
+
+
+def restore_param(task: Task, place: int, size: int) -> bytes:
+    """For RESTORE of a snapshot, whose head and first piece are at physical address place."""
+    host = _host_side(task)
+    del host["name"]  # the snapshot has it
+    return bytes(RestoreParam(blob_pa=place, blob_size=size, **host))
 
 
 def _host_side(task: Task) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from dataclasses import replace
 from penglai.abi.errors import BadArgumentError, MachineError, NoSuchEnclaveError
 from penglai.abi.layout import NAME_BYTES
 from penglai.abi.sbi import EnclaveType
-from penglai.driver.driver import Driver, Order
+from penglai.driver.driver import Order
 from penglai.driver.image import paged_image
 from penglai.driver.shared import ProcessMemories, RelayPages
 from penglai.driver.shield import Shield
+from penglai.driver.snapshots import Read, SnapshotDriver
 from penglai.driver.task import Desk, Task, TaskRun
 
 
@@ -19,7 +20,7 @@ class Process:
     Closing it destroys them all.
     """
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: SnapshotDriver) -> None:
         self.driver = driver
         self.memories = ProcessMemories(driver.memories, self._check_open)
         self._tasks: dict[int, Task] = {}
@@ -40,6 +41,17 @@ class Process:
         paged = paged_image(data, stack, what, self.driver.memory_pages)
         with Shield():  # an enclave that exists is in the table, also when Ctrl-C loses its handle
             return self._keep(self.driver.create(paged, replace(order, on_end=self._forget)))
+
+    def restore(self, order: Order, read: Read, kernel_buffer: bytes, desk: Desk | None) -> Task:
+        """Restore an enclave from a snapshot; order.on_end is the process's own.
+
+        Raises SnapshotError, BadArgumentError, NoMemoryError.
+        """
+        self._check_open()
+        self.memories.check(order.shm)
+        order = replace(order, on_end=self._forget)
+        with Shield():
+            return self._keep(self.driver.restore(order, read, kernel_buffer, desk))
 
     def start(
         self, task: Task, relay: RelayPages | None = None, desk: Desk | None = None, *, again: bool = False

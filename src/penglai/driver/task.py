@@ -25,6 +25,8 @@ class Reason(Enum):
     FAULTED = "faulted"
     RELAY = "relay"
     """The enclave lives: it has returned its relay pages and waits to be run again with others."""
+    MOVED = "moved"
+    """The enclave lives, but not here: it is in a snapshot, and goes on where that is restored."""
 
     def __str__(self) -> str:
         return self.name
@@ -183,7 +185,8 @@ class Task:
     @property
     def label(self) -> str:
         """How messages call it."""
-        return f"enclave {self.eid}" + (f" {self.name!r}" if self.name else "")
+        number = f"enclave {self.eid}" if self.eid else "the enclave"
+        return number + (f" {self.name!r}" if self.name else "")
 
     @property
     def create_param(self) -> int:

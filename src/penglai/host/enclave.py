@@ -1,6 +1,7 @@
 """An enclave, as the host program that created it sees it."""
 
 import asyncio
+import os
 from collections.abc import Generator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -15,10 +16,11 @@ from penglai.attestation.report import Report
 from penglai.driver.fault import Fault
 from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages
-from penglai.driver.task import Info, Result, Task, TaskRun
+from penglai.driver.task import Desk, Info, Result, Task, TaskRun
 from penglai.host.console import Console, Output
 from penglai.host.image import Kind
 from penglai.host.mounts import Mounts, Served
+from penglai.host.snapshots import save
 from penglai.host.stdin import Stdin
 
 
@@ -98,8 +100,7 @@ class Enclave:
         Raises StateError if it was started before; SecurityError if the relay pages are not the host's;
         BadArgumentError if they are not the program's.
         """
-        desk = stdin if mounts is None else Served(stdin, mounts)
-        return Run.of(self._process.start(self._task, relay, desk))
+        return Run.of(self._process.start(self._task, relay, desk_of(stdin, mounts)))
 
     def continue_with(self, relay: RelayPages | None = None) -> "Run":
         """Let it go on after it has returned its relay pages (Reason.RELAY), with others if there are any.
@@ -161,6 +162,18 @@ class Enclave:
         """Let it go on, exactly where it was stopped."""
         self._driver.resume(self._task)
 
+    def snapshot(self, path: str | os.PathLike[str], *, clone: bool = False) -> None:
+        """Seal it into a new file, and let it go on from there: it ends here, and `restore` has it again.
+
+        Its run, if it has begun, ends with Reason.MOVED.  clone: it stays, and each that is restored is
+        another enclave, which goes on from the same point; its policy has to allow that.
+
+        Raises StateError unless it is fresh or stopped; SnapshotError with the reason if it has something
+        that cannot be moved, or its policy forbids it; BadArgumentError for a file that is there already or
+        cannot be written.  Then it is as it was, and there is no file.
+        """
+        save(self._driver, self._task, path, clone=clone)
+
     def destroy(self) -> None:
         """End it in any state; its memory is scrubbed and free on return."""
         self._driver.destroy(self._task)
@@ -183,6 +196,11 @@ class Enclave:
     def __repr__(self) -> str:
         info = self.info()
         return f"<Enclave {self.eid} {info.state} {self.name!r} {info.pages} pages>"
+
+
+def desk_of(stdin: Stdin | None, mounts: Mounts | None) -> Desk | None:
+    """Who answers the questions of an enclave that has these."""
+    return stdin if mounts is None else Served(stdin, mounts)
 
 
 class Run(TaskRun):

@@ -11,13 +11,17 @@ from penglai.abi.errors import BadArgumentError
 from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import EnclaveType
-from penglai.driver.driver import Driver, Order
+from penglai.driver.driver import Order
 from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages, SharedMemory
+from penglai.driver.snapshots import SnapshotDriver
 from penglai.driver.task import Task
 from penglai.host.console import Console
-from penglai.host.enclave import Enclave, Run, Witness
+from penglai.host.enclave import Enclave, Run, Witness, desk_of
 from penglai.host.image import UNNAMED, Image, Kind, load
+from penglai.host.mounts import Mounts
+from penglai.host.snapshots import opened
+from penglai.host.stdin import Stdin
 
 
 class HostProgram:
@@ -29,7 +33,7 @@ class HostProgram:
 
     def __init__(
         self,
-        driver: Driver,
+        driver: SnapshotDriver,
         console: Console,
         find_image: Callable[[str], Path] = Path,
         witness: Witness | None = None,
@@ -74,6 +78,33 @@ class HostProgram:
         if self._witness is not None:
             self._witness.made(made.eid, origin)
         return self._handle(made)
+
+    def restore(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        shm: SharedMemory | None = None,
+        shm_offset: int = 0,
+        shm_size: int | None = None,
+        stdin: Stdin | None = None,
+        mounts: Mounts | None = None,
+    ) -> Enclave:
+        """The enclave that is in a snapshot, stopped: `resume` lets it go on.  Fresh, if it had not begun.
+
+        The file is spent then, unless it was made for clones.  shm and the other two: as for `create`, where
+        it had shared memory, of the same size; what was in it, the host keeps.  stdin, mounts: as for
+        `Enclave.start`.
+
+        Raises SnapshotError with the reason if it cannot be restored here, BadArgumentError (no such file,
+        shared memory), NoMemoryError.  After an error nothing is left behind; the file is as good as before.
+        """
+        place = (0, 0) if shm is None else _place(shm, shm_offset, shm_size)
+        with opened(path) as (file, part):
+            what = os.fsdecode(part.name), EnclaveType.NORMAL, part.stack_bytes
+            order = Order(*what, _nothing, self._make_run, shm, place)
+            desk = desk_of(stdin, mounts)
+            restored = self._process.restore(order, file.read, bytes(part.kernel_buffer), desk)
+        return self._handle(restored)
 
     def shared_memory(self, size: int) -> SharedMemory:
         """Memory that this program and enclaves use at once; a buffer for memoryview and numpy.

@@ -148,7 +148,7 @@ class PhysicalMemory:
         start = pa - self.base
         return self._mapping[start : start + size]
 
-    def write(self, pa: int, data: bytes) -> None:
+    def write(self, pa: int, data: bytes | memoryview) -> None:
         """Write data at pa, which must be RAM."""
         start = pa - self.base
         self._mapping[start : start + len(data)] = data

@@ -1,4 +1,4 @@
-"""The machine's own storage: a few secrets that outlive a restart.
+"""The machine's own storage: a few secrets that outlive a restart, and what it must not forget.
 
 A directory that only its owner may enter, with one file for each secret.  The file `device` says which
 device it is, by a random number, and which secrets that device has; every file says its own name and its
@@ -61,10 +61,23 @@ class Store:
             try:
                 return _load_or_create(self._directory, name, make)
             except OSError as error:
-                raise StorageError(
-                    f"cannot keep the machine's keys in {self._directory}: {error.strerror or error}; make "
-                    f"it writable, or set {STATE_VARIABLE} to another directory"
-                ) from error
+                raise _unusable(self._directory, error) from error
+
+    def change(self, name: str, first: bytes, change: Callable[[bytes], bytes]) -> None:
+        """Put what change makes of the content of this name in its place; in the beginning it is first.
+
+        One after the other, also among processes.  It is on the disk on return; what change raises leaves
+        everything as it was.  Raises StorageError as `load_or_create` does.
+        """
+        self.load_or_create(name, lambda: first)
+        with self._lock:
+            if self._directory is None:
+                self._volatile[name] = change(self._volatile[name])
+                return
+            try:
+                _change(self._directory, name, change)
+            except OSError as error:
+                raise _unusable(self._directory, error) from error
 
 
 class _Device(NamedTuple):
@@ -91,6 +104,25 @@ def _load_or_create(directory: Path, name: str, make: Callable[[], bytes]) -> by
         _write(directory / DEVICE, device.id, "\n".join((*device.names, name)).encode())
         _put_in_place(path)
         return content
+
+
+def _change(directory: Path, name: str, change: Callable[[bytes], bytes]) -> None:
+    path = directory / name
+    with _locked(directory / ".lock"):
+        device = _load_device(directory)
+        before = _load(path, device.id)
+        after = change(before)
+        if len(after) > MAX_BYTES:
+            raise StorageError(f"{path} would have {len(after)} bytes, of at most {MAX_BYTES}")
+        if after != before:
+            _write(path, device.id, after)
+
+
+def _unusable(directory: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"cannot keep the machine's keys in {directory}: {error.strerror or error}; make "
+        f"it writable, or set {STATE_VARIABLE} to another directory"
+    )
 
 
 def _load_device(directory: Path) -> _Device:

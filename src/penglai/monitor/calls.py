@@ -15,6 +15,7 @@ from penglai.abi.ecall import OURS, RESULT_ERROR, EnclaveCall, Ocall
 from penglai.abi.errors import ErrorCode
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.sbi import RunValue
+from penglai.abi.snapshot import Policy
 from penglai.abi.state import State
 from penglai.machine.ratelimit import limited_logger
 from penglai.monitor import mapping, reflect, relay, reports, servers, sharing, usermem
@@ -28,6 +29,8 @@ log = limited_logger(__name__)
 Outcome = RunValue | None
 ASKING = State.OCALL, RunValue.OCALL
 """An enclave that has asked the host: its state, and what the host is told."""
+
+EVERY_POLICY = int(Policy.MOVE | Policy.CLONE)
 
 MAX_RANDOM = 1 << 20
 """Bytes that one getrandom fills."""
@@ -124,8 +127,8 @@ def _key(platform: Platform, me: Enclave) -> int:
     return 0
 
 
-def _clock(platform: Platform, _me: Enclave) -> int:
-    return platform.clock.wall_ns()
+def _clock(platform: Platform, me: Enclave) -> int:
+    return platform.clock.wall_ns() + me.clock_offset
 
 
 def _mmap(platform: Platform, me: Enclave) -> int:
@@ -191,6 +194,14 @@ def _set_events(_platform: Platform, me: Enclave) -> int:
 
 def _handler_where(_platform: Platform, me: Enclave) -> int:
     return reflect.where(me)
+
+
+def _set_policy(_platform: Platform, me: Enclave) -> int:
+    policy = me.context.a0
+    if policy & ~EVERY_POLICY:
+        raise bad_argument(f"the policy {policy:#x}")
+    me.policy = policy
+    return 0
 
 
 # ---- calls after which another enclave may be active -------------------------------------------
@@ -334,6 +345,8 @@ HANDLERS: dict[int, Handler] = {
     EnclaveCall.SET_EVENTS: result(_set_events),
     EnclaveCall.CLOCK: result(_clock),
     EnclaveCall.ACQUIRE_MEASURED: result(_acquire_measured),
+    EnclaveCall.GENERATION: result(lambda _platform, me: me.generation),
+    EnclaveCall.SET_POLICY: result(_set_policy),
 }
 
 OCALL_HANDLERS: dict[int, Handler] = {

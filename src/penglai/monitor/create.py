@@ -15,6 +15,7 @@ from penglai.abi import layout
 from penglai.abi.errors import ErrorCode
 from penglai.abi.riscv import PAGE_SIZE, TABLE_ENTRIES, Pte
 from penglai.abi.sbi import CreateParam, EnclaveType, ShadowRunParam
+from penglai.abi.snapshot import RestoreParam
 from penglai.abi.state import State
 from penglai.attestation.measure import measure
 from penglai.machine.context import Context
@@ -94,7 +95,7 @@ def decode(ownership: Ownership, param_pa: int, kind: EnclaveType) -> CreateRequ
     ownership.check_host(param.paddr, param.size, align=PAGE_SIZE)
     if not layout.TEXT_BASE <= param.entry < layout.HEAP_BASE or param.entry % 2:
         raise bad_argument(f"entry point {param.entry:#x} lies outside the text region")
-    host = _decode_host_side(ownership, param)
+    host = decode_host_side(ownership, param)
     return CreateRequest(kind, _decode_name(param), param.entry, param.paddr, param.size, host)
 
 
@@ -105,7 +106,7 @@ def decode_instance(ownership: Ownership, param_pa: int, page_count: int) -> Ins
     stack = param.size or layout.DEFAULT_STACK_SIZE
     if stack % PAGE_SIZE or stack // PAGE_SIZE > page_count:
         raise bad_argument(f"a stack of {stack:#x} bytes: not whole pages that the machine can have")
-    host = _decode_host_side(ownership, param)
+    host = decode_host_side(ownership, param)
     return InstanceRequest(_decode_name(param), stack // PAGE_SIZE, param.relay_pa, param.relay_size, host)
 
 
@@ -117,8 +118,8 @@ def build(platform: Platform, request: CreateRequest) -> Enclave:
     if shadow and (image.addresses >= layout.MMAP_TOP).any():
         raise bad_argument("a shadow has no stack: its instances get theirs when they are made")
 
-    plan, flags = _lay_out(image.addresses, image.permissions, request.host.shm_size)
-    with _Construction(platform, request.host, len(image.sources), plan) as site:
+    plan, flags = lay_out(image.addresses, image.permissions, request.host.shm_size)
+    with Construction(platform, request.host, len(image.sources), plan) as site:
         ownership.copy_from_host(image.sources, site.own)
 
         def read(which: slice) -> bytes | memoryview:
@@ -162,7 +163,7 @@ def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -
     assert shadow.shadow_pages is not None
     instance_plan = _mould_for(platform, shadow.shadow_pages, request.stack_pages, request.host.shm_size)
     count = len(instance_plan.sources)
-    with _Construction(platform, request.host, count + request.stack_pages, instance_plan.plan) as site:
+    with Construction(platform, request.host, count + request.stack_pages, instance_plan.plan) as site:
         platform.memory.pages[site.own[:count]] = platform.memory.pages[instance_plan.sources]
         if platform.profile.dirty is not None:
             platform.memory.pages[site.own[count:]] = platform.profile.dirty  # its stack
@@ -186,9 +187,7 @@ def instantiate(platform: Platform, shadow: Enclave, request: InstanceRequest) -
     )
 
 
-def _lay_out(
-    addresses: Addresses, permissions: NDArray[np.uint8], shm_size: int
-) -> tuple[TablePlan, Entries]:
+def lay_out(addresses: Addresses, permissions: NDArray[np.uint8], shm_size: int) -> tuple[TablePlan, Entries]:
     """The plan of an enclave's first table, and the lower bits of its entries.
 
     It maps n pages of the enclave's own, as given, then its shared memory, then its kernel buffer.
@@ -215,7 +214,7 @@ def _mould_for(
         raise bad_argument(f"a stack of {stack_pages} pages: the address space has no room for it")
     stack = np.arange(bottom, layout.STACK_TOP, PAGE_SIZE, dtype=np.uint64)
     permissions = np.concatenate([shadow_pages.permissions, np.full(stack_pages, DATA, dtype=np.uint8)])
-    plan, flags = _lay_out(np.concatenate([shadow_pages.addresses, stack]), permissions, shm_size)
+    plan, flags = lay_out(np.concatenate([shadow_pages.addresses, stack]), permissions, shm_size)
     fixed = np.flatnonzero(shadow_pages.permissions & Pte.W == 0)
     own = np.ones(len(plan.slots), dtype=np.bool_)
     own[fixed] = False
@@ -228,7 +227,7 @@ def _mould_for(
     return shadow_pages.instance_plan
 
 
-class _Construction:
+class Construction:
     """The pages of an enclave that is being made; leaving it with an exception gives them all back.
 
     own: zeroed pages for the enclave.  buffer: the kernel buffer.  shm: the host's shared memory.
@@ -247,7 +246,7 @@ class _Construction:
         self.shm: Pages = NO_PAGES
         self.buffer = -1
 
-    def __enter__(self) -> "_Construction":
+    def __enter__(self) -> "Construction":
         try:
             self._share()
         except BaseException:
@@ -298,7 +297,8 @@ def _first_context(entry: int, satp: int, shm: Pages) -> Context:
     return context
 
 
-def _decode_host_side(ownership: Ownership, param: CreateParam | ShadowRunParam) -> HostSide:
+def decode_host_side(ownership: Ownership, param: CreateParam | ShadowRunParam | RestoreParam) -> HostSide:
+    """What a parameter says of the host's side, checked.  Raises Refusal."""
     if param.kbuffer_size != PAGE_SIZE:
         raise bad_argument("the kernel buffer is one page")
     mailbox = Mailbox(

@@ -13,6 +13,7 @@ from penglai.abi.ecall import CallArg
 from penglai.abi.limits import Limits
 from penglai.abi.riscv import PAGE_SIZE, Cause
 from penglai.abi.sbi import EnclaveType
+from penglai.abi.snapshot import Policy
 from penglai.abi.state import State
 from penglai.machine.context import Context
 from penglai.machine.hart import Hart
@@ -20,6 +21,7 @@ from penglai.machine.pages import Pages
 from penglai.machine.sv39 import TablePlan
 from penglai.monitor.pagetable import Addresses, Entries, PageTable
 from penglai.monitor.regions import Region, Regions, Source
+from penglai.monitor.sealing import Filling, Sealing
 
 ECALL_BYTES = 4
 WORD = (1 << 64) - 1
@@ -122,8 +124,8 @@ class Enclave:
 
     image: the pages of its own that it was made of, and code: the runs of those that are executable; heap:
     its heap's pages; shm: the host's shared memory.  kernel_buffer: the page shared with the host.
-    handles: eids of the servers that it has acquired.  vouched: for names of servers of which it has had a
-    report, whose that was.  attached: by key, the secure memories that it maps.  created: keys of
+    handles: of servers that it has acquired, their eids.  vouched: for names of servers of which it has had
+    a report, whose that was.  attached: by key, the secure memories that it maps.  created: keys of
     those that it has made, and created_pages: of all of them.  limits: of what it can make grow.
     increments, hollow: in the profile "tvm", the pages of each growth of its heap, and keys of memories
     without pages.
@@ -132,7 +134,9 @@ class Enclave:
     shadow_pages: of a shadow.  template: the shadow that an instance was made from.  ocall: id of the ocall
     without an answer.  handler: where ecalls go that are not Penglai's, or 0.  event_handler: where the
     events go that it has asked for.  final_info: where the host wants the account when the enclave ends,
-    or 0.
+    or 0.  clock_offset: its time of day is the machine's plus this, ns.  policy: which snapshots it allows.
+    uid, generation: which enclave it is in all snapshots of it, b"" if there was none, and how often it has
+    been restored.  sealing, filling: a snapshot that is being made of it, or from which it is being made.
     """
 
     eid: int
@@ -154,7 +158,7 @@ class Enclave:
     template: "Enclave | None" = None
     frames: list[Frame] = field(default_factory=list)
     caller: "Enclave | None" = None
-    handles: set[int] = field(default_factory=set)
+    handles: dict[int, int] = field(default_factory=dict)
     vouched: dict[str, int] = field(default_factory=dict)
     attached: dict[int, Region] = field(default_factory=dict)
     created: set[int] = field(default_factory=set)
@@ -169,6 +173,12 @@ class Enclave:
     ocall: int | None = None
     account: Account = field(default_factory=Account)
     final_info: int = 0
+    clock_offset: int = 0
+    policy: int = int(Policy.MOVE)
+    uid: bytes = b""
+    generation: int = 0
+    sealing: Sealing | None = None
+    filling: Filling | None = None
     hart: Hart | None = None
     entered_ns: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -33,6 +33,10 @@ DEBUG_LABEL = b"penglai-2 debug key".ljust(24, b"\0")
 """The same on a machine that can be debugged, whose owner sees the keys: they open nothing else."""
 
 
+SNAPSHOT_LABEL = b"penglai-2 snapshot key".ljust(24, b"\0")
+"""With the hash of the monitor, which says too whether it can be debugged: no other one has the key."""
+
+
 class Keys:
     """The keys of one machine.  Safe to use from any thread.
 
@@ -55,7 +59,7 @@ class Keys:
         """The attestation report of an enclave, 328 bytes.  nonce: 64 bits.  Raises StorageError."""
         statement = self._once(
             "monitor statement",
-            lambda: monitor_statement(self._device, sm2.public_key(self._monitor), self._monitor_hash),
+            lambda: monitor_statement(self._device, sm2.public_key(self._monitor), self.monitor_hash),
         )
         return statement + enclave_statement(self._monitor, measurement, nonce) + self.device_key
 
@@ -71,6 +75,20 @@ class Keys:
         info = (DEBUG_LABEL if self._debuggable else LABEL) + bytes([kind]) + measurement
         return HKDF(hashes.SM3(), size, salt=None, info=info).derive(self._secret)
 
+    def snapshot_key(self, snapshot: bytes) -> bytes:
+        """The key under which this device and this monitor seal the snapshot with this id, 32 bytes.
+
+        Raises StorageError.
+        """
+        return HKDF(
+            hashes.SM3(), SECRET_BYTES, salt=snapshot, info=SNAPSHOT_LABEL + self.monitor_hash
+        ).derive(self._secret)
+
+    @property
+    def monitor_hash(self) -> bytes:
+        """Of the monitor, as its reports have it, 32 bytes."""
+        return debug_hash(monitor_hash()) if self._debuggable else monitor_hash()
+
     @property
     def _device(self) -> bytes:
         return self._stored("device-key", PRIVATE_KEY_BYTES, sm2.generate)
@@ -79,10 +97,6 @@ class Keys:
     def _monitor(self) -> bytes:
         name = "monitor-debug-key" if self._debuggable else "monitor-key"
         return self._stored(name, PRIVATE_KEY_BYTES, sm2.generate)
-
-    @property
-    def _monitor_hash(self) -> bytes:
-        return debug_hash(monitor_hash()) if self._debuggable else monitor_hash()
 
     @property
     def _secret(self) -> bytes:

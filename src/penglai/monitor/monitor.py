@@ -19,9 +19,10 @@ from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunVa
 from penglai.abi.state import State
 from penglai.machine.board import Board
 from penglai.machine.hart import Hart
-from penglai.monitor import calls, create, execution, relay, reports
+from penglai.monitor import calls, create, execution, relay, reports, restore, snapshot
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.ending import dissolve, end, report
+from penglai.monitor.freshness import Freshness
 from penglai.monitor.keys import Keys
 from penglai.monitor.lifecycle import LIVE, Call, next_state
 from penglai.monitor.ownership import Ownership
@@ -47,7 +48,8 @@ class Monitor:
     def __init__(self, board: Board, profile: Profile = calls.NATIVE) -> None:
         ownership = Ownership(board.memory)
         keys = Keys(board.store, debuggable=board.debuggable)
-        self.platform = Platform(board.memory, ownership, board.harts, board.clock, keys, profile)
+        freshness = Freshness(board.store)
+        self.platform = Platform(board.memory, ownership, board.harts, board.clock, keys, freshness, profile)
         self._bug: str | None = None
         board.install(self.handle)
 
@@ -105,7 +107,7 @@ class Monitor:
             _check_alive(enclave)
             after = next_state(Call.RUN, enclave.state)
             relay.prepare_start(self.platform, enclave, param.relay_pa, param.relay_size)
-            enclave.state = after
+            enclave.state, enclave.sealing = after, None
             return self._go(hart, enclave)
 
     def _run_shadow(self, hart: Hart | None, eid: int, param_pa: int) -> SbiResult:
@@ -142,7 +144,7 @@ class Monitor:
         enclave = self._find(eid)
         with enclave.lock:
             if reason == STOP:
-                enclave.state = next_state(Call.RESUME, enclave.state)
+                enclave.state, enclave.sealing = next_state(Call.RESUME, enclave.state), None
                 if enclave.ocall is not None:
                     enclave.state = State.OCALL
                 return OK
@@ -152,7 +154,7 @@ class Monitor:
             if reason == OCALL:
                 after = next_state(ANSWER, enclave.state)
                 calls.answer(self.platform, enclave, ocall, pa, size)
-                enclave.state = after
+                enclave.state, enclave.sealing = after, None
                 return self._go(hart, enclave) if after is RUNNABLE else PREEMPTED
             _check_alive(enclave)
             raise bad_argument(f"resume reason {reason}")
@@ -181,6 +183,41 @@ class Monitor:
             next_state(Call.ATTEST, enclave.state)
         ownership.write_host(report_pa, reports.sign(self.platform, enclave, nonce))
         return OK
+
+    # ---- the host's calls: snapshots -----------------------------------------------------------
+
+    def _snapshot(self, _hart: Hart | None, eid: int, options: int, pa: int, size: int) -> SbiResult:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
+            next_state(Call.SNAPSHOT, enclave.state)
+            return SbiResult(ErrorCode.OK, snapshot.begin(self.platform, enclave, options, pa, size))
+
+    def _snapshot_piece(self, _hart: Hart | None, eid: int, pa: int, size: int) -> SbiResult:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
+            next_state(Call.SNAPSHOT, enclave.state)
+            return SbiResult(ErrorCode.OK, snapshot.next_piece(self.platform, enclave, pa, size))
+
+    def _snapshot_move(self, _hart: Hart | None, eid: int) -> SbiResult:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
+            snapshot.move(self.platform, enclave, next_state(Call.MOVE, enclave.state))
+        return OK
+
+    def _restore(self, _hart: Hart | None, param_pa: int) -> SbiResult:
+        enclave = restore.build(self.platform, restore.decode(self.platform, param_pa))
+        self.platform.registry.add(enclave)
+        return SbiResult(ErrorCode.OK, enclave.eid)
+
+    def _restore_piece(self, _hart: Hart | None, eid: int, pa: int, size: int) -> SbiResult:
+        enclave = self._find(eid)
+        with enclave.lock:
+            _check_alive(enclave)
+            next_state(Call.FILL, enclave.state)
+            return SbiResult(ErrorCode.OK, int(restore.fill(self.platform, enclave, pa, size)))
 
     # ---- the host's calls: memory --------------------------------------------------------------
 
@@ -287,4 +324,9 @@ _CALLS: dict[int, tuple[str, int, Callable[..., SbiResult]]] = {
     HostCall.DEBUG_PRINT: ("debug print", 0, Monitor._debug_print),
     HostCall.INFO: ("info", 3, Monitor._info),
     HostCall.LIMIT: ("limit", 3, Monitor._limit),
+    HostCall.SNAPSHOT: ("snapshot", 4, Monitor._snapshot),
+    HostCall.SNAPSHOT_PIECE: ("snapshot piece", 3, Monitor._snapshot_piece),
+    HostCall.SNAPSHOT_MOVE: ("move", 1, Monitor._snapshot_move),
+    HostCall.RESTORE: ("restore", 1, Monitor._restore),
+    HostCall.RESTORE_PIECE: ("restore piece", 3, Monitor._restore_piece),
 }

@@ -48,6 +48,7 @@ def tvm() -> Profile:
         server_faults_end_caller=True,
         write_result=Ocall.WRITE,
         dirty=DIRT,
+        snapshots=False,
     )
 
 

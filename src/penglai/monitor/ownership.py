@@ -247,7 +247,7 @@ class Ownership:
             self._check_host(pa, size, align)
             return self._memory.read(pa, size)
 
-    def write_host(self, pa: int, data: bytes, *, align: int = 8) -> None:
+    def write_host(self, pa: int, data: bytes | memoryview, *, align: int = 8) -> None:
         """Write to the host's memory.  Raises Refusal if it is not all the host's."""
         with self._lock:
             self._check_host(pa, len(data), align)

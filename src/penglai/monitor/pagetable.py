@@ -146,14 +146,19 @@ class PageTable:
         flags = self._words[place] & ((1 << PTE_PPN_SHIFT) - 1)
         self._words[place] = (page + self._ppn_base) << PTE_PPN_SHIFT | flags
 
+    def leaves(self) -> tuple[NDArray[np.int64], Pages, Entries]:
+        """Every mapping, read back from memory: addresses (bits 38..0), ascending, pages, and entries."""
+        prefixes = sorted(self._leaf)
+        words = self._memory.words[[self._leaf[prefix] for prefix in prefixes]]
+        places, slots = np.nonzero(words)
+        entries = words[places, slots]
+        addresses = np.array(prefixes, dtype=np.int64)[places] << LEAF_SHIFT | slots << 12
+        pages = (entries >> np.uint64(PTE_PPN_SHIFT)).astype(np.int64) - self._ppn_base
+        return addresses, pages, entries
+
     def mappings(self) -> Iterator[tuple[int, int, int]]:
-        """Every mapping as (virtual address bits 38..0, page number, PTE), read back from memory."""
-        for prefix, table in self._leaf.items():
-            words = self._memory.words[table]
-            for slot in np.flatnonzero(words):
-                pte = int(words[slot])
-                page = (pte >> PTE_PPN_SHIFT) - self._ppn_base
-                yield prefix << LEAF_SHIFT | int(slot) << 12, page, pte
+        """The same one by one: (address, page number, entry)."""
+        yield from zip(*(numbers.tolist() for numbers in self.leaves()), strict=True)
 
     def _leaf_of(self, number: int) -> int:
         """The leaf table for a page number, which has one."""

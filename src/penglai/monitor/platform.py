@@ -9,6 +9,7 @@ from penglai.machine.clock import Clock
 from penglai.machine.hart import Hart
 from penglai.machine.memory import PhysicalMemory
 from penglai.monitor.enclave import Enclave
+from penglai.monitor.freshness import Freshness
 from penglai.monitor.keys import Keys
 from penglai.monitor.ownership import Ownership
 from penglai.monitor.registry import Registry
@@ -31,7 +32,7 @@ class Profile:
 
     calls, ocalls: handlers by number; unknown: of all other calls.
     server_faults_end_caller: and the server stays.  write_result: of the ocall that writes.  dirty: fills
-    what the original does not clear, or None: it is cleared.
+    what the original does not clear, or None: it is cleared.  snapshots: whether there are any.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Profile:
     server_faults_end_caller: bool = False
     write_result: int = 0
     dirty: int | None = None
+    snapshots: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Platform:
     harts: tuple[Hart, ...]
     clock: Clock
     keys: Keys
+    freshness: Freshness
     profile: Profile
     registry: Registry = field(default_factory=Registry)
 

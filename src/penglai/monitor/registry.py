@@ -16,7 +16,8 @@ from penglai.monitor.enclave import Enclave
 from penglai.monitor.refusal import Refusal
 from penglai.monitor.regions import Region
 
-ID_LIMIT = 1 << 31
+ID_BITS = 31
+ID_LIMIT = 1 << ID_BITS
 
 
 @dataclass(frozen=True)

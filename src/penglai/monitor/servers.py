@@ -25,6 +25,7 @@ from penglai.monitor.mapping import move, move_home
 from penglai.monitor.platform import Platform
 from penglai.monitor.refusal import Refusal, bad_argument
 from penglai.monitor.regions import Region, Source
+from penglai.monitor.registry import ID_BITS
 
 ARGUMENT_SIZE = ctypes.sizeof(CallArg)
 
@@ -46,8 +47,7 @@ def acquire(platform: Platform, me: Enclave, name_pointer: int, measurement_poin
         expected = usermem.read(platform.memory, me.table, measurement_pointer, HASH_BYTES)
         if server.measurement != expected:
             raise bad_argument(f"the server {name!r} has another measurement")
-    _add_handle(platform, me, server.eid)
-    return server.eid
+    return _add_handle(platform, me, server.eid)
 
 
 def named(platform: Platform, me: Enclave, name: str) -> Enclave | None:
@@ -70,14 +70,21 @@ def vouch(me: Enclave, name: str, server: Enclave) -> None:
     me.vouched[name] = server.eid
 
 
-def _add_handle(platform: Platform, me: Enclave, eid: int) -> None:
-    """Raises Refusal if the enclave has too many, of servers that live."""
+def _add_handle(platform: Platform, me: Enclave, eid: int) -> int:
+    """The handle of a server.  Raises Refusal if the enclave has too many, of servers that live.
+
+    It is the eid; of an enclave that was restored it is larger than all that it had before, since these
+    mean servers that had other eids.
+    """
+    handle = me.generation << ID_BITS | eid
     most = me.limits.handles
-    if eid not in me.handles and len(me.handles) >= most:
-        me.handles = {handle for handle in me.handles if platform.registry.find(handle) is not None}
+    if handle not in me.handles and len(me.handles) >= most:
+        find = platform.registry.find
+        me.handles = {handle: eid for handle, eid in me.handles.items() if find(eid) is not None}
         if len(me.handles) >= most:
             raise bad_argument(f"more than {most} handles")
-    me.handles.add(eid)
+    me.handles[handle] = eid
+    return handle
 
 
 def call(platform: Platform, run: Enclave, handle: int, pointer: int, find: Finder | None = None) -> None:
@@ -87,7 +94,7 @@ def call(platform: Platform, run: Enclave, handle: int, pointer: int, find: Find
     want of memory.
     """
     me = run.active
-    server = platform.registry.find(handle) if handle in me.handles else None
+    server = platform.registry.find(me.handles[handle]) if handle in me.handles else None
     if server is None or server.kind is not EnclaveType.SERVER:
         raise bad_argument(f"no server has the handle {handle:#x}")
     raw = usermem.read_writable(platform.memory, me.table, pointer, ARGUMENT_SIZE)

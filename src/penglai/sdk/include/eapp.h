@@ -40,6 +40,8 @@
 #define EAPP_ECALL_HANDLER_WHERE 5
 #define EAPP_ECALL_HANDLER_GO 6
 #define EAPP_ECALL_SET_EVENTS 7
+#define EAPP_ECALL_GENERATION 8
+#define EAPP_ECALL_SET_POLICY 9
 
 #define EAPP_PAGE_SIZE 4096
 #define EAPP_SECTOR_SIZE 512
@@ -50,6 +52,10 @@
 /* Kinds of key. */
 #define EAPP_KEY_ENCLAVE 0
 #define EAPP_KEY_STORAGE 1
+
+/* Snapshots that the host may make: one in which the enclave itself goes on, and one for others that do. */
+#define EAPP_MAY_MOVE 1
+#define EAPP_MAY_CLONE 2
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -130,6 +136,15 @@ int get_key(int key_type, char *key, int key_size);
 
 /* Lets other enclaves have the hart. */
 int eapp_yield(void);
+
+/*
+ * How often this enclave has been restored from a snapshot.  One that is restored as a clone has the memory, and so
+ * the random state, of others: when this number changes, get new random numbers.
+ */
+long eapp_generation(void);
+
+/* Which snapshots may be made from now on: EAPP_MAY_MOVE, as it is in the beginning, EAPP_MAY_CLONE, both or none. */
+long eapp_set_policy(unsigned long policy);
 
 /* ---- memory ---- */
 

@@ -26,6 +26,16 @@ int eapp_yield(void)
     return (int)eapp_ecall(EAPP_ECALL_YIELD, 0, 0, 0);
 }
 
+long eapp_generation(void)
+{
+    return eapp_ecall(EAPP_ECALL_GENERATION, 0, 0, 0);
+}
+
+long eapp_set_policy(unsigned long policy)
+{
+    return eapp_ecall(EAPP_ECALL_SET_POLICY, policy, 0, 0);
+}
+
 static int yield_was_called(void)
 {
     return 0;

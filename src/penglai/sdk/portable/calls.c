@@ -88,6 +88,18 @@ int eapp_return_relay_page(void)
     return EAPP_RETURN_RELAY_PAGE(OCALL_RETURN_RELAY_PAGE);
 }
 
+/* Nothing is restored there. */
+long eapp_generation(void)
+{
+    return 0;
+}
+
+long eapp_set_policy(unsigned long policy)
+{
+    (void)policy;
+    return REFUSED;
+}
+
 /* ---- servers ---- */
 
 unsigned long acquire_enclave(char *name)
