@@ -61,15 +61,27 @@ def up(
     memory: Memory = "256M",
     harts: Harts = 2,
     state: State = None,
+    save_every: Annotated[
+        float | None,
+        typer.Option(
+            help="Save what allows it so often; it goes on from there if its machine dies.",
+            parser=seconds,
+            metavar="SECONDS",
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Directory of snapshots; without it one that goes with the fleet.")
+    ] = None,
 ) -> None:
     """Start a fleet on this computer.  It stays until penglai fleet down.
 
     It listens on the loopback alone, and lets in who can read its token: this user.
     """
-    from penglai.fleet.fleet import start_recorded  # noqa: PLC0415 - Ray takes a while to import
+    from penglai.fleet.fleet import Saving, start_recorded  # noqa: PLC0415 - Ray takes a while to import
 
     end_on_signals()
-    with start_recorded(nodes, memory, harts, state) as fleet:
+    saving = Saving.checked(save_every, store)
+    with start_recorded(nodes, memory, harts, state, saving) as fleet:
         _show_machines(fleet.machines())
 
 
@@ -152,6 +164,61 @@ def logs(number: Number) -> None:
     out.out(text.decode("utf-8", "replace"), end="", highlight=False)
 
 
+@app.command("move")
+@command
+def move(
+    number: Number,
+    machine: Annotated[
+        str, typer.Option(help="Where to; to the one with the most free pages without it.")
+    ] = "",
+) -> None:
+    """Move an enclave to another machine, where it goes on at the very next instruction."""
+    with _fleet() as fleet:
+        out.print(fleet.enclave(number).move(machine))
+
+
+@app.command("save")
+@command
+def save(number: Number) -> None:
+    """Save a snapshot of an enclave that allows clones; it goes on from there if its machine dies."""
+    with _fleet() as fleet:
+        fleet.enclave(number).save()
+
+
+@app.command("drain")
+@command
+def drain(machine: Annotated[str, typer.Argument(help="Its name.", metavar="MACHINE")]) -> None:
+    """Move the enclaves of a machine elsewhere, switch it off, and end its node.
+
+    If some could not be moved, they stay, nothing more is placed there, and the exit status is 1.
+    """
+    with _fleet() as fleet:
+        failures = fleet.drain(machine)
+    for number, why in failures.items():
+        err.print(f"enclave {number} stays: {why}")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command("demo")
+@command
+def demo(
+    nodes: Annotated[int, typer.Option(help="How many nodes.", parser=count(1), metavar="N")] = 4,
+    enclaves: Annotated[
+        int, typer.Option(help="How many enclaves count.", parser=count(1), metavar="N")
+    ] = 200,
+) -> None:
+    """Let enclaves count on several nodes, kill one node and drain another one meanwhile.
+
+    The exit status is 0 if every count ended right.
+    """
+    from penglai.cli.fleetdemo import Demo  # noqa: PLC0415 - Ray takes a while to import
+
+    end_on_signals()
+    if not Demo(nodes, enclaves).play():
+        raise typer.Exit(1)
+
+
 @app.command("destroy")
 @command
 def destroy(number: Number) -> None:
@@ -216,11 +283,14 @@ def _show_enclaves(rows: "list[EnclaveRow]") -> None:
     table.add_column("status")
     table.add_column("pages", justify="right")
     table.add_column("run time", justify="right")
+    table.add_column("moves", justify="right")
+    table.add_column("saved", justify="right")
     table.add_column("end")
     for row in rows:
         end = row.reason or ("" if row.value is None else f"value {row.value}")
         time = f"{row.run_time / 1e6:.1f} ms"
-        table.add_row(str(row.number), row.name, row.machine, row.status, str(row.pages), time, end)
+        counts = (str(row.moves), str(row.snapshots))
+        table.add_row(str(row.number), row.name, row.machine, row.status, str(row.pages), time, *counts, end)
     out.print(table)
 
 

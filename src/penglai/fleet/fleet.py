@@ -3,6 +3,7 @@
 import math
 import os
 import secrets
+import signal
 import time
 import weakref
 from collections.abc import Iterable, Mapping
@@ -36,7 +37,9 @@ class Fleet:
 
     Starts the nodes on this computer, each with one machine.  nodes: how many.  memory, harts: of each
     machine, as for penglai.Machine.  state: the directory of the device that the machines are; by default
-    the user's own.
+    the user's own.  save_every: seconds between two snapshots of each enclave that allows clones, from which
+    it goes on if its machine dies; None: there are none but those of `save`.  store: the directory of the
+    snapshots; by default one that goes with the fleet.
 
     A context manager: leaving it ends the machines, their enclaves and the nodes; so does the end of the
     process, whichever way it comes.  A process can be in one fleet at a time.  Methods may be called from
@@ -53,8 +56,11 @@ class Fleet:
         harts: int = 2,
         *,
         state: str | os.PathLike[str] | None = None,
+        save_every: float | None = None,
+        store: str | os.PathLike[str] | None = None,
     ) -> None:
-        self._enter(_started(nodes, _size(memory, harts), _state(state), tied=True), ends=True)
+        saving = Saving.checked(save_every, store)
+        self._enter(_started(nodes, _size(memory, harts), _state(state), saving, tied=True), ends=True)
 
     @classmethod
     def connect(cls) -> Self:
@@ -152,6 +158,38 @@ class Fleet:
         self._ask("add_machine", name, size, _state(state))
         return name
 
+    def drain(self, machine: str) -> dict[int, str]:
+        """Move the enclaves of a machine elsewhere, switch it off and end its node.
+
+        Nothing more is placed there.  Returns numbers of enclaves that could not be moved, and why; the
+        machine stays on for them.  Raises BadArgumentError for a name that no machine has.
+        """
+        failures: dict[int, str] = self._ask("drain", machine)
+        if not failures:
+            self._here().end_node(machine)
+        return failures
+
+    def save(self) -> None:
+        """Save a snapshot of each enclave that allows clones, as is done every `save_every` seconds."""
+        self._ask("save_all")
+
+    def crash(self, machine: str) -> None:
+        """Kill the processes of a machine's node, as a power cut would: to see what the fleet does then.
+
+        Raises BadArgumentError for a name that no machine on this computer has.
+        """
+        session = self._here().sessions.get(machine)
+        if session is None:
+            raise BadArgumentError(f"no machine {machine!r} of the fleet is on this computer")
+        session.signal(signal.SIGKILL)
+
+    def _here(self) -> site.Site:
+        """The nodes on this computer, as it is now: others may have added some."""
+        if not self._site.tied:
+            with site.recorded() as path:
+                self._site = site.found(path)
+        return self._site
+
     def down(self) -> None:
         """End the enclaves, the machines and the nodes on this computer.  More than once does nothing."""
         self._off()
@@ -194,6 +232,23 @@ class FleetEnclave:
     def destroy(self) -> None:
         """End it in any state."""
         self.fleet._ask("destroy", self.number)
+
+    def move(self, machine: str = "") -> str:
+        """Move it to another machine, where it goes on at the very next instruction; that one's name.
+
+        machine: which one; by default the one with the most free pages of those on the same device.  Raises
+        FleetError if there is none, NoMemoryError if none has room, SnapshotError if it cannot be moved now;
+        then it goes on where it is.
+        """
+        name: str = self.fleet._ask("move", self.number, machine)
+        return name
+
+    def save(self) -> None:
+        """Save a snapshot, from which it goes on if its machine dies.
+
+        Raises SnapshotError if it does not allow clones, or is in the middle of what no snapshot can hold.
+        """
+        self.fleet._ask("save", self.number)
 
     def wait(self, timeout: float | None = None) -> EnclaveRow:
         """Wait for its end, and tell of it.  Raises WaitTimeoutError after timeout seconds; it goes on."""
@@ -239,7 +294,25 @@ class FleetEnclave:
         return report
 
 
-def start_recorded(nodes: int, memory: int | str, harts: int, state: Path | None) -> Fleet:
+@dataclass(frozen=True)
+class Saving:
+    """every: seconds between two snapshots, or None.  store: their directory; None: the fleet's own."""
+
+    every: float | None = None
+    store: Path | None = None
+
+    @classmethod
+    def checked(cls, every: float | None, store: str | os.PathLike[str] | None) -> Self:
+        """The same of what a user gives.  Raises BadArgumentError."""
+        seconds = checked_timeout(every)
+        if seconds == 0:
+            raise BadArgumentError("snapshots every 0 seconds: leave some time between two")
+        return cls(seconds, None if store is None else Path(store).absolute())
+
+
+def start_recorded(
+    nodes: int, memory: int | str, harts: int, state: Path | None, saving: Saving | None = None
+) -> Fleet:
     """The user's fleet, which outlives this process and which Fleet.connect finds.
 
     Raises ExistsError if there is one, and as Fleet does.
@@ -247,7 +320,7 @@ def start_recorded(nodes: int, memory: int | str, harts: int, state: Path | None
     size = _size(memory, harts)
     with site.recorded() as path:
         site.check_free(path)
-        here = _started(nodes, size, _state(state), tied=False)
+        here = _started(nodes, size, _state(state), saving or Saving(), tied=False)
         site.keep(path, here)
     fleet = Fleet.__new__(Fleet)
     fleet._enter(here, ends=False)
@@ -263,7 +336,7 @@ def end_recorded() -> int:
     return len(here.sessions)
 
 
-def _started(nodes: int, size: Size, state: Path, *, tied: bool) -> site.Site:
+def _started(nodes: int, size: Size, state: Path, saving: Saving, *, tied: bool) -> site.Site:
     """Nodes, the keeper and the machines; this process is in the fleet.  After an error nothing is left."""
     if nodes < 1:
         raise BadArgumentError(f"a fleet of {nodes} nodes: it has at least one")
@@ -272,7 +345,10 @@ def _started(nodes: int, size: Size, state: Path, *, tied: bool) -> site.Site:
     try:
         names = here.add(nodes, size)
         cluster.connect(here.door)
-        keeper = cluster.start(Keeper, resources=HEAD, calls=CALLS, name=KEEPER)
+        store = saving.store or here.snapshots
+        store.mkdir(parents=True, exist_ok=True)
+        keeper = cluster.start(Keeper, store, saving.every, resources=HEAD, calls=CALLS, name=KEEPER)
+        cluster.answer(cluster.ask(keeper, "open"))
         for adding in [cluster.ask(keeper, "add_machine", name, size, state) for name in names]:
             cluster.answer(adding)
     except BaseException:

@@ -1,4 +1,4 @@
-"""The actor that keeps the fleet's books: which machines there are, what is where, and how it ended.
+"""The actor that keeps the fleet's books.
 
 There is one, on the first node; with that node the fleet ends.  All of it runs in one event loop, so that
 between two awaits nothing changes.
@@ -6,13 +6,13 @@ between two awaits nothing changes.
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from penglai.abi.errors import ExistsError, NoMemoryError, NoSuchEnclaveError, PenglaiError, StateError
+from penglai.abi.errors import ExistsError, NoMemoryError, PenglaiError, StateError
 from penglai.fleet import cluster
+from penglai.fleet.books import Books, Entry, Place
 from penglai.fleet.choosing import choose
+from penglai.fleet.moving import Mover
 from penglai.fleet.rows import EnclaveRow, End, MachineRow, Made, Order, Size, Status
 from penglai.fleet.worker import Use, Worker
 
@@ -24,80 +24,45 @@ PAUSE = 0.2
 """Seconds between two questions to a machine that cannot be reached, until it is known to be dead."""
 
 
-@dataclass
-class Place:
-    """A machine.  on: the name of its node.  used: pages of its enclaves, as it said last."""
-
-    name: str
-    handle: cluster.Handle = field(repr=False)
-    size: Size
-    state: Path
-    pid: int = 0
-    device_key: bytes = b""
-    used: int = 0
-    draining: bool = False
-
-    @property
-    def free(self) -> int:
-        """Pages that no enclave has."""
-        return self.size.pages - self.used
-
-
-@dataclass
-class Entry:
-    """An enclave.  place: where it is, or was last.  over: set when it has ended."""
-
-    number: int
-    order: Order
-    place: str = ""
-    status: Status = Status.FRESH
-    pages: int = 0
-    run_time: int = 0
-    value: int | None = None
-    reason: str = ""
-    over: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-
-    def row(self) -> EnclaveRow:
-        """As others see it."""
-        return EnclaveRow(
-            self.number,
-            self.order.name,
-            self.place,
-            self.status,
-            self.pages,
-            self.run_time,
-            self.value,
-            self.reason,
-        )
-
-
 class Keeper:
-    """See the module.  Its methods are calls of Fleet's, and of the machines'."""
+    """See the module.  Its methods are calls of Fleet's, and of the machines'.
 
-    def __init__(self) -> None:
-        self._places: dict[str, Place] = {}
-        self._entries: dict[int, Entry] = {}
-        self._numbers = 0
+    store: the directory of snapshots.  every: seconds between two saves of all that can be saved, or None.
+    """
+
+    def __init__(self, store: Path, every: float | None) -> None:
+        self._books = Books()
+        self._mover = Mover(self._books, store)
+        self._every = every
+        self._numbers = self._machines = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- machines ------------------------------------------------------------------------------
 
+    async def open(self) -> None:
+        """Begin to save, if that is wanted."""
+        if self._every is not None:
+            self._begin(self._save_now_and_then(self._every))
+
     async def add_machine(self, node: str, size: Size, state: Path) -> None:
         """Switch a machine on that takes all that a node offers.  Raises what penglai.Machine does."""
+        self._machines += 1
         resources = {"pages": float(size.pages), "harts": float(size.harts), node: 1.0}
-        handle = cluster.start(Worker, _Report(node), resources=resources, calls=WORKER_CALLS)
-        place = Place(node, handle, size, state)
+        report = _Report(self._machines)
+        handle = cluster.start(Worker, report, resources=resources, calls=WORKER_CALLS)
+        place = Place(node, self._machines, handle, size, state)
         try:
-            place.pid, place.device_key = await self._call(place, "switch_on", size, state)
+            place.pid, place.device_key = await self._books.call(place, "switch_on", size, state)
         except PenglaiError:
             cluster.kill(handle)
             raise
-        self._places[node] = place
+        self._books.places[node] = place
         self._begin(self._watch(place))
+        await self._mover.settle()
 
     async def machines(self) -> list[MachineRow]:
         """All that live, in the order of their names."""
-        await asyncio.gather(*map(self._look, self._live_places()))
+        await self._look_everywhere()
         return [
             MachineRow(
                 place.name,
@@ -106,13 +71,26 @@ class Keeper:
                 place.size.pages,
                 place.used,
                 place.size.harts,
-                sum(entry.place == place.name and not entry.status.over for entry in self._entries.values()),
+                len(self._books.on(place)),
             )
-            for place in self._live_places()
+            for place in self._books.machines()
         ]
 
+    async def drain(self, name: str) -> dict[int, str]:
+        """Move all enclaves away from a machine and switch it off; if some could not be moved: why.
+
+        It is not switched off then, and nothing more is placed there.
+        """
+        failures = await self._mover.drain(name)
+        place = self._books.places.get(name)
+        if place is not None and not failures and not self._books.on(place):
+            del self._books.places[name]
+            await self._books.call(place, "close")
+            cluster.kill(place.handle)
+        return failures
+
     async def _watch(self, place: Place) -> None:
-        """Wait until a machine is no more."""
+        """Wait until a machine is no more; its enclaves then go on elsewhere, and another takes its place."""
         while True:
             try:
                 await cluster.later(cluster.ask(place.handle, "live"))
@@ -121,20 +99,13 @@ class Keeper:
                 break
             except cluster.Unreachable:
                 await asyncio.sleep(PAUSE)
-        await self._died(place)
-
-    async def _died(self, place: Place) -> None:
-        """What was on it is lost.  If its node lives, another machine takes its place."""
-        if self._places.get(place.name) is place:
-            del self._places[place.name]
-        for entry in self._entries.values():
-            if entry.place == place.name and not entry.status.over:
-                _finish(entry, End(Status.LOST, reason=f"its machine on {place.name} has died"))
-        if place.name in cluster.live_nodes():
+        if self._books.places.get(place.name) is not place:
+            return
+        left = self._books.on(place)
+        del self._books.places[place.name]
+        await asyncio.gather(*map(self._mover.recover, left))
+        if place.name in cluster.live_nodes() and not place.draining:
             await self.add_machine(place.name, place.size, place.state)
-
-    def _live_places(self) -> list[Place]:
-        return sorted(self._places.values(), key=lambda place: place.name)
 
     # ---- enclaves ------------------------------------------------------------------------------
 
@@ -146,63 +117,75 @@ class Keeper:
         self._numbers += 1
         number = self._numbers
         failure: PenglaiError | None = None
-        for name in choose(self._live_places(), order.devices, where):
-            place = self._places.get(name)
+        for name in choose(self._books.machines(), order.devices, where):
+            place = self._books.places.get(name)
             if place is None:
                 continue  # it has died meanwhile
             try:
-                report = await self._call(place, "make", number, order, nonce)
+                report = await self._books.call(place, "make", number, order, nonce)
             except (NoMemoryError, ExistsError) as error:
                 failure = error
                 continue
-            self._entries[number] = Entry(number, order, name)
+            self._books.entries[number] = Entry(number, order, place)
             self._begin(self._look(place))
             return Made(number, name, report)
         raise NoMemoryError(f"no machine of the fleet has room for it: {failure or 'all have died'}")
 
     async def start(self, number: int) -> None:
         """Let it run."""
-        entry = self._live(number)
-        await self._at(entry, "start")
-        if not entry.status.over:
-            entry.status = Status.RUNNING
+        await self._do(number, "start", Status.RUNNING)
 
     async def stop(self, number: int) -> None:
         """Stop it."""
-        entry = self._live(number)
-        await self._at(entry, "stop")
-        if not entry.status.over:
-            entry.status = Status.STOPPED
+        await self._do(number, "stop", Status.STOPPED)
 
     async def resume(self, number: int) -> None:
         """Let it go on."""
-        entry = self._live(number)
-        await self._at(entry, "resume")
-        if not entry.status.over:
-            entry.status = Status.RUNNING
+        await self._do(number, "resume", Status.RUNNING)
 
     async def destroy(self, number: int) -> None:
         """End it."""
-        entry = self._live(number)
-        await self._at(entry, "destroy")
-        _finish(entry, End(Status.DESTROYED, run_time=entry.run_time))
+        entry = self._books.live(number)
+        async with entry.busy:
+            if entry.status is not Status.SEALED:
+                await self._books.at(entry, "destroy")
+            entry.finish(End(Status.DESTROYED, run_time=entry.run_time))
+
+    async def move(self, number: int, where: str = "") -> str:
+        """Move it to another machine; see Mover."""
+        return await self._mover.move(number, where)
+
+    async def save(self, number: int) -> None:
+        """Save a snapshot from which it goes on if its machine dies; see Mover."""
+        await self._mover.save(number)
+
+    async def save_all(self) -> None:
+        """Save all that can be saved."""
+        await self._mover.save_all()
 
     async def attest(self, number: int, nonce: int) -> bytes:
         """A report of it, with this nonce."""
-        report = await self._at(self._live(number), "attest", nonce)
+        entry = self._books.live(number)
+        async with entry.busy:
+            report = await self._books.at(entry, "attest", nonce)
         assert isinstance(report, bytes)
         return report
 
     async def output(self, number: int) -> bytes:
-        """What it has written, as far as its machine has kept it.  Raises StateError if that has died."""
-        entry = self._entry(number)
-        text = await self._at(entry, "output")
+        """What it has written, as far as that was kept."""
+        entry = self._books.entry(number)
+        async with entry.busy:
+            if entry.status.over:
+                return entry.written
+            if entry.status is Status.SEALED:
+                raise StateError(f"enclave {number} is on no machine: {entry.reason}")
+            before, text = entry.written, await self._books.at(entry, "output")
         assert isinstance(text, bytes)
-        return text
+        return before + text
 
     async def wait(self, number: int, seconds: float) -> EnclaveRow | None:
         """How it ended; None if it has not when the time is over."""
-        entry = self._entry(number)
+        entry = self._books.entry(number)
         try:
             async with asyncio.timeout(seconds):
                 await entry.over.wait()
@@ -212,56 +195,44 @@ class Keeper:
 
     async def enclaves(self) -> list[EnclaveRow]:
         """All that were ever placed, oldest first."""
-        await asyncio.gather(*map(self._look, self._live_places()))
-        return [entry.row() for entry in self._entries.values()]
+        await self._look_everywhere()
+        return [entry.row() for entry in self._books.entries.values()]
 
-    async def ended(self, number: int, end: End, place: str) -> None:
-        """A machine says that an enclave's run has ended."""
-        entry = self._entries.get(number)
-        if entry is not None and entry.place == place:
-            _finish(entry, end)
+    async def ended(self, number: int, end: End, machine: int) -> None:
+        """A machine says that an enclave's run has ended.  Only the one where it is now is heard."""
+        entry = self._books.entries.get(number)
+        if entry is not None and entry.place is not None and entry.place.number == machine:
+            entry.finish(end)
 
     # ---- inside --------------------------------------------------------------------------------
+
+    async def _do(self, number: int, method: str, after: Status) -> None:
+        """A call of the machine's that leads to another status, unless the enclave ends meanwhile."""
+        entry = self._books.live(number)
+        async with entry.busy:
+            await self._books.at(entry, method)
+            if not entry.status.over:
+                entry.status, entry.stopped = after, after is Status.STOPPED
+
+    async def _save_now_and_then(self, every: float) -> None:
+        while True:
+            await asyncio.sleep(every)
+            await self._mover.save_all()
+
+    async def _look_everywhere(self) -> None:
+        await asyncio.gather(*map(self._look, self._books.machines()))
 
     async def _look(self, place: Place) -> None:
         """Ask a machine what its enclaves use."""
         try:
-            use = await self._call(place, "use")
+            use = await self._books.call(place, "use")
         except PenglaiError:
             return  # it has died; who waits for that learns it
         assert isinstance(use, Use)
         place.used = use.pages
-        for number, (status, pages, run_time) in use.enclaves.items():
-            entry = self._entries.get(number)
-            if entry is not None and entry.place == place.name and not entry.status.over:
-                entry.pages, entry.run_time = pages, run_time
-                if not status.over:
-                    entry.status = status
-
-    async def _at(self, entry: Entry, method: str, *arguments: object) -> object:
-        """Call the machine on which an enclave is."""
-        place = self._places.get(entry.place)
-        if place is None:
-            raise StateError(f"the machine of enclave {entry.number} has died")
-        return await self._call(place, method, entry.number, *arguments)
-
-    async def _call(self, place: Place, method: str, *arguments: object) -> Any:
-        try:
-            return await cluster.later(cluster.ask(place.handle, method, *arguments))
-        except cluster.Unreachable as error:
-            raise cluster.failed(f"the machine on {place.name}", error) from None
-
-    def _entry(self, number: int) -> Entry:
-        entry = self._entries.get(number)
-        if entry is None:
-            raise NoSuchEnclaveError(f"no enclave {number} was placed in this fleet")
-        return entry
-
-    def _live(self, number: int) -> Entry:
-        entry = self._entry(number)
-        if entry.status.over:
-            raise NoSuchEnclaveError(f"enclave {number} has ended: {entry.status}")
-        return entry
+        for entry in self._books.on(place):
+            if entry.number in use.enclaves:
+                entry.pages, entry.run_time = use.enclaves[entry.number]
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -270,19 +241,10 @@ class Keeper:
 
 
 class _Report:
-    """Tells the keeper of an end; made by the keeper, used by a machine."""
+    """Tells the keeper of an end; made by the keeper, used by a machine.  machine: its number."""
 
-    def __init__(self, place: str) -> None:
-        self._place = place
+    def __init__(self, machine: int) -> None:
+        self._machine = machine
 
     def __call__(self, number: int, end: End) -> None:
-        cluster.ask(cluster.find(KEEPER), "ended", number, end, self._place)
-
-
-def _finish(entry: Entry, end: End) -> None:
-    """An enclave has ended; the first news of it counts."""
-    if entry.status.over:
-        return
-    entry.status, entry.value, entry.reason = end.status, end.value, end.reason
-    entry.run_time = max(entry.run_time, end.run_time)
-    entry.over.set()
+        cluster.ask(cluster.find(KEEPER), "ended", number, end, self._machine)

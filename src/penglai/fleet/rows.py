@@ -15,13 +15,15 @@ class Status(StrEnum):
     EXITED = "EXITED"
     FAULTED = "FAULTED"
     DESTROYED = "DESTROYED"
+    SEALED = "SEALED"
+    """It is in a snapshot, and no machine is there that could have it."""
     LOST = "LOST"
-    """Its machine has died."""
+    """Its machine has died, and there is no snapshot."""
 
     @property
     def over(self) -> bool:
         """Whether it has ended."""
-        return self not in (Status.FRESH, Status.RUNNING, Status.STOPPED)
+        return self not in (Status.FRESH, Status.RUNNING, Status.STOPPED, Status.SEALED)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class MachineRow:
 class EnclaveRow:
     """An enclave.  number: by which the fleet names it.  run_time: ns on harts.  value: unsigned, if EXITED.
 
-    reason: why it ended, where the status does not say it all.
+    reason: why it ended, where the status does not say it all.  moves: how often it came to another machine.
+    snapshots: how many were saved.
     """
 
     number: int
@@ -85,6 +88,8 @@ class EnclaveRow:
     run_time: int = 0
     value: int | None = None
     reason: str = ""
+    moves: int = 0
+    snapshots: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,10 @@ class Made:
 
 @dataclass(frozen=True)
 class End:
-    """How an enclave's run ended."""
+    """How an enclave's run ended.  written: what it has written on this machine, the last of it."""
 
     status: Status
     value: int | None = None
     reason: str = ""
     run_time: int = 0
+    written: bytes = b""

@@ -40,10 +40,16 @@ class Site:
     def new(cls, *, tied: bool) -> "Site":
         """One without nodes.  Whoever has its token may do what this user may; nobody else can read it."""
         site = cls(Path(tempfile.mkdtemp(prefix="penglai-fleet-")), tied)
+        site.snapshots.mkdir()
         token = site.directory / TOKEN
         token.touch(0o600)
         token.write_text(secrets.token_hex(32), encoding="ascii")
         return site
+
+    @property
+    def snapshots(self) -> Path:
+        """The directory of snapshots, unless another one is named."""
+        return self.directory / "snapshots"
 
     @property
     def door(self) -> Door:
@@ -73,6 +79,11 @@ class Site:
         for started in self.started[-count:] if count else []:
             self.address = started.address()
         return names
+
+    def end_node(self, name: str) -> None:
+        """End one node, if it is on this computer."""
+        if session := self.sessions.get(name):
+            nodes.end([session])
 
     def end(self) -> None:
         """End the nodes; nothing of them is left.  More than once does nothing."""

@@ -1,20 +1,25 @@
 """The actor that is a machine: a process with one penglai.Machine, and the enclaves placed there."""
 
+import contextlib
 import hashlib
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penglai.abi.errors import ExistsError, NoSuchEnclaveError, PenglaiError
+from penglai.abi.errors import ExistsError, NoSuchEnclaveError
+from penglai.abi.state import State
 from penglai.embedded import Machine
+from penglai.fleet.books import KEPT
 from penglai.fleet.rows import End, Order, Size, Status
 from penglai.host.enclave import Enclave, Run
 
 Tell = Callable[[int, End], object]
 """Is told that an enclave of this number has ended, and how."""
+
+ENDED = (State.EXITED, State.DESTROYED)
 
 
 @dataclass
@@ -28,10 +33,10 @@ class Server:
 
 @dataclass(frozen=True)
 class Use:
-    """What a machine's enclaves use: pages of all, and (status, pages, ns on harts) of each by its number."""
+    """What a machine's enclaves use: pages of all, and (pages, ns on harts) of each by its number."""
 
     pages: int
-    enclaves: dict[int, tuple[Status, int, int]]
+    enclaves: dict[int, tuple[int, int]]
 
 
 class Worker:
@@ -76,8 +81,7 @@ class Worker:
 
     def start(self, number: int) -> None:
         """Let it run."""
-        run = self._of(number).start()
-        run.add_done_callback(lambda _: self._ended.put((number, run)))
+        self._watch(number, self._of(number).start())
 
     def stop(self, number: int) -> None:
         """Stop it."""
@@ -95,14 +99,42 @@ class Worker:
     def attest(self, number: int, nonce: int) -> bytes:
         """A report of it.  One that runs is stopped for it, and goes on."""
         enclave = self._of(number)
-        try:
+        with _still(enclave):
             return bytes(enclave.attest(nonce))
-        except PenglaiError:
-            enclave.stop()
+
+    def save(self, number: int, path: Path) -> bytes:
+        """Write a snapshot for clones; what it has written so far.  Raises as Enclave.snapshot does."""
+        enclave = self._of(number)
+        with _still(enclave):
+            enclave.snapshot(path, clone=True)
+            return enclave.output.getvalue()[-KEPT:]
+
+    def depart(self, number: int, path: Path) -> bytes:
+        """Let it move into a snapshot; what it has written here.  Raises as Enclave.snapshot does."""
+        enclave = self._of(number)
+        with _still(enclave):
+            enclave.snapshot(path)
+        del self._enclaves[number]
+        self._forget_servers(number)
+        return enclave.output.getvalue()[-KEPT:]
+
+    def arrive(self, number: int, order: Order, path: Path, goes_on: bool) -> None:
+        """Restore it from a snapshot, with its servers; goes_on: it runs.  Raises as Machine.restore does."""
+        with self._making:
+            made = self._make_servers(number, order)
             try:
-                return bytes(enclave.attest(nonce))
-            finally:
-                enclave.resume()
+                enclave = self._machine.restore(path)
+            except BaseException:
+                self._leave_servers(number, made)
+                raise
+            self._enclaves[number] = enclave
+        if enclave.state is State.FRESH:
+            if goes_on:
+                self._watch(number, enclave.start())
+            return
+        self._watch(number, enclave.last_run)
+        if goes_on:
+            enclave.resume()
 
     def output(self, number: int) -> bytes:
         """What it has written, as far as the machine keeps it."""
@@ -112,10 +144,8 @@ class Worker:
         """What is used."""
         found = {number: enclave.info() for number, enclave in list(self._enclaves.items())}
         servers = [server.enclave.info() for server in list(self._servers.values())]
-        rows = {
-            number: (_status(info.state.name), info.pages, info.run_time) for number, info in found.items()
-        }
-        live = [info.pages for number, info in found.items() if not rows[number][0].over]
+        rows = {number: (info.pages, info.run_time) for number, info in found.items()}
+        live = [info.pages for info in found.values() if info.state not in ENDED]
         return Use(sum(live) + sum(info.pages for info in servers), rows)
 
     def close(self) -> None:
@@ -164,26 +194,43 @@ class Worker:
                 del self._servers[name]
                 server.enclave.destroy()
 
+    def _watch(self, number: int, run: Run) -> None:
+        run.add_done_callback(lambda _: self._ended.put((number, run)))
+
     def _tell_ends(self, tell: Tell) -> None:
         """On a thread of its own, since a hart's is not to wait."""
         while True:
             number, run = self._ended.get()
+            if _moved(run):
+                continue
             self._forget_servers(number)
             tell(number, _end(run))
 
 
 def _end(run: Run) -> End:
-    time = run.enclave.info().run_time
+    time, written = run.enclave.info().run_time, run.enclave.output.getvalue()[-KEPT:]
     failure = run.exception()
     if failure is not None:
-        return End(Status.LOST, reason=str(failure), run_time=time)
+        return End(Status.LOST, reason=str(failure), run_time=time, written=written)
     result = run.result()
     if result.reason.name not in list(Status):  # it gave relay pages back, which it never had
         run.enclave.destroy()
-        return End(Status.DESTROYED, reason="it waited for relay pages", run_time=time)
-    return End(Status[result.reason.name], result.value, str(result.fault or ""), time)
+        return End(Status.DESTROYED, reason="it waited for relay pages", run_time=time, written=written)
+    return End(Status[result.reason.name], result.value, str(result.fault or ""), time, written)
 
 
-def _status(state: str) -> Status:
-    """Of a state of the monitor's: on a hart, waiting for one or for the host is all one."""
-    return Status(state) if state in list(Status) else Status.RUNNING
+def _moved(run: Run) -> bool:
+    return run.exception() is None and run.result().reason.name == "MOVED"
+
+
+@contextlib.contextmanager
+def _still(enclave: Enclave) -> Iterator[None]:
+    """It is stopped meanwhile, or has not begun; what ran goes on afterwards, unless it is here no more."""
+    ran = enclave.state not in (State.FRESH, State.STOPPED)
+    if ran:
+        enclave.stop()
+    try:
+        yield
+    finally:
+        if ran and enclave.state not in ENDED:
+            enclave.resume()
