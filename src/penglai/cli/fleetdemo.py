@@ -1,4 +1,4 @@
-"""penglai fleet demo: what a fleet does when a node dies and another one is drained, as a table that moves."""
+"""penglai fleet demo: what a fleet does when a node dies and another is drained, as a table that moves."""
 
 import contextlib
 import threading

@@ -19,6 +19,7 @@ from penglai.fleet.rows import Size
 from penglai.toolchain.places import state_dir
 
 RECORD = "fleet.json"
+ATTEMPTS = 3
 TOKEN = "token"  # noqa: S105 - the file's name
 """Name of the file with what everybody has to show who wants to be in the fleet."""
 
@@ -27,13 +28,15 @@ TOKEN = "token"  # noqa: S105 - the file's name
 class Site:
     """directory: for Ray's files, below /tmp, since paths of sockets are short.  sessions: by names of nodes.
 
-    tied: its nodes end with this process.  started: those that this process has started.
+    tied: its nodes end with this process.  planned: how many nodes were begun.  started: those
+    that this process has started.
     """
 
     directory: Path
     tied: bool = False
     address: str = ""
     sessions: dict[str, Session] = field(default_factory=dict)
+    planned: int = 0
     started: list[nodes.Started] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -59,26 +62,28 @@ class Site:
     def add(self, count: int, size: Size) -> list[str]:
         """Start nodes that offer this much each; their names.
 
-        Raises FleetError if one does not come up; `end` ends the others.
+        One after the other, since Ray's choice of names for sockets is no good for two at once.  Raises
+        FleetError if one does not come up; `end` ends the others.
         """
-        names: list[str] = []
-        if not self.address and count:
-            names += self._start(1, size)
-        return names + self._start(count - len(names), size)
+        return [self._start(size) for _ in range(count)]
 
-    def _start(self, count: int, size: Size) -> list[str]:
-        """Some at once."""
-        names: list[str] = []
-        for _ in range(count):
-            name = f"node-{len(self.sessions) + 1}"
-            plan = Plan(name, str(self.directory), size.pages, size.harts, self.address, self.tied)
-            started = nodes.start(plan, self.door.environment())
-            self.sessions[name] = started.session
-            self.started.append(started)
-            names.append(name)
-        for started in self.started[-count:] if count else []:
+    def _start(self, size: Size, attempts: int = ATTEMPTS) -> str:
+        """One node.  If it does not come up it is tried again: Ray waits for no more than 30 seconds."""
+        self.planned += 1
+        name = f"node-{self.planned}"
+        plan = Plan(name, str(self.directory), size.pages, size.harts, self.address, self.tied)
+        started = nodes.start(plan, self.door.environment())
+        self.sessions[name] = started.session
+        self.started.append(started)
+        try:
             self.address = started.address()
-        return names
+        except FleetError:
+            if attempts == 1 or not self.address:
+                raise
+            nodes.end([self.sessions.pop(name)])
+            self.planned -= 1
+            return self._start(size, attempts - 1)
+        return name
 
     def end_node(self, name: str) -> None:
         """End one node, if it is on this computer."""
@@ -109,7 +114,12 @@ def found(path: Path) -> Site:
         text = path.read_text(encoding="utf-8")
         record = json.loads(text)
         sessions = {name: Session(*numbers) for name, numbers in record["sessions"].items()}
-        return Site(Path(record["directory"]), address=record["address"], sessions=sessions)
+        return Site(
+            Path(record["directory"]),
+            address=record["address"],
+            sessions=sessions,
+            planned=len(sessions),
+        )
     except FileNotFoundError:
         raise FleetError("no fleet is up; start one with: penglai fleet up") from None
     except (ValueError, KeyError, TypeError) as error:
