@@ -40,7 +40,8 @@ def penglai(environment: dict[str, str], *arguments: str) -> subprocess.Complete
 
 
 def test_a_fleet_from_up_to_down(state: dict[str, str], tmp_path: Path):
-    up = penglai(state, "up", "--nodes", "1", *SMALL)
+    store = tmp_path / "store"
+    up = penglai(state, "up", "--nodes", "1", *SMALL, "--save-every", "0.5", "--store", str(store))
     assert (up.returncode, up.stderr) == (0, "")
     assert re.search(r"node-1 +[0-9a-f]{16} +4096 +4096 +1 +0", up.stdout)
     again = penglai(state, "up")
@@ -63,10 +64,19 @@ def test_a_fleet_from_up_to_down(state: dict[str, str], tmp_path: Path):
     assert wrong.stderr.startswith("penglai: ")
 
     assert "node-2" in penglai(state, "join", *SMALL).stdout
-    assert penglai(state, "destroy", "2").returncode == 0
+    assert penglai(state, "move", "2").stdout == "node-2\n"
+    assert penglai(state, "save", "2").stderr.startswith("penglai: cannot snapshot enclave")
+    assert penglai(state, "destroy", "3").returncode == 0
+    drained = penglai(state, "drain", "node-2")
+    assert (drained.returncode, drained.stderr) == (0, "")
     rows = json.loads(penglai(state, "ps", "--json").stdout)
-    assert [machine["name"] for machine in rows["machines"]] == ["node-1", "node-2"]
-    assert [enclave["status"] for enclave in rows["enclaves"]][:2] == ["EXITED", "DESTROYED"]
+    assert [machine["name"] for machine in rows["machines"]] == ["node-1"]
+    assert [enclave["status"] for enclave in rows["enclaves"]] == ["EXITED", "RUNNING", "DESTROYED"]
+    assert rows["enclaves"][1]["moves"] == 2
+    alone = penglai(state, "drain", "node-1")
+    assert (alone.returncode, alone.stdout) == (1, "")
+    assert alone.stderr.startswith("enclave 2 stays: the fleet has no other machine")
+    assert penglai(state, "place", "count").returncode == 1
 
     here = site.found(tmp_path / site.RECORD)
     down = penglai(state, "down")
@@ -97,20 +107,32 @@ def test_what_is_wrong_is_said(state: dict[str, str], arguments: list[str], stat
     assert "Traceback" not in done.stderr
 
 
-def test_ctrl_c_while_it_comes_up_leaves_nothing(state: dict[str, str]):
-    before = set(psutil.pids())
-    with subprocess.Popen(
-        [PENGLAI, "fleet", "up", *SMALL], env=state, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+def test_the_demo_ends_right(state: dict[str, str]):
+    done = penglai(state, "demo", "--nodes", "3", "--enclaves", "9")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "node-2 is killed" in done.stdout
+    assert "node-3 is empty" in done.stdout
+    assert "9 of 9 counts ended right" in done.stdout
+
+
+@pytest.mark.parametrize("words", [("up", "--nodes", "3", *SMALL), ("demo", "--nodes", "1")], ids=str)
+def test_ctrl_c_leaves_nothing(state: dict[str, str], words: tuple[str, ...]):
+    """While it comes up, and while the demo's enclaves run."""
+    command = [PENGLAI, "fleet", *words]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=state, text=True, **pipes) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
         me = psutil.Process(process.pid)
         until(lambda: len(me.children(recursive=True)) > 1)
-        sessions = {os.getsid(child.pid) for child in me.children(recursive=True)}
+        sessions = {os.getsid(child.pid) for child in me.children(recursive=True)} - {os.getsid(0)}
+        if words[0] == "demo":
+            assert "node" in process.stdout.readline()
+            assert "enclaves count" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 128 + signal.SIGINT
-        assert process.stderr is not None
         assert process.stderr.read() == "penglai: interrupted\n"
-    left = [pid for pid in set(psutil.pids()) - before if _session(pid) in sessions]
-    assert left == []
+    assert [pid for pid in psutil.pids() if _session(pid) in sessions] == []
     assert "no fleet is up" in penglai(state, "ps").stderr
 
 

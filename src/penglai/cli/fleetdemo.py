@@ -52,7 +52,7 @@ class Demo:
             self._rows = [each.wait() for each in placed]
         right = sum(row.status is Status.EXITED and row.value == COUNTED for row in self._rows)
         moved = sum(row.moves > 0 for row in self._rows)
-        self._tell(f"{right} of {self._wanted} counts ended right; {moved} enclaves had changed machines")
+        out.print(f"{right} of {self._wanted} counts ended right; {moved} enclaves had changed machines")
         return right == self._wanted
 
     def _drain(self, fleet: Fleet) -> None:
