@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BadArgumentError,
         ErrorCode,
         ExistsError,
+        FleetError,
         ImageError,
         IpiError,
         MachineError,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from penglai.driver.shared import RelayPages, SharedMemory
     from penglai.driver.task import Info, Reason, Result
     from penglai.embedded import USER_STATE, Machine
+    from penglai.fleet.fleet import Fleet, FleetEnclave
     from penglai.guest.session import Linux, Ran
     from penglai.host.console import Console, Output
     from penglai.host.enclave import Enclave, Run
@@ -81,6 +83,9 @@ __all__ = [
     "ErrorCode",
     "ExistsError",
     "Fault",
+    "Fleet",
+    "FleetEnclave",
+    "FleetError",
     "Frame",
     "HostProgram",
     "ImageError",
@@ -152,6 +157,7 @@ _HOMES = {
     "debug.use": ("Use",),
     "driver.fault": ("Fault", "Frame"),
     "driver.task": ("Info", "Reason", "Result"),
+    "fleet.fleet": ("Fleet", "FleetEnclave"),
     "guest.session": ("Linux", "Ran"),
     "host.console": ("Console", "Output"),
     "host.enclave": ("Enclave", "Run"),

@@ -156,7 +156,7 @@ def test_every_race_of_the_concurrency_page_names_tests_that_exist():
 
 def test_every_dependency_has_its_line():
     project = (ROOT / "pyproject.toml").read_text()
-    lists = re.findall(r"^(?:dependencies|dev|docs) = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    lists = re.findall(r"^(?:dependencies|dev|docs|fleet) = \[(.*?)^\]", project, re.MULTILINE | re.DOTALL)
     names = re.findall(r'^    "([A-Za-z0-9-]+)', "".join(lists), re.MULTILINE)
     assert len(names) > 15
     page = (ROOT / "docs/dependencies.md").read_text()

@@ -108,9 +108,9 @@ def _undeclared(root: Path, graph: grimp.ImportGraph) -> Iterator[str]:
 
 
 def _import_names(root: Path) -> set[str]:
-    """Names by which the dependencies are imported, those of the plugin for pytest too."""
+    """Names by which the dependencies are imported, those of extras too."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    optional = project.get("optional-dependencies", {}).get("pytest", [])
+    optional = [line for extra in ("pytest", "fleet") for line in project["optional-dependencies"][extra]]
     names = [REQUIREMENT.match(line)[0] for line in [*project["dependencies"], *optional]]
     return {IMPORTED_AS.get(name, name) for name in names}
 

@@ -129,6 +129,10 @@ class RecordingError(PenglaiError):
     """A recording cannot be made or read, or a replay does what the recording does not say."""
 
 
+class FleetError(PenglaiError):
+    """The fleet cannot do it: none is up, a part of it has died, or Ray is not installed."""
+
+
 class MonitorBug(PenglaiError, AssertionError):  # noqa: N818 - not the user's error
     """An invariant of the monitor does not hold.  The machine is stopped; please report it."""
 

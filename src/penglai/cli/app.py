@@ -34,6 +34,7 @@ COMMANDS = {
     "ar": "compiling",
     "ranlib": "compiling",
     "toolchain": "compiling",
+    "fleet": "fleeting",
     "demos": "tools",
     "doctor": "tools",
     "version": "tools",

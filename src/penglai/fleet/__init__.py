@@ -1,0 +1,1 @@
+"""A fleet: machines on several nodes, and enclaves placed on them.  Needs Ray: pypenglai[fleet]."""
