@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     )
     from penglai.abi.state import State
     from penglai.attestation.report import Report
-    from penglai.debug.recorder import Recording
-    from penglai.debug.replay import replay
     from penglai.debug.coverage import Coverage
     from penglai.debug.profile import TimeProfile
+    from penglai.debug.recorder import Recording
+    from penglai.debug.replay import replay
     from penglai.debug.session import DebugSession
     from penglai.debug.use import Use
     from penglai.driver.fault import Fault, Frame
@@ -124,9 +124,9 @@ __all__ = [
     "TimeProfile",
     "ToolchainError",
     "Trace",
+    "Use",
     "Verdict",
     "Verifier",
-    "Use",
     "WaitTimeoutError",
     "aio",
     "as_eat",

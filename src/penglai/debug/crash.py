@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penglai.debug.checks import meaning
-from penglai.debug.images import Images
 from penglai.debug.copies import snapshot
+from penglai.debug.images import Images
 from penglai.debug.stack import Snapshot
 from penglai.debug.surroundings import describe
 from penglai.driver.fault import Fault, Frame

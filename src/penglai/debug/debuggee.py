@@ -1,4 +1,4 @@
-"""What a debugger needs of what it looks at: an enclave that runs or is in a recording, or the host's hart."""
+"""What a debugger looks at: an enclave that runs or is in a recording, or the host's hart."""
 
 import threading
 from typing import Protocol

@@ -175,8 +175,8 @@ def debug_kernel(
 ) -> DebugSession:
     """Debug the hart of a host that is an operating system, from its first instruction.
 
-    supervisor: has not run yet.  memory: what gdb may look at.  off: switches the machine off.  place: a port,
-    or a new file.  Raises BadArgumentError for a place where nobody can wait.
+    supervisor: has not run yet.  memory: what gdb may look at.  off: switches the machine off.  place: a
+    port, or a new file.  Raises BadArgumentError for a place where nobody can wait.
     """
     held = Held()
 

@@ -216,7 +216,7 @@ class Recording:
                 self._untrack(page)
             self._writer.add(Ended(space.number))
 
-    def _note_write(self, pa: int, data: bytes) -> None:
+    def _note_write(self, pa: int, data: bytes | memoryview) -> None:
         """Stands for the memory's `write`.  A page that is not mapped yet is recorded when it is."""
         self._write(pa, data)
         if self._memory.page_of(pa) in self._tracked:

@@ -8,8 +8,8 @@ import threading
 from typing import NamedTuple
 
 from penglai.abi.riscv import Cause
-from penglai.debug.owners import Owners
 from penglai.debug.copies import snapshot
+from penglai.debug.owners import Owners
 from penglai.debug.stack import Snapshot
 from penglai.machine.clock import Clock
 from penglai.machine.context import Context, RunRecord

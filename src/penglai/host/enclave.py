@@ -16,7 +16,7 @@ from penglai.attestation.report import Report
 from penglai.driver.fault import Fault
 from penglai.driver.process import Process
 from penglai.driver.shared import RelayPages
-from penglai.driver.task import Desk, Info, Result, Task, TaskRun
+from penglai.driver.task import Info, Result, Task, TaskRun
 from penglai.host.console import Console, Output
 from penglai.host.image import Kind
 from penglai.host.mounts import Mounts
