@@ -118,7 +118,7 @@ static int run_elsewhere(struct native *n, struct trap *t, unsigned blocks)
 static uint64_t find_entry(struct native *n, const struct window *w, struct code *code)
 {
     uint64_t entry = code_entry(code, n->frame.c.pc);
-    while (!entry && code_wants_room(code) && drop_oldest_bindings(n, w))
+    while (!entry && code_wants_room(code) && drop_oldest_code(n, w))
         entry = code_entry(code, n->frame.c.pc);
     return entry;
 }
@@ -297,7 +297,7 @@ EXPORT const char *native_obstacle(void)
         return "the processor lacks AVX, FMA3 or BMI2";
     if (!area_ready())
         return "the system gives no memory that may be executed";
-    return window_possible() ? NULL : "the process has no 256 GiB of addresses to spare (ulimit -v)";
+    return range_possible() ? NULL : "the process has no 256 GiB of addresses to spare (ulimit -v)";
 }
 
 /*
@@ -349,10 +349,19 @@ void native_invalidate(struct native *n, uint64_t start, uint64_t end)
     pthread_mutex_unlock(&n->running);
 }
 
-/* Mappings of this address space went away, or all of them with it: nobody reaches them when this returns. */
-EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
+/*
+ * Mappings of this address space went away, or all of them with it: nobody reaches them when this returns.  Unless
+ * patient: false, and nothing is done, if it may take long.
+ */
+EXPORT bool native_revoke(struct hart *h, uint64_t satp, bool ended, bool patient)
 {
-    window_revoke(h->native, satp, ended);
+    return window_revoke(h->native, satp, ended, patient);
+}
+
+/* Physical [start, end) changes hands: what rests of its code goes.  As above. */
+EXPORT bool native_forget(struct hart *h, uint64_t start, uint64_t end, bool patient)
+{
+    return code_forget(h->native->cache, start, end, patient);
 }
 
 /* Counts, for people: in the order of penglai.machine.native. */

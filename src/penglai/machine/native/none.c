@@ -48,9 +48,16 @@ EXPORT uint64_t native_entries(struct cache *cache, uint64_t *out, uint64_t room
     return 0;
 }
 
-EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
+EXPORT bool native_revoke(struct hart *h, uint64_t satp, bool ended, bool patient)
 {
-    (void)h, (void)satp, (void)ended;
+    (void)h, (void)satp, (void)ended, (void)patient;
+    return true;
+}
+
+EXPORT bool native_forget(struct hart *h, uint64_t start, uint64_t end, bool patient)
+{
+    (void)h, (void)start, (void)end, (void)patient;
+    return true;
 }
 
 int native_run(struct native *n, struct context *c)

@@ -22,8 +22,16 @@
 #define WINDOWS_MAX 256
 #define WINDOWS_MIN 2
 #define MAPPINGS_MAX 30000
+/* Of each hart, and of all: windows of enclaves that have ended, for those that come. */
+#define SPARES_MAX 4
+#define SPARES_IN_ALL 16
+/* Hidden in one window. */
+#define HIDDEN_MAX 64
+#define HIDDEN_PAGES_MAX 512
+/* So many are unmapped in some µs. */
+#define QUICK_PAGES 1024
 
-static _Atomic int64_t harts, mappings;
+static _Atomic int64_t harts, mappings, spares;
 
 /* What of an entry must be the same for pages of one run. */
 static uint64_t rights(uint64_t entry)
@@ -38,31 +46,39 @@ static int protection(uint64_t entry)
     return entry & PTE_W && entry & PTE_D ? PROT_READ | PROT_WRITE : PROT_READ;
 }
 
-
 /* ---- mappings --------------------------------------------------------------------------------- */
-
-static void unmap(struct window *w, uint64_t address, uint64_t bytes)
-{
-    if (mmap(w->base + address, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
-             0) == MAP_FAILED)
-        abort(); /* the guest would keep what is not its own any more */
-}
 
 static void drop_run(struct window *w, size_t index)
 {
     struct run_of_pages run = w->runs[index];
-    unmap(w, run.address, (uint64_t)run.pages * PAGE_BYTES);
+    range_clear(w->base, run.address, (uint64_t)run.pages * PAGE_BYTES);
     w->runs[index] = w->runs[--w->run_count];
     atomic_fetch_sub(&mappings, 1);
 }
 
+static uint64_t pages_in(const struct window *w)
+{
+    uint64_t pages = 0;
+    for (size_t i = 0; i < w->run_count; i++)
+        pages += w->runs[i].pages;
+    return pages;
+}
 
+/* A few runs are only hidden, all of them by one call: the next owner's are mapped over them. */
 static void drop_all_runs(struct window *w)
 {
-    if (w->run_count)
-        unmap(w, 0, WINDOW_BYTES);
-    atomic_fetch_sub(&mappings, (int64_t)w->run_count);
+    if (!w->run_count)
+        return;
+    bool few = w->hidden + w->run_count <= HIDDEN_MAX && pages_in(w) <= HIDDEN_PAGES_MAX;
+    w->hidden += w->run_count;
     w->run_count = 0;
+    if (few) {
+        range_hide(w->base);
+        return;
+    }
+    range_clear(w->base, 0, WINDOW_BYTES);
+    atomic_fetch_sub(&mappings, (int64_t)w->hidden);
+    w->hidden = 0;
 }
 
 /* True if entry is what stands `pages` behind the first one in a run. */
@@ -82,7 +98,6 @@ static bool is_unchanged(const struct hart *h, uint64_t satp, const struct run_o
             return false;
     return true;
 }
-
 
 static void drop_changed_runs(struct native *n, struct window *w)
 {
@@ -122,41 +137,49 @@ static void put_first(struct native *n, struct window *w)
 static void empty(struct window *w)
 {
     drop_all_runs(w);
-    drop_bindings(w);
+    rest_bindings(w);
     w->satp = 0;
 }
 
-/* Addresses for a window; NULL if the process has none. */
-static uint8_t *reserve(void)
+/* The window is nobody's any more, and its addresses are the process's again. */
+static void discard(struct window *w)
 {
-    void *reserved = mmap(NULL, WINDOW_BYTES + 2 * GUARD_BYTES, PROT_NONE,
-                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return reserved == MAP_FAILED ? NULL : (uint8_t *)reserved + GUARD_BYTES;
+    atomic_fetch_sub(&mappings, (int64_t)(w->run_count + w->hidden));
+    range_give_back(w->base);
+    free(w->runs);
+    free(w);
 }
 
-static void give_back(uint8_t *base)
-{
-    munmap(base - GUARD_BYTES, WINDOW_BYTES + 2 * GUARD_BYTES);
-}
-
-bool window_possible(void)
-{
-    uint8_t *base = reserve();
-    if (base)
-        give_back(base);
-    return base;
-}
-
+/* Of code that it has and that is not to rest, its bindings are dropped before. */
 static void close_window(struct native *n, struct window *w)
 {
     unlink_window(n, w);
     if (!--n->windows)
         atomic_fetch_sub(&harts, 1);
-    drop_bindings(w);
-    atomic_fetch_sub(&mappings, (int64_t)w->run_count);
-    give_back(w->base);
-    free(w->runs);
-    free(w);
+    rest_bindings(w);
+    drop_all_runs(w);
+    w->satp = 0;
+    if (n->spares == SPARES_MAX || atomic_fetch_add(&spares, 1) >= SPARES_IN_ALL) {
+        if (n->spares != SPARES_MAX)
+            atomic_fetch_sub(&spares, 1);
+        discard(w);
+        return;
+    }
+    w->older = n->spare;
+    n->spare = w;
+    n->spares++;
+}
+
+static struct window *take_spare(struct native *n)
+{
+    struct window *w = n->spare;
+    if (!w)
+        return NULL;
+    n->spare = w->older;
+    n->spares--;
+    atomic_fetch_sub(&spares, 1);
+    w->older = NULL;
+    return w;
 }
 
 static unsigned windows_allowed(void)
@@ -165,15 +188,21 @@ static unsigned windows_allowed(void)
     return share < WINDOWS_MIN ? WINDOWS_MIN : (unsigned)share;
 }
 
-static struct window *new_window(struct native *n)
+static struct window *reserve_window(void)
 {
     struct window *w = calloc(1, sizeof *w);
-    uint8_t *base = w ? reserve() : NULL;
-    if (!base) {
+    if (w && !(w->base = range_reserve())) {
         free(w);
         return NULL;
     }
-    w->base = base;
+    return w;
+}
+
+static struct window *new_window(struct native *n)
+{
+    struct window *w = take_spare(n);
+    if (!w && !(w = reserve_window()))
+        return NULL;
     if (!n->windows)
         atomic_fetch_add(&harts, 1);
     n->windows++;
@@ -239,39 +268,54 @@ void windows_sweep(struct native *n)
     pthread_mutex_lock(&n->lock);
     for (struct window *w = n->newest, *older; w; w = older) {
         older = w->older;
-        if (!w->satp)
+        if (!w->satp) {
+            drop_bindings(w); /* the text may have changed hands since */
             close_window(n, w);
+        }
     }
     pthread_mutex_unlock(&n->lock);
 }
 
-void window_revoke(struct native *n, uint64_t satp, bool ended)
+/* The caller holds `lock`, and `running` if idle. */
+static void take_away(struct native *n, struct window *w, bool ended, bool idle)
 {
-    if (satp >> 60 != SATP_MODE_SV39)
-        return;
-    bool idle = ended && !pthread_mutex_trylock(&n->running);
-    pthread_mutex_lock(&n->lock);
-    struct window *w = find_window(n, satp);
-    if (w && idle) {
+    if (ended && idle) {
         close_window(n, w);
-    } else if (w && ended) { /* what it has of code is the hart's thread's */
+    } else if (ended) { /* what it has of code is the hart's thread's */
         drop_all_runs(w);
         w->satp = 0;
         atomic_store(&n->abandoned, true);
-    } else if (w) {
+    } else {
         drop_changed_runs(n, w);
     }
+}
+
+bool window_revoke(struct native *n, uint64_t satp, bool ended, bool patient)
+{
+    if (satp >> 60 != SATP_MODE_SV39)
+        return true;
+    bool idle = ended && !pthread_mutex_trylock(&n->running);
+    pthread_mutex_lock(&n->lock);
+    struct window *w = find_window(n, satp);
+    bool begun = patient || !w || pages_in(w) <= QUICK_PAGES;
+    if (w && begun)
+        take_away(n, w, ended, idle);
     pthread_mutex_unlock(&n->lock);
     if (idle) {
         windows_sweep(n);
         pthread_mutex_unlock(&n->running);
     }
+    return begun;
 }
 
 void windows_close(struct native *n)
 {
-    while (n->newest)
+    while (n->newest) {
+        drop_bindings(n->newest);
         close_window(n, n->newest);
+    }
+    for (struct window *w; (w = take_spare(n));)
+        discard(w);
 }
 
 /* ---- a page that is missing ------------------------------------------------------------------- */
@@ -347,16 +391,15 @@ bool window_map(struct native *n, struct window *w, uint64_t va, bool store)
     return mapped;
 }
 
-
 void windows_forget(struct native *n, uint64_t start, uint64_t end)
 {
     for (struct window *w = n->newest, *older; w; w = older) {
         older = w->older;
-        if (has_text_in(w, start,
-                        end)) { /* whose it was is gone, as a rule; what is still there is found again */
-            pthread_mutex_lock(&n->lock);
-            close_window(n, w);
-            pthread_mutex_unlock(&n->lock);
-        }
+        if (!has_text_in(w, start, end))
+            continue;
+        drop_bindings(w); /* whose it was is gone, as a rule; what is still there is found again */
+        pthread_mutex_lock(&n->lock);
+        close_window(n, w);
+        pthread_mutex_unlock(&n->lock);
     }
 }
