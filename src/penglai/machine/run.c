@@ -77,11 +77,8 @@ EXPORT int hart_run(struct hart *h, struct context *c)
     h->run->blocks = 0;
     h->run->trap = (struct trap){.cause = CAUSE_M_SOFTWARE};
     enter_guest(h);
-    if (atomic_exchange(&h->run->stale, 0)) {
+    if (atomic_exchange(&h->run->stale, 0))
         h->tlb_stale = true;
-        if (h->native)
-            native_flush(h->native);
-    }
     if (owns(h, c))
         error = h->native && !blocks && !h->break_count ? native_run(h->native, c) : run(h, c, blocks);
     leave_guest(h);

@@ -12,6 +12,7 @@
 #define BLOCKS_OF_A_RESERVATION 64 /* of lr, something, sc, and what goes around it */
 #define BLOCKS_OF_OTHER_CODE 4096  /* that is not translated */
 #define FAULTS_IN_A_ROW 3
+#define ENTRIES_TRUSTED 32
 
 enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3 };
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
@@ -91,10 +92,8 @@ static int run_elsewhere(struct native *n, struct trap *t, unsigned blocks)
     struct frame *f = &n->frame;
     struct access a;
     int64_t fuel = h->fuel;
-    if (atomic_exchange(&h->run->stale, 0)) { /* while this hart ran */
+    if (atomic_exchange(&h->run->stale, 0)) /* while this hart ran */
         h->tlb_stale = true;
-        n->epoch++;
-    }
     give_fcsr(f);
     load_context(h, &f->c);
     h->counting = true;
@@ -208,11 +207,23 @@ static bool settle(struct native *n, struct window *w, const struct code *code, 
     return true;
 }
 
+/* To ask the system takes longer than a call of a program. */
+static bool handler_ready(struct native *n)
+{
+    if (n->trusted)
+        n->trusted--;
+    else if (fault_handler_ready())
+        n->trusted = ENTRIES_TRUSTED;
+    else
+        return false;
+    return true;
+}
+
 static int run_until_trap(struct native *n, struct trap *t)
 {
     struct hart *h = n->hart;
     struct frame *f = &n->frame;
-    bool user = f->c.priv == PRIV_U && fault_handler_ready();
+    bool user = f->c.priv == PRIV_U && handler_ready(n);
     struct window *w = user ? window_of(n, f->c.satp) : NULL;
     n->faults_in_a_row = 0;
     f->reserved_at = NOWHERE;
@@ -337,11 +348,6 @@ void native_want(struct native *n)
     atomic_store(&n->frame.fuel, -1);
 }
 
-void native_flush(struct native *n)
-{
-    n->epoch++;
-}
-
 void native_invalidate(struct native *n, uint64_t start, uint64_t end)
 {
     pthread_mutex_lock(&n->running);
@@ -351,7 +357,7 @@ void native_invalidate(struct native *n, uint64_t start, uint64_t end)
 
 /*
  * Mappings of this address space went away, or all of them with it: nobody reaches them when this returns.  Unless
- * patient: false, and nothing is done, if it may take long.
+ * patient: false, and nothing is done, if it may take long.  satp 0: some went away of any.
  */
 EXPORT bool native_revoke(struct hart *h, uint64_t satp, bool ended, bool patient)
 {

@@ -338,6 +338,7 @@ struct native {
     _Atomic bool abandoned; /* some of them belong to address spaces that are no more */
     uint64_t last_fault, last_pc;
     unsigned faults_in_a_row;
+    unsigned trusted; /* so often the signal's handler is taken for ours unseen */
     struct {
         uint64_t entries, faults, elsewhere, maps, misses, validations;
     } counts;
@@ -353,6 +354,7 @@ bool window_map(struct native *n, struct window *w, uint64_t va, bool store);
 /*
  * From any thread: when it returns, nobody reaches through the window what the address space does not map any
  * more; nor anything, if the address space has ended.  False, and nothing is done, if that may take long.
+ * satp 0: any may have lost mappings, and no hart uses them before it has looked.
  */
 bool window_revoke(struct native *n, uint64_t satp, bool ended, bool patient);
 

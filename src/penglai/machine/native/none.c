@@ -71,11 +71,6 @@ void native_want(struct native *n)
     (void)n;
 }
 
-void native_flush(struct native *n)
-{
-    (void)n;
-}
-
 void native_invalidate(struct native *n, uint64_t start, uint64_t end)
 {
     (void)n, (void)start, (void)end;

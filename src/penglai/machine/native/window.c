@@ -4,8 +4,8 @@
  * one hart: pages are mapped when they are first used, together with their neighbours.
  *
  * Where mappings went away, whoever took them away unmaps them here too, whatever the hart does meanwhile: so
- * nothing is mapped in any window that its page table does not say.  When the hart is told that some went away
- * somewhere, it compares each window with its page table besides, before it uses it again.
+ * nothing is mapped in any window that its page table does not say.  The hart compares such a window with its page
+ * table besides, before it uses it again; and each, if it is told that some went away somewhere.
  *
  * Only Sv39 and U-mode have windows, only the lower half of the addresses, and only pages whose accessed and dirty
  * bits are set: what is not mapped here is left to the other engine, which knows all of it.
@@ -287,11 +287,17 @@ static void take_away(struct native *n, struct window *w, bool ended, bool idle)
         atomic_store(&n->abandoned, true);
     } else {
         drop_changed_runs(n, w);
+        w->epoch = n->epoch - 1; /* the rest is for the hart's thread */
     }
 }
 
 bool window_revoke(struct native *n, uint64_t satp, bool ended, bool patient)
 {
+    if (!satp) {
+        pthread_mutex_lock(&n->lock);
+        n->epoch++;
+        pthread_mutex_unlock(&n->lock);
+    }
     if (satp >> 60 != SATP_MODE_SV39)
         return true;
     bool idle = ended && !pthread_mutex_trylock(&n->running);
