@@ -143,16 +143,20 @@ class NativeCore(LibraryCore):
         super().__init__(memory, clock, record)
         if not library().calls.native_open(self.address, memory.fd, cache):
             raise MachineError("the native engine could not make a hart; is the process short of memory?")
-        quick, calls = self._quick, library().calls
-        self._revoke = functools.partial(quick.native_revoke, self.address)
-        self._revoke_patiently = functools.partial(calls.native_revoke, self.address)
-        self._forget = functools.partial(quick.native_forget, self.address)
-        self._forget_patiently = functools.partial(calls.native_forget, self.address)
+        quick, calls, address = self._quick, library().calls, self.address
+        self._revoke = functools.partial(quick.native_revoke, address)
+        self._revoke_patiently = functools.partial(calls.native_revoke, address)
+        self._end = functools.partial(quick.native_end, address)
+        self._end_patiently = functools.partial(calls.native_end, address)
+        self._forget = functools.partial(quick.native_forget, address)
+        self._forget_patiently = functools.partial(calls.native_forget, address)
 
     def flush(self, space: int, ended: bool, /) -> None:
         self._record.stale = 1
-        if not self._revoke(space, ended, False):
-            self._revoke_patiently(space, ended, True)
+        if ended:
+            self._end(space, False) or self._end_patiently(space, True)
+        elif not self._revoke(space, False):
+            self._revoke_patiently(space, True)
 
     def forget(self, start: int, end: int, /) -> None:
         if not self._forget(start, end, False):

@@ -73,8 +73,10 @@ class Library:
             _declare(loaded.native_cache_close, None, pointer)
             _declare(loaded.native_cache_counts, None, pointer, pointer)
             _declare(loaded.native_open, ctypes.c_bool, pointer, ctypes.c_int, pointer)
-            _declare(loaded.native_revoke, ctypes.c_bool, pointer, word, ctypes.c_bool, ctypes.c_bool)
-            _declare(loaded.native_forget, ctypes.c_bool, pointer, word, word, ctypes.c_bool)
+            # A number that is passed as a pointer takes half as long.
+            _declare(loaded.native_revoke, ctypes.c_int, pointer, pointer, pointer)
+            _declare(loaded.native_end, ctypes.c_int, pointer, pointer, pointer)
+            _declare(loaded.native_forget, ctypes.c_int, pointer, word, word, ctypes.c_bool)
             _declare(loaded.native_emitted, word, pointer, pointer, word)
             _declare(loaded.native_entries, word, pointer, pointer, word)
             _declare(loaded.native_counts, None, pointer, pointer)

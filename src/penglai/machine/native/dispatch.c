@@ -357,15 +357,20 @@ void native_invalidate(struct native *n, uint64_t start, uint64_t end)
 
 /*
  * Mappings of this address space went away, or all of them with it: nobody reaches them when this returns.  Unless
- * patient: false, and nothing is done, if it may take long.  satp 0: some went away of any.
+ * patient: 0, and nothing is done, if it may take long.  satp 0: some went away of any.
  */
-EXPORT bool native_revoke(struct hart *h, uint64_t satp, bool ended, bool patient)
+EXPORT int native_revoke(struct hart *h, uint64_t satp, uint64_t patient)
 {
-    return window_revoke(h->native, satp, ended, patient);
+    return window_revoke(h->native, satp, false, patient);
+}
+
+EXPORT int native_end(struct hart *h, uint64_t satp, uint64_t patient)
+{
+    return window_revoke(h->native, satp, true, patient);
 }
 
 /* Physical [start, end) changes hands: what rests of its code goes.  As above. */
-EXPORT bool native_forget(struct hart *h, uint64_t start, uint64_t end, bool patient)
+EXPORT int native_forget(struct hart *h, uint64_t start, uint64_t end, bool patient)
 {
     return code_forget(h->native->cache, start, end, patient);
 }

@@ -48,16 +48,22 @@ EXPORT uint64_t native_entries(struct cache *cache, uint64_t *out, uint64_t room
     return 0;
 }
 
-EXPORT bool native_revoke(struct hart *h, uint64_t satp, bool ended, bool patient)
+EXPORT int native_revoke(struct hart *h, uint64_t satp, uint64_t patient)
 {
-    (void)h, (void)satp, (void)ended, (void)patient;
-    return true;
+    (void)h, (void)satp, (void)patient;
+    return 1;
 }
 
-EXPORT bool native_forget(struct hart *h, uint64_t start, uint64_t end, bool patient)
+EXPORT int native_end(struct hart *h, uint64_t satp, uint64_t patient)
+{
+    (void)h, (void)satp, (void)patient;
+    return 1;
+}
+
+EXPORT int native_forget(struct hart *h, uint64_t start, uint64_t end, bool patient)
 {
     (void)h, (void)start, (void)end, (void)patient;
-    return true;
+    return 1;
 }
 
 int native_run(struct native *n, struct context *c)
