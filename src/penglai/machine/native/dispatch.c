@@ -13,6 +13,8 @@
 #define BLOCKS_OF_OTHER_CODE 4096  /* that is not translated */
 #define FAULTS_IN_A_ROW 3
 #define ENTRIES_TRUSTED 32
+#define WANTS 25 /* with so many pauses after each */
+#define PAUSES 8
 
 enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3 };
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
@@ -343,9 +345,14 @@ void native_close(struct native *n)
     free(n);
 }
 
+/* Native code counts its fuel without a lock, and may overwrite this; then it is said again, for some µs. */
 void native_want(struct native *n)
 {
-    atomic_store(&n->frame.fuel, -1);
+    for (unsigned i = 0; i < WANTS && atomic_load(&n->hart->in_guest); i++) {
+        atomic_store(&n->frame.fuel, -1);
+        for (unsigned j = 0; j < PAUSES; j++)
+            __builtin_ia32_pause();
+    }
 }
 
 void native_invalidate(struct native *n, uint64_t start, uint64_t end)
