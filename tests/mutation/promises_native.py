@@ -72,7 +72,7 @@ NATIVE = [
     ),
     Mutation(
         "a window has the rights of its page table",
-        f"{WHERE}/window.c",
+        f"{WHERE}/runs.c",
         "return entry & PTE_W && entry & PTE_D ? PROT_READ | PROT_WRITE : PROT_READ;",
         "return PROT_READ | PROT_WRITE;",
         (RANDOM,),

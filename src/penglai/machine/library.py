@@ -17,9 +17,16 @@ SOURCES = (
 )
 """Each calls only what stands behind it."""
 NATIVE_SOURCES = (
-    *("native/dispatch.c", "native/window.c", "native/range.c", "native/binding.c", "native/paging.c"),
-    *("native/fault.c", "native/code.c", "native/translate.c", "native/integer.c", "native/memory.c"),
-    *("native/floating.c", "native/ways.c", "native/place.c", "native/cache.c", "native/area.c"),
+    *("native/dispatch.c", "native/window.c", "native/runs.c", "native/range.c", "native/binding.c"),
+    *("native/paging.c", "native/fault.c", "native/code.c", "native/translate.c", "native/integer.c"),
+    *(
+        "native/memory.c",
+        "native/floating.c",
+        "native/ways.c",
+        "native/place.c",
+        "native/cache.c",
+        "native/area.c",
+    ),
     *("native/registers.c", "native/emit.c", "native/decode.c"),
 )
 """Beside them on x86-64, in the same order; together they stand below run.c."""

@@ -27,8 +27,6 @@ void cache_close(struct cache *cache)
     pthread_mutex_unlock(&cache->lock);
     if (!last)
         return;
-    while (code_forget_any(cache))
-        ;
     pthread_mutex_destroy(&cache->lock);
     free(cache);
 }

@@ -225,8 +225,7 @@ static int run_until_trap(struct native *n, struct trap *t)
 {
     struct hart *h = n->hart;
     struct frame *f = &n->frame;
-    bool user = f->c.priv == PRIV_U && handler_ready(n);
-    struct window *w = user ? window_of(n, f->c.satp) : NULL;
+    struct window *w = f->c.priv == PRIV_U ? window_of(n, f->c.satp) : NULL;
     n->faults_in_a_row = 0;
     f->reserved_at = NOWHERE;
     take_fcsr(f);
@@ -239,13 +238,17 @@ static int run_until_trap(struct native *n, struct trap *t)
             t->cause = CAUSE_M_SOFTWARE;
             break;
         }
-        if (--h->fuel < 0 && time_is_up(h)) {
-            t->cause = CAUSE_M_TIMER;
-            break;
+        if (--h->fuel < 0) {
+            if (time_is_up(h)) {
+                t->cause = CAUSE_M_TIMER;
+                break;
+            }
+            n->trusted = 0;
         }
         if (reason == LEFT_POLL && code)
             code_sample(code, f->c.pc);
-        reason = w && host_rounds(f->c.fcsr) ? enter(n, w, &code) : LEFT_ELSEWHERE;
+        bool native = w && host_rounds(f->c.fcsr) && handler_ready(n);
+        reason = native ? enter(n, w, &code) : LEFT_ELSEWHERE;
         if (settle(n, w, code, reason, t))
             error = run_elsewhere(n, t, blocks_for(n, code));
     }
@@ -339,6 +342,8 @@ EXPORT bool native_open(struct hart *h, int memory, struct cache *cache)
 void native_close(struct native *n)
 {
     windows_close(n);
+    while (code_forget_any(n->cache))
+        ;
     cache_close(n->cache);
     pthread_mutex_destroy(&n->lock);
     pthread_mutex_destroy(&n->running);

@@ -3,6 +3,7 @@
  *
  *   dispatch.c     runs a context: native code, then whatever made it leave
  *   window.c       an address space of the host for each of the guest's, with its rights
+ *   runs.c         what is mapped in one
  *   range.c        the addresses that windows lie at
  *   binding.c      which text is where in it
  *   paging.c       the guest's page tables
@@ -281,19 +282,6 @@ const uint64_t *leaf_table(const struct hart *h, uint64_t satp, uint64_t va);
 /* The entry for va, or 0. */
 uint64_t entry_of(const struct hart *h, uint64_t satp, uint64_t va);
 
-/* ---- range.c ---- */
-
-/* Whether the process has room for one now. */
-bool range_possible(void);
-
-/* WINDOW_BYTES of addresses and their guards; NULL if the process has none. */
-uint8_t *range_reserve(void);
-void range_give_back(uint8_t *base);
-
-/* Whatever is mapped there is gone; or stays, and nobody can access it. */
-void range_clear(uint8_t *base, uint64_t address, uint64_t bytes);
-void range_hide(uint8_t *base);
-
 /* ---- window.c ---- */
 
 struct run_of_pages {
@@ -364,6 +352,35 @@ void windows_sweep(struct native *n);
 /* Physical [start, end) changes hands: lets go of windows with code there. */
 void windows_forget(struct native *n, uint64_t start, uint64_t end);
 void windows_close(struct native *n);
+
+/* ---- runs.c ---- */
+
+/* Maps the run of pages that va is in; false if there is none, or a store may not go there. */
+bool map_run(struct native *n, struct window *w, uint64_t va, bool store);
+
+/* Unmaps all; or what the page table does not say any more. */
+void drop_all_runs(struct window *w);
+void drop_changed_runs(struct native *n, struct window *w);
+
+/* Of a window that goes with them. */
+void free_runs(struct window *w);
+
+/* Pages in a window; runs in all windows of the process. */
+uint64_t pages_in(const struct window *w);
+int64_t runs_in_all(void);
+
+/* ---- range.c ---- */
+
+/* Whether the process has room for one now. */
+bool range_possible(void);
+
+/* WINDOW_BYTES of addresses and their guards; NULL if the process has none. */
+uint8_t *range_reserve(void);
+void range_give_back(uint8_t *base);
+
+/* Whatever is mapped there is gone; or stays, and nobody can access it. */
+void range_clear(uint8_t *base, uint64_t address, uint64_t bytes);
+void range_hide(uint8_t *base);
 
 /* ---- binding.c ---- */
 
