@@ -253,12 +253,18 @@ class Noting:
     def __init__(self, inner: Any) -> None:
         self.inner, self.taken = inner, 0
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
         self.taken += 1
         self.inner.acquire()
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
         self.inner.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def test_the_owner_array_is_read_and_changed_under_the_memorys_lock(raw: RawHost):

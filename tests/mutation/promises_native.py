@@ -72,7 +72,7 @@ NATIVE = [
     ),
     Mutation(
         "a window has the rights of its page table",
-        f"{WHERE}/window.c",
+        f"{WHERE}/runs.c",
         "return entry & PTE_W && entry & PTE_D ? PROT_READ | PROT_WRITE : PROT_READ;",
         "return PROT_READ | PROT_WRITE;",
         (RANDOM,),
@@ -87,8 +87,8 @@ NATIVE = [
     Mutation(
         "what went away leaves the windows of all harts",
         f"{WHERE}/window.c",
-        "    } else if (w) {\n        drop_changed_runs(n, w);\n",
-        "    } else if (w) {\n",
+        "    } else {\n        drop_changed_runs(n, w);\n",
+        "    } else {\n",
         ("tests/machine/test_revocation.py",),
     ),
     Mutation(
@@ -96,6 +96,27 @@ NATIVE = [
         f"{WHERE}/window.c",
         "        drop_all_runs(w);\n        w->satp = 0;\n        atomic_store",
         "        w->satp = 0;\n        atomic_store",
+        ("tests/machine/test_revocation.py",),
+    ),
+    Mutation(
+        "a window that is used again shows nothing of who had it",
+        f"{WHERE}/range.c",
+        "    if (mprotect(base, WINDOW_BYTES, PROT_NONE))\n        range_clear(base, 0, WINDOW_BYTES);\n",
+        "    (void)base;\n",
+        ("tests/machine/test_revocation.py",),
+    ),
+    Mutation(
+        "a mapping that goes leaves its addresses reserved",
+        f"{WHERE}/range.c",
+        "    if (mmap(base + address, bytes, PROT_NONE, RESERVED | MAP_FIXED, -1, 0) == MAP_FAILED)\n",
+        "    if (munmap(base + address, bytes))\n",
+        ("tests/machine/test_revocation.py",),
+    ),
+    Mutation(
+        "code that rests goes with its text",
+        "src/penglai/machine/hart.py",
+        "        self._core.forget(start, end)\n",
+        "",
         ("tests/machine/test_revocation.py",),
     ),
     Mutation(

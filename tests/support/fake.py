@@ -111,6 +111,9 @@ class FakeCore:
     def invalidate(self, _start: int, _end: int) -> int:
         return 0
 
+    def forget(self, _start: int, _end: int, /) -> None:
+        """Nothing is kept for later."""
+
     def begin_thread(self) -> None:
         """Any thread will do."""
 

@@ -74,6 +74,7 @@ class ProbedCore:
         self._armed: tuple[int, ...] = ()
         self.flush = core.flush
         self.invalidate = core.invalidate
+        self.forget = core.forget
         self.begin_thread = core.begin_thread
 
     # ---- what the hart calls -------------------------------------------------------------------

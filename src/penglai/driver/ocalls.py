@@ -189,7 +189,9 @@ class OcallServer:
 
     def _write(self, task: Task) -> bool:
         """Hand the text on; True if a listener has it now, which answers when it is done."""
-        text = self.shown(self._memory.read(task.kernel_buffer, PAGE_SIZE).partition(b"\0")[0])
+        page = self._memory.read(task.kernel_buffer, PAGE_SIZE)
+        end = page.find(0)
+        text = self.shown(page if end < 0 else page[:end])
         self._output.write(task.eid, text)
         listener = self._output.listener
         if listener is None:

@@ -174,11 +174,12 @@ class Board:
             raise MachineError("the machine is switched off")
         if _Forks.count != self._forks:
             raise MachineError("the machine lives in the process that made it, not in its forks")
-        extension, function = index(extension) & REGISTER, index(function) & REGISTER
+        given = (extension, function, *arguments)
         try:
-            arguments = tuple(array("Q", arguments))
+            extension, function, *words = array("Q", given)
         except OverflowError:  # more than a register holds: its low bits
-            arguments = tuple(index(word) & REGISTER for word in arguments)
+            extension, function, *words = (index(word) & REGISTER for word in given)
+        arguments = tuple(words)
         if extension == TIME and function == 0 and hart is not None and len(arguments) == 1:
             hart.deadline = min(arguments[0] * riscv.NS_PER_TICK, (1 << 64) - 1)
             return SbiResult(0, 0)

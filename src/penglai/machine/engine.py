@@ -71,6 +71,12 @@ class Core(Protocol):
     def invalidate(self, start: int, end: int) -> int:
         """Between runs: forget the code of physical [start, end).  Returns 0, or an error."""
 
+    def forget(self, start: int, end: int, /) -> None:
+        """Physical [start, end) changes hands: of its code, keep at once nothing that waits to be used again.
+
+        What is in use is `invalidate`'s.
+        """
+
     def begin_thread(self) -> None:
         """The calling thread is the one that will execute."""
 
@@ -117,6 +123,9 @@ class LibraryCore:
     def flush(self, _space: int, _ended: bool, /) -> None:
         self._record.stale = 1
 
+    def forget(self, _start: int, _end: int, /) -> None:
+        """It keeps none."""
+
     def break_at(self, addresses: Sequence[int]) -> None:
         words = (ctypes.c_uint64 * len(addresses))(*addresses)
         if error := library().calls.hart_break(self.address, words, len(words)):
@@ -134,14 +143,24 @@ class NativeCore(LibraryCore):
         super().__init__(memory, clock, record)
         if not library().calls.native_open(self.address, memory.fd, cache):
             raise MachineError("the native engine could not make a hart; is the process short of memory?")
-        self._revoke: Callable[[int, bool], None] = functools.partial(self._quick.native_revoke, self.address)
-        self._close: Callable[[int, bool], None] = functools.partial(
-            library().calls.native_revoke, self.address
-        )
+        quick, calls, address = self._quick, library().calls, self.address
+        self._revoke = functools.partial(quick.native_revoke, address)
+        self._revoke_patiently = functools.partial(calls.native_revoke, address)
+        self._end = functools.partial(quick.native_end, address)
+        self._end_patiently = functools.partial(calls.native_end, address)
+        self._forget = functools.partial(quick.native_forget, address)
+        self._forget_patiently = functools.partial(calls.native_forget, address)
 
     def flush(self, space: int, ended: bool, /) -> None:
         self._record.stale = 1
-        (self._close if ended else self._revoke)(space, ended)
+        if ended:
+            self._end(space, False) or self._end_patiently(space, True)
+        elif not self._revoke(space, False):
+            self._revoke_patiently(space, True)
+
+    def forget(self, start: int, end: int, /) -> None:
+        if not self._forget(start, end, False):
+            self._forget_patiently(start, end, True)
 
 
 def _has_shortcuts() -> bool:

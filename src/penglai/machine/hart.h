@@ -287,8 +287,7 @@ int native_run(struct native *n, struct context *c);
 /* Somebody wants the hart out of the guest. */
 void native_want(struct native *n);
 
-/* Mappings went away; the code of physical [start, end) did. */
-void native_flush(struct native *n);
+/* The code of physical [start, end) went away. */
 void native_invalidate(struct native *n, uint64_t start, uint64_t end);
 void native_close(struct native *n);
 

@@ -111,7 +111,11 @@ class Hart:
         self._core.flush(space, ended)
 
     def invalidate(self, start: int, end: int) -> None:
-        """Memory at physical [start, end) changes hands: forget its translated code before the next run."""
+        """Memory at physical [start, end) changes hands: forget its translated code before the next run.
+
+        What is of no use until then goes at once.
+        """
+        self._core.forget(start, end)
         with self._lock:
             if len(self._stale) >= MAX_STALE_RANGES:
                 start = min(start, *(first for first, _ in self._stale))

@@ -17,10 +17,17 @@ SOURCES = (
 )
 """Each calls only what stands behind it."""
 NATIVE_SOURCES = (
-    *("native/dispatch.c", "native/window.c", "native/binding.c", "native/paging.c", "native/fault.c"),
-    *("native/code.c", "native/translate.c", "native/integer.c", "native/memory.c", "native/floating.c"),
-    *("native/ways.c", "native/place.c", "native/cache.c", "native/area.c", "native/registers.c"),
-    *("native/emit.c", "native/decode.c"),
+    *("native/dispatch.c", "native/window.c", "native/runs.c", "native/range.c", "native/binding.c"),
+    *("native/paging.c", "native/fault.c", "native/code.c", "native/translate.c", "native/integer.c"),
+    *(
+        "native/memory.c",
+        "native/floating.c",
+        "native/ways.c",
+        "native/place.c",
+        "native/cache.c",
+        "native/area.c",
+    ),
+    *("native/registers.c", "native/emit.c", "native/decode.c"),
 )
 """Beside them on x86-64, in the same order; together they stand below run.c."""
 HEADERS = ("hart.h", "native/native.h", "native/emit.h", "native/instruction.h")
@@ -75,7 +82,10 @@ class Library:
             _declare(loaded.native_cache_close, None, pointer)
             _declare(loaded.native_cache_counts, None, pointer, pointer)
             _declare(loaded.native_open, ctypes.c_bool, pointer, ctypes.c_int, pointer)
-            _declare(loaded.native_revoke, None, pointer, word, ctypes.c_bool)
+            # A number that is passed as a pointer takes half as long.
+            _declare(loaded.native_revoke, ctypes.c_int, pointer, pointer, pointer)
+            _declare(loaded.native_end, ctypes.c_int, pointer, pointer, pointer)
+            _declare(loaded.native_forget, ctypes.c_int, pointer, word, word, ctypes.c_bool)
             _declare(loaded.native_emitted, word, pointer, pointer, word)
             _declare(loaded.native_entries, word, pointer, pointer, word)
             _declare(loaded.native_counts, None, pointer, pointer)

@@ -121,11 +121,8 @@ EXPORT int hart_run(struct hart *h, struct context *c)
     h->goal = h->run->bounded ? h->run->until_jumps : UINT64_MAX;
     h->run->trap = (struct trap){.cause = CAUSE_M_SOFTWARE};
     enter_guest(h);
-    if (atomic_exchange(&h->run->stale, 0)) {
+    if (atomic_exchange(&h->run->stale, 0))
         h->tlb_stale = true;
-        if (h->native)
-            native_flush(h->native);
-    }
     if (owns(h, c))
         error = run_anywhere(h, c, blocks);
     leave_guest(h);

@@ -38,10 +38,10 @@ MAX_RANDOM = 1 << 20
 
 def handle(platform: Platform, run: Enclave, function: int) -> Outcome:
     """Serve the ecall at which the active context stands.  An unknown function has the result -1."""
-    me = run.active
+    me, profile = run.active, platform.profile
     me.account.calls += 1
     try:
-        return platform.profile.calls.get(function, platform.profile.unknown)(platform, run)
+        return profile.calls.get(function, profile.unknown)(platform, run)
     except Refusal as refusal:
         if refusal.code == ErrorCode.NO_MEMORY:
             me.account.calls -= 1  # it is made again

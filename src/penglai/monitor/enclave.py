@@ -199,8 +199,8 @@ class Enclave:
     def complete(self, result: int) -> None:
         """The call under way ends with this result: a0 is set and the ecall is passed."""
         context = self.context
-        context.a0 = result & WORD
-        context.pc = (context.pc + ECALL_BYTES) & WORD
+        context.a0 = result  # both as registers do: the low 64 bits stay
+        context.pc += ECALL_BYTES
 
     def push(self, frame: Frame) -> None:
         """A server begins to run in place of what runs now."""

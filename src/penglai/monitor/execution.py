@@ -47,9 +47,12 @@ ADDRESS_FAULTS = {
 }
 """Causes whose tval is an address.  Of the others the host learns where they happened."""
 
-ECALL, TIMER, SOFTWARE = Cause.ECALL_U, Cause.M_TIMER_INTERRUPT, Cause.M_SOFTWARE_INTERRUPT
+EXTENSION = int(ecall.EXTENSION)
+ECALL, TIMER = int(Cause.ECALL_U), int(Cause.M_TIMER_INTERRUPT)
+SOFTWARE = int(Cause.M_SOFTWARE_INTERRUPT)
 ENTER = Call.ENTER
-"""Bound once, as elsewhere on the way of every call: finding an enum's member takes longer than comparing."""
+"""Bound once, as elsewhere on the way of every call: finding an enum's member takes longer than comparing,
+and comparing members longer than comparing numbers."""
 
 NOBODY = 0
 """Owner of a context that no hart may touch."""
@@ -66,20 +69,23 @@ def enter(platform: Platform, hart: Hart, enclave: Enclave) -> SbiResult:
     enclave.state = next_state(ENTER, enclave.state)
     enclave.hart = hart
     enclave.entered_ns = platform.clock.now()
+    lock, owner, execute = enclave.lock, hart.owner, hart.execute
     while True:
         context = enclave.active.context  # under the lock: without it the enclave can end at any moment
-        context.owner = hart.owner
-        enclave.lock.release()
+        context.owner = owner
+        lock.release()
         try:
-            cause = hart.execute(context)
+            cause = execute(context)
         finally:
-            enclave.lock.acquire()
-        if enclave.hart is not hart or cause == SOFTWARE:
-            hart.acknowledge()
+            lock.acquire()
         if enclave.hart is not hart:
+            hart.acknowledge()
             return _taken_away(enclave)
         context.owner = NOBODY
-        value = _handle(platform, enclave, hart, cause)
+        if cause == ECALL and context.a6 == EXTENSION:  # nearly always
+            value = calls.handle(platform, enclave, context.a7)
+        else:
+            value = _handle(platform, enclave, hart, cause)
         if value is not None:
             if enclave.hart is not None:
                 enclave.leave_hart(platform.clock.now())
@@ -104,17 +110,14 @@ def _taken_away(enclave: Enclave) -> SbiResult:
 
 
 def _handle(platform: Platform, enclave: Enclave, hart: Hart, cause: int) -> calls.Outcome:
-    """Deal with a trap of the enclave; None if it goes on at once."""
+    """Deal with a trap that is no call of the monitor; None if the enclave goes on at once."""
     if cause == ECALL:
         active = enclave.active
-        context = active.context
-        if context.a6 == ecall.EXTENSION:
-            return calls.handle(platform, enclave, context.a7)
         if reflect.enter(active):
             if platform.registry.watch_handlers is not None:
                 platform.registry.watch_handlers(active)
             return None
-        if context.a7 == ecall.IOCTL:
+        if active.context.a7 == ecall.IOCTL:
             active.complete(0)
             return None
     if cause == TIMER:
@@ -123,6 +126,7 @@ def _handle(platform: Platform, enclave: Enclave, hart: Hart, cause: int) -> cal
         enclave.state = State.RUNNABLE
         return RunValue.TIMER
     if cause == SOFTWARE:
+        hart.acknowledge()
         return None  # nobody took the enclave away: a stale request
     return _fault(platform, enclave, hart.trap)
 

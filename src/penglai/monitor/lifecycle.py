@@ -69,9 +69,9 @@ TABLE: dict[Call, dict[State, State]] = {
 
 def next_state(call: Call, state: State) -> State:
     """The state after a call.  Raises Refusal: no such enclave if it ended, else generic."""
+    following = TABLE[call].get(state)
+    if following is not None:
+        return following
     if state not in LIVE:
         raise Refusal(ErrorCode.NO_SUCH_ENCLAVE, f"{call.value}: the enclave has ended")
-    following = TABLE[call].get(state)
-    if following is None:
-        raise Refusal(ErrorCode.GENERIC, f"{call.value}: not in state {state}")
-    return following
+    raise Refusal(ErrorCode.GENERIC, f"{call.value}: not in state {state}")

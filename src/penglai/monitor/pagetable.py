@@ -49,17 +49,14 @@ class PageTable:
         self._ppn_base = memory.base >> 12
         self.changes = 1
         self.tables: list[int] = tables.tolist()
+        self.satp = make_satp(memory.address_of(self.tables[0]))
+        """What makes a hart translate through this table."""
         self._middle: dict[int, int] = {prefix: self.tables[number] for prefix, number in plan.middle.items()}
         self._leaf: dict[int, int] = {prefix: self.tables[number] for prefix, number in plan.leaf.items()}
         words[plan.links] = make_entries(memory, tables[1:], VALID)
         if np.count_nonzero(words) != len(plan.slots) + len(plan.links):
             raise MonitorBug("mapping a page over another")
         memory.words[tables] = words.reshape(plan.tables, TABLE_ENTRIES)
-
-    @property
-    def satp(self) -> int:
-        """The value of satp that makes a hart translate through this table."""
-        return make_satp(self._memory.address_of(self.tables[0]))
 
     # ---- ranges: consecutive pages, which is all that changes once an enclave runs -----------------
 

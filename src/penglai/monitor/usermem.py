@@ -30,6 +30,9 @@ def read_writable(memory: PhysicalMemory, table: PageTable, address: int, size: 
 
 def write(memory: PhysicalMemory, table: PageTable, address: int, data: bytes) -> None:
     """Write at a virtual address: all of it, or nothing.  Raises Refusal."""
+    if 0 < len(data) <= PAGE_SIZE - address % PAGE_SIZE:  # nearly always
+        memory.write(_place(table, address, WRITABLE), data)
+        return
     done = 0
     for pa, length in _pieces(table, address, len(data), WRITABLE):
         memory.write(pa, data[done : done + length])

@@ -25,6 +25,30 @@ void drop_bindings(struct window *w)
     }
 }
 
+static void find_bounds(const uint64_t *entries, uint64_t pages, uint64_t *lowest, uint64_t *highest)
+{
+    *lowest = UINT64_MAX;
+    *highest = 0;
+    for (uint64_t page = 0; page < pages; page++) {
+        uint64_t pa = physical(entries[page]);
+        *lowest = pa < *lowest ? pa : *lowest;
+        *highest = pa > *highest ? pa : *highest;
+    }
+}
+
+void rest_bindings(struct window *w)
+{
+    for (unsigned i = 0; i < BINDINGS; i++) {
+        struct binding *b = &w->bindings[i];
+        uint64_t lowest, highest;
+        find_bounds(b->entries, b->bytes / PAGE_BYTES, &lowest, &highest);
+        if (b->code)
+            code_rest(code_current(b->code), lowest, highest);
+        b->code = NULL;
+    }
+    drop_bindings(w);
+}
+
 static bool binding_unchanged(const struct hart *h, uint64_t satp, const struct binding *b)
 {
     for (uint64_t page = 0; page < b->bytes / PAGE_BYTES; page++)
@@ -83,13 +107,9 @@ static bool is_written_elsewhere(const struct native *n, uint64_t satp, const ui
 {
     const struct hart *h = n->hart;
     const uint64_t *roots = table_at(h, (satp & (((uint64_t)1 << 44) - 1)) << 12);
-    uint64_t lowest = UINT64_MAX, highest = 0;
+    uint64_t lowest, highest;
     bool huge = !roots;
-    for (uint64_t page = 0; page < pages; page++) {
-        uint64_t pa = physical(entries[page]);
-        lowest = pa < lowest ? pa : lowest;
-        highest = pa > highest ? pa : highest;
-    }
+    find_bounds(entries, pages, &lowest, &highest);
     for (unsigned top = 0; top < 512 && !huge; top++) {
         const uint64_t *middles = next_table(h, roots[top], &huge);
         for (unsigned middle = 0; middles && middle < 512 && !huge; middle++) {
@@ -101,8 +121,10 @@ static bool is_written_elsewhere(const struct native *n, uint64_t satp, const ui
     return huge;
 }
 
-bool drop_oldest_bindings(struct native *n, const struct window *but)
+bool drop_oldest_code(struct native *n, const struct window *but)
 {
+    if (code_forget_any(n->cache))
+        return true;
     for (struct window *w = n->oldest; w; w = w->newer)
         for (unsigned i = 0; i < BINDINGS && w != but; i++)
             if (w->bindings[i].code) {
@@ -125,7 +147,7 @@ static struct code *take_code(struct native *n, const struct window *w, uint64_t
 {
     if (is_written_elsewhere(n, w->satp, entries, pages))
         return NULL;
-    while (!has_room(n->cache, code_bytes(pages * PAGE_BYTES)) && drop_oldest_bindings(n, w))
+    while (!has_room(n->cache, code_bytes(pages * PAGE_BYTES)) && drop_oldest_code(n, w))
         ;
     uint8_t *text = malloc(pages * PAGE_BYTES);
     bool read = text != NULL;

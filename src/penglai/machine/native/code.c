@@ -1,6 +1,7 @@
 /*
  * Translated texts.  One is identified by all of its bytes and the address that it is at: whoever runs the same on
- * the same machine has the same code, and the last one takes it along.
+ * the same machine has the same code.  While nobody has it, it rests for as long as its text stays where it was: a
+ * shadow's, for its next instance.
  */
 #define _GNU_SOURCE
 #include <stdlib.h>
@@ -114,8 +115,10 @@ struct code *code_take(struct cache *cache, uint64_t start, const uint8_t *text,
     while (code && !(code->hash == hash && code->start == start && code->bytes == bytes &&
                      code->floats == floats && !code->better))
         code = code->next;
-    if (code)
+    if (code) {
+        cache->resting -= code->users == 0;
         code->users++;
+    }
     pthread_mutex_unlock(&cache->lock);
     if (code && !memcmp(code->text, text, bytes))
         return code;
@@ -133,19 +136,25 @@ struct code *code_take(struct cache *cache, uint64_t start, const uint8_t *text,
     return code;
 }
 
+/* The caller holds the cache's lock. */
+static void remove_code(struct code *code)
+{
+    struct cache *cache = code->cache;
+    struct code **link = &cache->codes;
+    while (*link != code)
+        link = &(*link)->next;
+    *link = code->next;
+    cache->texts--;
+    cache->text_bytes -= code->bytes;
+}
+
 void code_release(struct code *code)
 {
     struct cache *cache = code->cache;
     pthread_mutex_lock(&cache->lock);
     bool last = --code->users == 0;
-    if (last) {
-        struct code **link = &cache->codes;
-        while (*link != code)
-            link = &(*link)->next;
-        *link = code->next;
-        cache->texts--;
-        cache->text_bytes -= code->bytes;
-    }
+    if (last)
+        remove_code(code);
     pthread_mutex_unlock(&cache->lock);
     if (!last)
         return;
@@ -153,6 +162,76 @@ void code_release(struct code *code)
     free_code(code);
     if (better)
         code_release(better);
+}
+
+/* ---- those that nobody uses ------------------------------------------------------------------- */
+
+#define QUICK_TEXT ((uint64_t)256 << 10)
+
+void code_rest(struct code *code, uint64_t lowest, uint64_t highest)
+{
+    struct cache *cache = code->cache;
+    pthread_mutex_lock(&cache->lock);
+    bool rests = code->users == 1 && !code->better;
+    if (rests) {
+        code->users = 0;
+        code->lowest = lowest;
+        code->highest = highest;
+        cache->resting++;
+    }
+    pthread_mutex_unlock(&cache->lock);
+    if (!rests)
+        code_release(code);
+}
+
+static bool rests_in(const struct code *code, uint64_t start, uint64_t end)
+{
+    return !code->users && code->lowest < end && start <= code->highest;
+}
+
+/* The last that rests there, not in the list any more; NULL if there is none. */
+static struct code *take_resting(struct cache *cache, uint64_t start, uint64_t end)
+{
+    struct code *found = NULL;
+    for (struct code *code = cache->resting ? cache->codes : NULL; code; code = code->next)
+        if (rests_in(code, start, end))
+            found = code;
+    if (found) {
+        remove_code(found);
+        cache->resting--;
+    }
+    return found;
+}
+
+bool code_forget(struct cache *cache, uint64_t start, uint64_t end, bool patient)
+{
+    struct code *code, *gone = NULL;
+    pthread_mutex_lock(&cache->lock);
+    for (code = cache->resting && !patient ? cache->codes : NULL; code; code = code->next)
+        if (rests_in(code, start, end) && code->bytes > QUICK_TEXT)
+            break;
+    bool begun = !code;
+    while (begun && (code = take_resting(cache, start, end))) {
+        code->next = gone;
+        gone = code;
+    }
+    pthread_mutex_unlock(&cache->lock);
+    while (gone) {
+        code = gone;
+        gone = code->next;
+        free_code(code);
+    }
+    return begun;
+}
+
+bool code_forget_any(struct cache *cache)
+{
+    pthread_mutex_lock(&cache->lock);
+    struct code *code = take_resting(cache, 0, UINT64_MAX);
+    pthread_mutex_unlock(&cache->lock);
+    if (code)
+        free_code(code);
+    return code;
 }
 
 /* ---- the next generation ---------------------------------------------------------------------- */

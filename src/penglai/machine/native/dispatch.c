@@ -13,6 +13,9 @@
 #define BLOCKS_OF_OTHER_CODE 4096  /* that is not translated */
 #define FAULTS_IN_A_ROW 3
 #define JUMPS_NEAR (2 * BLOCKS_OF_OTHER_CODE)
+#define ENTRIES_TRUSTED 32
+#define WANTS 25 /* with so many pauses after each */
+#define PAUSES 8
 
 enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3 };
 enum { CSR_WRITE = 1, CSR_SET = 2, CSR_CLEAR = 3, CSR_IMMEDIATE = 4 };
@@ -92,10 +95,8 @@ static int run_elsewhere(struct native *n, struct trap *t, unsigned blocks)
     struct frame *f = &n->frame;
     struct access a;
     int64_t fuel = h->fuel;
-    if (atomic_exchange(&h->run->stale, 0)) { /* while this hart ran */
+    if (atomic_exchange(&h->run->stale, 0)) /* while this hart ran */
         h->tlb_stale = true;
-        n->epoch++;
-    }
     give_fcsr(f);
     load_context(h, &f->c);
     h->counting = true;
@@ -119,7 +120,7 @@ static int run_elsewhere(struct native *n, struct trap *t, unsigned blocks)
 static uint64_t find_entry(struct native *n, const struct window *w, struct code *code)
 {
     uint64_t entry = code_entry(code, n->frame.c.pc);
-    while (!entry && code_wants_room(code) && drop_oldest_bindings(n, w))
+    while (!entry && code_wants_room(code) && drop_oldest_code(n, w))
         entry = code_entry(code, n->frame.c.pc);
     return entry;
 }
@@ -227,12 +228,23 @@ static bool ration(struct native *n)
     return true;
 }
 
+/* To ask the system takes longer than a call of a program. */
+static bool handler_ready(struct native *n)
+{
+    if (n->trusted)
+        n->trusted--;
+    else if (fault_handler_ready())
+        n->trusted = ENTRIES_TRUSTED;
+    else
+        return false;
+    return true;
+}
+
 static int run_until_trap(struct native *n, struct trap *t)
 {
     struct hart *h = n->hart;
     struct frame *f = &n->frame;
-    bool user = f->c.priv == PRIV_U && fault_handler_ready();
-    struct window *w = user ? window_of(n, f->c.satp) : NULL;
+    struct window *w = f->c.priv == PRIV_U ? window_of(n, f->c.satp) : NULL;
     n->faults_in_a_row = 0;
     f->reserved_at = NOWHERE;
     f->jumps = 0;
@@ -246,15 +258,19 @@ static int run_until_trap(struct native *n, struct trap *t)
             t->cause = CAUSE_M_SOFTWARE;
             break;
         }
-        if (--h->fuel < 0 && time_is_up(h)) {
-            t->cause = CAUSE_M_TIMER;
-            break;
+        if (--h->fuel < 0) {
+            if (time_is_up(h)) {
+                t->cause = CAUSE_M_TIMER;
+                break;
+            }
+            n->trusted = 0;
         }
         if (!ration(n))
             break;
         if (reason == LEFT_POLL && code)
             code_sample(code, f->c.pc);
-        reason = w && host_rounds(f->c.fcsr) ? enter(n, w, &code) : LEFT_ELSEWHERE;
+        bool native = w && host_rounds(f->c.fcsr) && handler_ready(n);
+        reason = native ? enter(n, w, &code) : LEFT_ELSEWHERE;
         if (settle(n, w, code, reason, t))
             error = run_elsewhere(n, t, blocks_for(n, code));
     }
@@ -320,7 +336,7 @@ EXPORT const char *native_obstacle(void)
         return "the processor lacks AVX, FMA3 or BMI2";
     if (!area_ready())
         return "the system gives no memory that may be executed";
-    return window_possible() ? NULL : "the process has no 256 GiB of addresses to spare (ulimit -v)";
+    return range_possible() ? NULL : "the process has no 256 GiB of addresses to spare (ulimit -v)";
 }
 
 /*
@@ -350,20 +366,22 @@ EXPORT bool native_open(struct hart *h, int memory, struct cache *cache)
 void native_close(struct native *n)
 {
     windows_close(n);
+    while (code_forget_any(n->cache))
+        ;
     cache_close(n->cache);
     pthread_mutex_destroy(&n->lock);
     pthread_mutex_destroy(&n->running);
     free(n);
 }
 
+/* Native code counts its fuel without a lock, and may overwrite this; then it is said again, for some µs. */
 void native_want(struct native *n)
 {
-    atomic_store(&n->frame.fuel, -1);
-}
-
-void native_flush(struct native *n)
-{
-    n->epoch++;
+    for (unsigned i = 0; i < WANTS && atomic_load(&n->hart->in_guest); i++) {
+        atomic_store(&n->frame.fuel, -1);
+        for (unsigned j = 0; j < PAUSES; j++)
+            __builtin_ia32_pause();
+    }
 }
 
 void native_invalidate(struct native *n, uint64_t start, uint64_t end)
@@ -373,10 +391,24 @@ void native_invalidate(struct native *n, uint64_t start, uint64_t end)
     pthread_mutex_unlock(&n->running);
 }
 
-/* Mappings of this address space went away, or all of them with it: nobody reaches them when this returns. */
-EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
+/*
+ * Mappings of this address space went away, or all of them with it: nobody reaches them when this returns.  Unless
+ * patient: 0, and nothing is done, if it may take long.  satp 0: some went away of any.
+ */
+EXPORT int native_revoke(struct hart *h, uint64_t satp, uint64_t patient)
 {
-    window_revoke(h->native, satp, ended);
+    return window_revoke(h->native, satp, false, patient);
+}
+
+EXPORT int native_end(struct hart *h, uint64_t satp, uint64_t patient)
+{
+    return window_revoke(h->native, satp, true, patient);
+}
+
+/* Physical [start, end) changes hands: what rests of its code goes.  As above. */
+EXPORT int native_forget(struct hart *h, uint64_t start, uint64_t end, bool patient)
+{
+    return code_forget(h->native->cache, start, end, patient);
 }
 
 /* Counts, for people: in the order of penglai.machine.native. */

@@ -57,8 +57,19 @@ static void pass_on(int number, siginfo_t *info, void *context)
         signal(number, SIG_DFL); /* and the instruction faults again */
 }
 
+/*
+ * A handler that somebody put in the place of ours, and that does not know what to do with the fault of an enclave, as
+ * faulthandler's: it has put ours back, and raises the signal once more.  The instruction faults again behind it.
+ */
+static bool is_handed_back(const siginfo_t *info)
+{
+    return running_native && info->si_code == SI_TKILL && info->si_pid == getpid();
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
+    if (is_handed_back(info))
+        return;
     greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
     uint64_t place = (uint64_t)regs[REG_RIP] - (uint64_t)area, pc;
     struct native *n = running_native;

@@ -3,6 +3,8 @@
  *
  *   dispatch.c     runs a context: native code, then whatever made it leave
  *   window.c       an address space of the host for each of the guest's, with its rights
+ *   runs.c         what is mapped in one
+ *   range.c        the addresses that windows lie at
  *   binding.c      which text is where in it
  *   paging.c       the guest's page tables
  *   fault.c        the signal of an access that the window refuses
@@ -81,7 +83,7 @@ struct cache {
     pthread_mutex_t lock;
     struct code *codes;
     uint64_t limit, used;
-    uint64_t texts, text_bytes, area_bytes;
+    uint64_t texts, text_bytes, area_bytes, resting;
     unsigned users; /* its harts, and whoever made it */
     bool counts; /* what its harts run counts jumps back, see where.c */
 };
@@ -103,16 +105,17 @@ struct code {
     uint8_t *text;
     bool floats; /* the harts that run it have a floating-point unit */
     uint32_t users;
+    uint64_t lowest, highest; /* without users: the physical pages that its last one had it from lie there */
 
     pthread_mutex_t lock; /* of the rest, while it is translated */
-    uint32_t *table;      /* for each halfword: its entry in the area; 0 if there is none */
-    uint32_t *fresh;      /* the same for the batch under way: its place in the buffer, plus 1 */
-    uint8_t *marks;       /* for each halfword: MARK_... */
-    uint16_t *samples;    /* for each halfword: how often fuel ran out at a poll there */
+    uint32_t *table; /* for each halfword: its entry in the area; 0 if there is none */
+    uint32_t *fresh; /* the same for the batch under way: its place in the buffer, plus 1 */
+    uint8_t *marks; /* for each halfword: MARK_... */
+    uint16_t *samples; /* for each halfword: how often fuel ran out at a poll there */
     uint8_t map[32], float_map[32]; /* registers of the host, or NO_REG */
     uint32_t enter, leave, miss, poll, slow_return; /* stubs, in the area */
     uint32_t open, open_end; /* what is left of the last piece of the area */
-    uint32_t *pieces;        /* of the area: start and bytes, in turns */
+    uint32_t *pieces; /* of the area: start and bytes, in turns */
     size_t piece_count;
     uint64_t emitted; /* bytes of these */
     bool full; /* nothing more is translated of it */
@@ -132,6 +135,18 @@ enum { MARK_QUEUED = 1, MARK_POLL = 2, MARK_POLLED = 4 };
  */
 struct code *code_take(struct cache *cache, uint64_t start, const uint8_t *text, uint64_t bytes, bool floats);
 void code_release(struct code *code);
+
+/*
+ * The same, but if that was the last user the code rests until somebody takes it again, its text's pages, which lie
+ * between lowest and highest, change hands, or others want its room.
+ */
+void code_rest(struct code *code, uint64_t lowest, uint64_t highest);
+
+/* Frees what rests and was in physical [start, end).  False, and nothing is done, if that takes long. */
+bool code_forget(struct cache *cache, uint64_t start, uint64_t end, bool patient);
+
+/* Frees one that rests, if there is one. */
+bool code_forget_any(struct cache *cache);
 
 /* What a text of so many bytes takes before anything is emitted for it. */
 uint64_t code_bytes(uint64_t text);
@@ -292,6 +307,7 @@ struct window {
     uint8_t *base;
     struct run_of_pages *runs;
     size_t run_count, run_room;
+    size_t hidden; /* runs of those who had it before: mapped without any right */
     struct binding bindings[BINDINGS];
     unsigned next_binding;
 };
@@ -307,18 +323,17 @@ struct native {
     uint64_t epoch;
     pthread_mutex_t running, lock;
     struct window *newest, *oldest;
-    unsigned windows;
+    struct window *spare; /* by `older`: of nobody, with nothing in them */
+    unsigned windows, spares;
     _Atomic bool abandoned; /* some of them belong to address spaces that are no more */
     uint64_t last_fault, last_pc;
     unsigned faults_in_a_row;
+    unsigned trusted; /* so often the signal's handler is taken for ours unseen */
     struct {
         uint64_t entries, faults, elsewhere, maps, misses, validations;
     } counts;
     struct frame frame;
 };
-
-/* Whether the process has room for one now. */
-bool window_possible(void);
 
 /* The window of an address space, as its page table is now; NULL if there can be none. */
 struct window *window_of(struct native *n, uint64_t satp);
@@ -328,9 +343,10 @@ bool window_map(struct native *n, struct window *w, uint64_t va, bool store);
 
 /*
  * From any thread: when it returns, nobody reaches through the window what the address space does not map any
- * more; nor anything, if the address space has ended.
+ * more; nor anything, if the address space has ended.  False, and nothing is done, if that may take long.
+ * satp 0: any may have lost mappings, and no hart uses them before it has looked.
  */
-void window_revoke(struct native *n, uint64_t satp, bool ended);
+bool window_revoke(struct native *n, uint64_t satp, bool ended, bool patient);
 
 /* Closes the windows of address spaces that have ended.  By who holds `running`. */
 void windows_sweep(struct native *n);
@@ -339,6 +355,35 @@ void windows_sweep(struct native *n);
 void windows_forget(struct native *n, uint64_t start, uint64_t end);
 void windows_close(struct native *n);
 
+/* ---- runs.c ---- */
+
+/* Maps the run of pages that va is in; false if there is none, or a store may not go there. */
+bool map_run(struct native *n, struct window *w, uint64_t va, bool store);
+
+/* Unmaps all; or what the page table does not say any more. */
+void drop_all_runs(struct window *w);
+void drop_changed_runs(struct native *n, struct window *w);
+
+/* Of a window that goes with them. */
+void free_runs(struct window *w);
+
+/* Pages in a window; runs in all windows of the process. */
+uint64_t pages_in(const struct window *w);
+int64_t runs_in_all(void);
+
+/* ---- range.c ---- */
+
+/* Whether the process has room for one now. */
+bool range_possible(void);
+
+/* WINDOW_BYTES of addresses and their guards; NULL if the process has none. */
+uint8_t *range_reserve(void);
+void range_give_back(uint8_t *base);
+
+/* Whatever is mapped there is gone; or stays, and nobody can access it. */
+void range_clear(uint8_t *base, uint64_t address, uint64_t bytes);
+void range_hide(uint8_t *base);
+
 /* ---- binding.c ---- */
 
 /* The binding that pc is in; NULL if nothing can be executed there. */
@@ -346,13 +391,14 @@ struct binding *window_bind(struct native *n, struct window *w, uint64_t pc);
 
 /* Lets go of all, or of all if the page table does not say any more what one says. */
 void drop_bindings(struct window *w);
+void rest_bindings(struct window *w); /* while nobody uses the address space */
 void validate_bindings(struct native *n, struct window *w);
 
 /*
- * Lets go of the code of another window, the one of those that have some that was not used for longest; false if
- * there is none.
+ * Lets go of code that nobody uses, or of that of another window, the one of those that have some that was not used
+ * for longest; false if there is none.
  */
-bool drop_oldest_bindings(struct native *n, const struct window *but);
+bool drop_oldest_code(struct native *n, const struct window *but);
 
 /* True if there is text in physical [start, end). */
 bool has_text_in(const struct window *w, uint64_t start, uint64_t end);

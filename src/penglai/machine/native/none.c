@@ -48,9 +48,22 @@ EXPORT uint64_t native_entries(struct cache *cache, uint64_t *out, uint64_t room
     return 0;
 }
 
-EXPORT void native_revoke(struct hart *h, uint64_t satp, bool ended)
+EXPORT int native_revoke(struct hart *h, uint64_t satp, uint64_t patient)
 {
-    (void)h, (void)satp, (void)ended;
+    (void)h, (void)satp, (void)patient;
+    return 1;
+}
+
+EXPORT int native_end(struct hart *h, uint64_t satp, uint64_t patient)
+{
+    (void)h, (void)satp, (void)patient;
+    return 1;
+}
+
+EXPORT int native_forget(struct hart *h, uint64_t start, uint64_t end, bool patient)
+{
+    (void)h, (void)start, (void)end, (void)patient;
+    return 1;
 }
 
 int native_run(struct native *n, struct context *c)
@@ -60,11 +73,6 @@ int native_run(struct native *n, struct context *c)
 }
 
 void native_want(struct native *n)
-{
-    (void)n;
-}
-
-void native_flush(struct native *n)
 {
     (void)n;
 }
