@@ -82,6 +82,7 @@ class RecordingCore:
         self.acknowledge = core.acknowledge
         self.break_at = core.break_at
         self.invalidate = core.invalidate
+        self.forget = core.forget
         self.begin_thread = core.begin_thread
 
     def run(self, context: Context, /) -> int:

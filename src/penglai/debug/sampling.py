@@ -114,6 +114,7 @@ class SampledCore:
         self.break_at = core.break_at
         self.flush = core.flush
         self.invalidate = core.invalidate
+        self.forget = core.forget
         self.begin_thread = core.begin_thread
 
     def run(self, context: Context, /) -> int:
