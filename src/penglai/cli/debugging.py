@@ -13,6 +13,7 @@ import typer
 
 from penglai.abi.errors import BadArgumentError, WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE
+from penglai.cli.measuring import TraceTo, tracing
 from penglai.cli.options import Eapp, Harts, Memory, Servers, StackSize, command, fail
 from penglai.cli.running import Stdout, explain_faults, make_servers, split_server
 from penglai.embedded import Machine
@@ -52,6 +53,7 @@ def debug(
         typer.Option("--ex", metavar="COMMAND", help="Let gdb execute this first.  Repeatable."),
     ] = None,
     batch: Annotated[bool, typer.Option("--batch", help="End gdb after these commands.")] = False,
+    trace: TraceTo = None,
 ) -> None:
     """Debug an enclave in gdb, from its first instruction.
 
@@ -63,7 +65,8 @@ def debug(
     servers = [split_server(text) for text in server or []]
     with contextlib.ExitStack() as undone:
         directory = undone.enter_context(tempfile.TemporaryDirectory(prefix="penglai-"))
-        machine = undone.enter_context(Machine(memory, harts, debug=True))
+        machine = undone.enter_context(Machine(memory, harts, debug=True, sampling=trace is not None))
+        undone.enter_context(tracing(machine, trace))
         machine.on_output = Stdout(machine)
         make_servers(machine, servers, stack_size)
         enclave = machine.create(eapp, stack_size=parse_size(stack_size))

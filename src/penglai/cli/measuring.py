@@ -29,6 +29,14 @@ ProfileTime = Annotated[
         help="Write there where time went: for speedscope, or, if it ends in .perf, as perf script does.",
     ),
 ]
+TraceTo = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace",
+        metavar="FILE",
+        help="Write there what ran where and when, with functions, for ui.perfetto.dev.",
+    ),
+]
 
 
 class Measured(NamedTuple):
@@ -37,6 +45,12 @@ class Measured(NamedTuple):
     coverage: Path | None
     append: bool
     time: Path | None
+    trace: Path | None
+
+    @property
+    def samples(self) -> bool:
+        """Whether the machine has to take samples."""
+        return self.time is not None or self.trace is not None
 
     @property
     def counts(self) -> bool:
@@ -53,7 +67,8 @@ class Measured(NamedTuple):
 def measuring(machine: Machine, what: Measured) -> Iterator[None]:
     """Write what was measured when the block is over, however it ends."""
     try:
-        yield
+        with tracing(machine, what.trace):
+            yield
     finally:
         if what.coverage is not None:
             summary = machine.coverage.write(what.coverage, append=what.append)
@@ -61,3 +76,14 @@ def measuring(machine: Machine, what: Measured) -> Iterator[None]:
         if what.time is not None:
             summary = machine.time_profile.write(what.time)
             err.print(f"wrote {what.time}: {summary}", style="dim")
+
+
+@contextlib.contextmanager
+def tracing(machine: Machine, path: Path | None) -> Iterator[None]:
+    """Write a trace of the block, if there is a path.  For functions the machine has to take samples."""
+    if path is None:
+        yield
+        return
+    with machine.trace(path) as written:
+        yield
+    err.print(f"wrote {path}: {written.events} events, for ui.perfetto.dev", style="dim")
