@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.programs import compiled, eapp
 from tests.support.rawhost import EXIT, RawHost
+from tests.support.sampled import run_until_sampled
 from tests.support.traces import TraceFile
 from tests.support.waiting import PATIENCE, until
 
@@ -63,10 +64,7 @@ __attribute__((noinline)) static void spin(void) { for (volatile int n = 1; n;) 
 int EAPP_ENTRY main(void) { spin(); EAPP_RETURN(0); }
 """
     with penglai.Machine("64M", sampling=True) as machine, machine.trace(tmp_path / "trace.json"):
-        enclave = machine.create(compiled(source), name="spins")
-        enclave.start()
-        until(lambda: len(machine.time_profile.samples.kept()) > 10)
-        enclave.destroy()
+        run_until_sampled(machine, machine.create(compiled(source), name="spins"), compiled(source))
     functions = TraceFile(tmp_path / "trace.json").track("enclave 1 spins", "functions")
     assert {"main", "spin"} <= {each.name for each in functions}
     outer = max((each for each in functions if each.name == "main"), key=lambda each: each.end - each.start)

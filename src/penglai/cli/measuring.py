@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from penglai.abi.errors import PenglaiError
 from penglai.cli.options import err
 from penglai.embedded import Machine
 
@@ -65,17 +66,26 @@ class Measured(NamedTuple):
 
 @contextlib.contextmanager
 def measuring(machine: Machine, what: Measured) -> Iterator[None]:
-    """Write what was measured when the block is over, however it ends."""
+    """Write what was measured when the block is over; nothing if an error ended it."""
+    ran = True
     try:
         with tracing(machine, what.trace):
             yield
+    except PenglaiError:
+        ran = False
+        raise
     finally:
-        if what.coverage is not None:
-            summary = machine.coverage.write(what.coverage, append=what.append)
-            err.print(f"wrote {what.coverage}: {summary}", style="dim")
-        if what.time is not None:
-            summary = machine.time_profile.write(what.time)
-            err.print(f"wrote {what.time}: {summary}", style="dim")
+        if ran:
+            _write(machine, what)
+
+
+def _write(machine: Machine, what: Measured) -> None:
+    if what.coverage is not None:
+        summary = machine.coverage.write(what.coverage, append=what.append)
+        err.print(f"wrote {what.coverage}: {summary}", style="dim")
+    if what.time is not None:
+        summary = machine.time_profile.write(what.time)
+        err.print(f"wrote {what.time}: {summary}", style="dim")
 
 
 @contextlib.contextmanager
