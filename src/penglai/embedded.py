@@ -7,7 +7,7 @@ their sockets is passed across (docs/decisions/0002-rooms.md).
 import os
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -43,7 +43,7 @@ from penglai.monitor.profiles import make
 from penglai.sdk.images import find_image
 from penglai.toolchain.places import state_dir
 from penglai.tracing.strace import Strace
-from penglai.tracing.trace import Trace
+from penglai.tracing.trace import Activity, Trace
 
 if TYPE_CHECKING:
     from penglai.debug.coverage import Coverage
@@ -280,7 +280,7 @@ class Machine(HostProgram):
         """Write into a file what runs where and when, until the trace is closed: with machine.trace(path).
 
         It is in the trace event format, which ui.perfetto.dev shows.  A file of that name
-        is written over.
+        is written over.  With Machine(sampling=True) it has functions, too.
 
         Raises BadArgumentError if the file cannot be written, StateError while there is another trace,
         MachineError if the machine is switched off.
@@ -290,8 +290,13 @@ class Machine(HostProgram):
         if self._trace is not None and self._trace.open:
             raise StateError("a trace of this machine is being written; close it first")
         with Shield():
-            self._trace = Trace(path, self._board, self._monitor)
+            self._trace = Trace(path, self._board, self._monitor, self._activities)
         return self._trace
+
+    def _activities(self, since: int) -> Iterator[Activity]:
+        profile = self._time_profile
+        for eid, (name, start, end) in profile.spans(since) if profile is not None else ():
+            yield Activity(eid, name, start, end)
 
     def strace(self, tell: Callable[[str], None]) -> Strace:
         """Watch the system calls of Linux programs, as strace shows them: with machine.strace(print).

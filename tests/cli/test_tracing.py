@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pexpect
+import pytest
 from tests.cli.test_commands import penglai
 from tests.support.person import PENGLAI
 from tests.support.programs import eapp
@@ -32,6 +33,30 @@ def test_a_trace_of_enclaves_that_run_at_once(tmp_path: Path):
     assert {"call test-server", "call test-server1"} <= {
         call.name for call in trace.track("enclave 3 caller", "calls")
     }
+
+
+COMMANDS = (
+    ("run", "hello-world"),
+    ("test-stop", "loop", "--seconds", "0.1"),
+    ("trace", "hello-world"),
+)
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda arguments: arguments[0])
+def test_commands_that_run_something_can_trace_it(arguments: tuple[str, ...], tmp_path: Path):
+    option = "--output" if arguments[0] == "trace" else "--trace"
+    done = penglai(*arguments, option, "mine.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    trace = TraceFile(tmp_path / "mine.json")
+    assert f"wrote mine.json: {len(trace.events)} events" in done.stderr
+    assert [name for name, track in trace.tracks if track == "state"] == [f"enclave 1 {arguments[1]}"]
+
+
+def test_a_trace_is_whole_if_the_time_is_over(tmp_path: Path):
+    done = penglai("run", "loop", "--timeout", "0.1", "--trace", "mine.json", cwd=tmp_path)
+    assert done.returncode == 1
+    assert TraceFile(tmp_path / "mine.json").states("1 loop")[-1] == "DESTROYED"
+    assert "cannot write" in penglai("run", "loop", "--trace", tmp_path).stderr
 
 
 def test_endless_ones_are_destroyed_after_some_seconds(tmp_path: Path):

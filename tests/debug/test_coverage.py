@@ -191,4 +191,7 @@ def test_the_command_writes_it(tmp_path: Path):
     command("run", str(elf), "--coverage", str(file), "--coverage-append")
     assert lines(file.read_text())[6] == 20
     assert command("run", str(elf), "--coverage-append").returncode == 2
+    assert "built with -g" in command("run", "hello-world", "--coverage", str(file)).stderr
+    command("run", "no-such-demo", "--coverage", str(tmp_path / "other"))
+    assert not (tmp_path / "other").exists()
     assert "cannot write" in command("run", str(elf), "--coverage", str(tmp_path)).stderr

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.support.programs import compiled, eapp
 from tests.support.rawhost import EXIT, RawHost
+from tests.support.sampled import run_until_sampled
 from tests.support.traces import TraceFile
 from tests.support.waiting import PATIENCE, until
 
@@ -42,6 +43,32 @@ def test_a_life_from_create_to_exit(machine: penglai.Machine, tmp_path: Path):
     calls = trace.host_calls()
     assert calls["create"][-1].args == {"eid": 1}
     assert len(calls["run"]) == 1
+
+
+def test_pages_are_counted(machine: penglai.Machine, tmp_path: Path):
+    program = eapp("eapp_unmap(eapp_mmap(0, 8 * 4096), 8 * 4096); sbrk(3 * 4096);")
+    with machine.trace(tmp_path / "trace.json"):
+        enclave = machine.create(program, name="maps")
+        pages = enclave.info().pages
+        enclave.run(PATIENCE)
+    counters = TraceFile(tmp_path / "trace.json").counters
+    own = counters["enclave 1 maps", "pages"]
+    assert (own[0], own[-1]) == (pages, 0)
+    free = counters["host", "free pages"]
+    assert free[-1] == max(free), "all of it is back"
+
+
+def test_functions_are_on_the_time_line_of_a_machine_that_takes_samples(tmp_path: Path):
+    source = """#include "eapp.h"
+__attribute__((noinline)) static void spin(void) { for (volatile int n = 1; n;) ; }
+int EAPP_ENTRY main(void) { spin(); EAPP_RETURN(0); }
+"""
+    with penglai.Machine("64M", sampling=True) as machine, machine.trace(tmp_path / "trace.json"):
+        run_until_sampled(machine, machine.create(compiled(source), name="spins"), compiled(source))
+    functions = TraceFile(tmp_path / "trace.json").track("enclave 1 spins", "functions")
+    assert {"main", "spin"} <= {each.name for each in functions}
+    outer = max((each for each in functions if each.name == "main"), key=lambda each: each.end - each.start)
+    assert any(outer.start <= each.start < each.end <= outer.end for each in functions if each.name == "spin")
 
 
 def test_the_time_on_harts_is_the_run_time(machine: penglai.Machine, tmp_path: Path):

@@ -27,10 +27,13 @@ class Arrow:
 
 
 class TraceFile:
-    """A whole trace.  tracks: by names of group and track, in order of time.  arrows: in no order."""
+    """A whole trace.  tracks: by names of group and track, in order of time.  arrows: in no order.
+
+    counters: what each showed, one after the other, by names of group and counter."""
 
     def __init__(self, path: Path) -> None:
         self.events: list[dict[str, Any]] = json.loads(path.read_text())["traceEvents"]
+        self.counters: dict[tuple[str, str], list[int]] = defaultdict(list)
         groups: dict[int, str] = {}
         names: dict[tuple[int, int], str] = {}
         for event in self.events:
@@ -49,6 +52,10 @@ class TraceFile:
         for event in self.events:
             if event["ph"] == "M":
                 continue
+            if event["ph"] == "C":
+                self._check_counter(event)
+                self.counters[groups[event["pid"]], event["name"]].append(event["args"][event["name"]])
+                continue
             track = (groups[event["pid"]], names[event["pid"], event["tid"]])
             if event["ph"] in "sf":
                 ends.append((track, event))
@@ -59,6 +66,11 @@ class TraceFile:
             self._check_nesting(track, slices)
         self._check_fractions()
         self.arrows = self._pair(ends)
+
+    @staticmethod
+    def _check_counter(event: dict[str, Any]) -> None:
+        assert set(event) == {"ph", "name", "pid", "tid", "ts", "args"}
+        assert isinstance(event["args"][event["name"]], int)
 
     @staticmethod
     def _check_metadata(event: dict[str, Any]) -> None:

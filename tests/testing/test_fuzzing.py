@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.cli.test_commands import penglai as command
 from tests.support.programs import compiled
+from tests.support.traces import TraceFile
 from tests.support.waiting import PATIENCE
 
 import penglai
@@ -100,7 +101,18 @@ def program() -> Path:
 
 def test_the_command_writes_the_input_and_runs_it_again(program: Path, tmp_path: Path):
     (tmp_path / "corpus").mkdir()
-    done = command("fuzz", program, "corpus", "--runs", str(TOO_MANY), "--coverage", "o.lcov", cwd=tmp_path)
+    done = command(
+        "fuzz",
+        program,
+        "corpus",
+        "--runs",
+        str(TOO_MANY),
+        "--coverage",
+        "o.lcov",
+        "--trace",
+        "t.json",
+        cwd=tmp_path,
+    )
     assert done.returncode == 1
     (crash,) = tmp_path.glob("crash-*")
     assert crash.read_bytes()[:3] == b"Fuz"
@@ -108,6 +120,7 @@ def test_the_command_writes_the_input_and_runs_it_again(program: Path, tmp_path:
     assert "in LLVMFuzzerTestOneInput (" in done.stderr
     assert list((tmp_path / "corpus").iterdir())
     assert "DA:" in (tmp_path / "o.lcov").read_text()
+    assert TraceFile(tmp_path / "t.json").tracks
     again = command("fuzz", program, crash.name, cwd=tmp_path)
     assert (again.returncode, "store page fault at 0x8" in again.stderr) == (1, True)
     harmless = next(path for path in (tmp_path / "corpus").iterdir())

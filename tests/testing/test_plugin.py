@@ -179,6 +179,24 @@ def test_it_works_under_xdist(project: pytest.Pytester):
     assert len(list(project.path.joinpath("penglai-artifacts").iterdir())) == 4
 
 
+def test_what_all_tests_have_executed_is_in_one_file(project: pytest.Pytester):
+    project.path.joinpath("all.lcov").write_text("of an earlier run")
+    done = run(
+        project,
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_many(enclave, number):
+            assert enclave("adder.c", flags=["-g", "-O0"]).run(60).value == 42
+        """,
+        "-n2",
+        "--penglai-coverage=all.lcov",
+    )
+    done.assert_outcomes(passed=4)
+    assert "DA:15,4\n" in project.path.joinpath("all.lcov").read_text()
+
+
 @pytest.mark.linux
 def test_linux_is_there(project: pytest.Pytester):
     done = run(

@@ -13,6 +13,7 @@ import typer
 
 from penglai.abi.errors import BadArgumentError, WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE
+from penglai.cli.measuring import TraceTo, tracing
 from penglai.cli.options import Eapp, Harts, Memory, Servers, StackSize, command, fail
 from penglai.cli.running import Stdout, explain_faults, make_servers, split_server
 from penglai.debug import rewind
@@ -61,6 +62,7 @@ def debug(
             metavar="FILE", help="Not a new run of it, but the one that `penglai record` has recorded."
         ),
     ] = None,
+    trace: TraceTo = None,
 ) -> None:
     """Debug an enclave in gdb, from its first instruction.
 
@@ -77,7 +79,8 @@ def debug(
             timeline = undone.enter_context(contextlib.closing(Timeline(Reader(replay))))
             session = undone.enter_context(rewind.debug(timeline, socket))
         else:
-            machine = undone.enter_context(Machine(memory, harts, debug=True))
+            machine = undone.enter_context(Machine(memory, harts, debug=True, sampling=trace is not None))
+            undone.enter_context(tracing(machine, trace))
             machine.on_output = Stdout(machine)
             make_servers(machine, [split_server(text) for text in server or []], stack_size)
             enclave = machine.create(eapp, stack_size=parse_size(stack_size))

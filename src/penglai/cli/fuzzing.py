@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from penglai.abi.errors import BadArgumentError
+from penglai.cli.measuring import TraceTo, tracing
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Memory, command, err, fail, out
 from penglai.debug.coverage import Coverage
@@ -54,6 +55,7 @@ def fuzz(
     coverage: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write there what was executed, as lcov does.")
     ] = None,
+    trace: TraceTo = None,
 ) -> None:
     """Look for inputs with which an enclave's LLVMFuzzerTestOneInput fails, led by what is executed.
 
@@ -65,7 +67,11 @@ def fuzz(
     contents = [_read(path) for path in files]
     known = [_read(path) for each in directories for path in sorted(each.iterdir()) if path.is_file()]
     room = max([longest, *map(len, contents), *map(len, known)])
-    with Machine(memory, 1, coverage=True, state=None) as machine:
+    sampling = trace is not None
+    with (
+        Machine(memory, 1, coverage=True, sampling=sampling, state=None) as machine,
+        tracing(machine, trace),
+    ):
         target = Target(machine, image, longest=room, most=max(batch, 1), timeout=timeout)
         if files:
             _try_alone(target, files, contents)

@@ -15,7 +15,7 @@ from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.profile import ProfileName
 from penglai.cli.halting import Gdb, WithGdb, halted
 from penglai.cli.interacting import own_stdin
-from penglai.cli.measuring import CoverageAppend, CoverageFile, Measured, ProfileTime, measuring
+from penglai.cli.measuring import CoverageAppend, CoverageFile, Measured, ProfileTime, TraceTo, measuring
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import (
     Eapp,
@@ -129,6 +129,7 @@ def run(
     coverage: CoverageFile = None,
     coverage_append: CoverageAppend = False,
     profile_time: ProfileTime = None,
+    trace: TraceTo = None,
     exit_value: Annotated[
         bool, typer.Option("--exit-value", help="End with the enclave's value (its low 8 bits) as status.")
     ] = False,
@@ -159,7 +160,7 @@ def run(
         raise typer.BadParameter("--gdb looks at one enclave, and --instances makes several")
     if network is not None and instances is not None:
         raise typer.BadParameter("--publish and --connect are for one enclave, and --instances makes several")
-    measured = Measured(coverage, coverage_append, profile_time)
+    measured = Measured(coverage, coverage_append, profile_time, trace)
     measured.check()
     with (
         Machine(
@@ -168,7 +169,7 @@ def run(
             profile=profile,
             debug=gdb is not None or record is not None,
             coverage=measured.counts,
-            sampling=profile_time is not None,
+            sampling=measured.samples,
         ) as machine,
         recorded(machine, record),
         measuring(machine, measured),

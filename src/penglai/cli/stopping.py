@@ -8,6 +8,7 @@ import typer
 
 from penglai.abi.errors import NoSuchEnclaveError
 from penglai.abi.state import State
+from penglai.cli.measuring import TraceTo, tracing
 from penglai.cli.numbers import watched_seconds
 from penglai.cli.options import Eapp, Harts, Json, Memory, command, fail, mark, out, write_json
 from penglai.driver.task import Reason
@@ -134,12 +135,13 @@ def stop_tutorial(
         typer.Option(help="How long to watch after each step.", parser=watched_seconds, metavar="SECONDS"),
     ] = 0.5,
     as_json: Json = False,
+    trace: TraceTo = None,
 ) -> None:
     """Stop, resume and destroy a running enclave from another host thread, and show that each happened.
 
     Its run time is the time it spent on a hart: it must stand still while it is stopped.
     """
-    with Machine(memory, harts) as machine:
+    with Machine(memory, harts, sampling=trace is not None) as machine, tracing(machine, trace):
         if not as_json:
             out.print(f"A RISC-V machine ({memory} of memory, {harts} harts), its monitor, and {eapp}:")
         enclave = machine.create(eapp)

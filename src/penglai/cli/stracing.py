@@ -10,6 +10,7 @@ from typing import Annotated, TextIO
 import typer
 
 from penglai.cli.interacting import own_stdin
+from penglai.cli.measuring import TraceTo, tracing
 from penglai.cli.options import Eapp, Memory, command, fail
 from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Packed, Root
 from penglai.cli.running import MAX_NAME, Stdout
@@ -29,6 +30,7 @@ def strace(
         Path | None, typer.Option("--output", "-o", help="Write the calls there, not to standard error.")
     ] = None,
     memory: Memory = "256M",
+    trace: TraceTo = None,
 ) -> None:
     """Run a Linux program that was packed, or with --linux is, and show its system calls as strace does.
 
@@ -36,10 +38,11 @@ def strace(
     is the program's.
     """
     image = Packed(arguments, root, files, environment).image_or(eapp, linux=linux)
-    with _written(output) as file, Machine(memory, 1) as machine:
+    with _written(output) as file, Machine(memory, 1, sampling=trace is not None) as machine:
         machine.on_output = Stdout(machine)
         enclave = machine.create(image, name=Path(eapp).name[:MAX_NAME])
-        with machine.strace(lambda line: print(line, file=file)), own_stdin() as stdin:
+        strace = machine.strace(lambda line: print(line, file=file))
+        with tracing(machine, trace), strace, own_stdin() as stdin:
             result = enclave.run(stdin=stdin)
         print(_end(result), file=file)
     if result.reason is Reason.FAULTED:

@@ -50,7 +50,7 @@ def trace(
     ui.perfetto.dev shows it.  The exit status is 0 unless an enclave faulted.
     """
     servers = [split_server(text) for text in server or []]
-    with Machine(memory, harts) as machine:
+    with Machine(memory, harts, sampling=True) as machine:
         machine.on_output = Stdout(machine)
         with machine.trace(output) as written:
             made = make_servers(machine, servers, stack_size)

@@ -79,6 +79,8 @@ class Tracefile:
     def summary(self) -> str:
         """What was executed of what there is, in words."""
         lines = list(self._lines.values())
+        if not lines:
+            return "no lines, since nothing was executed that was built with -g"
         ways = [times or 0 for times in self._branches.values()]
         hit = f"{_hit(lines)} of {len(lines)} lines"
         return f"{hit}, {_hit(ways)} of {len(ways)} branches" if ways else hit

@@ -17,6 +17,7 @@ from penglai.debug.images import Images
 from penglai.debug.sampling import Sample, Samples, Sampling
 from penglai.debug.stack import Snapshot
 from penglai.debug.symbols import Program
+from penglai.debug.spans import Seen, Span, spans
 from penglai.driver.fault import Frame
 from penglai.machine.engine import Engine
 
@@ -55,6 +56,16 @@ class TimeProfile:
         total = sum(stack.sample.weight for stack in stacks)
         return f"{len(stacks)} samples of {total / 1e6:.0f} ms"
 
+    def spans(self, since: int) -> Iterator[tuple[int, Span]]:
+        """Which functions were under way from a time of the clock on, ns: of which enclave, and when."""
+        of: dict[int, list[Seen]] = {}
+        for sample in self.samples.kept():
+            start = max(sample.time - sample.weight, since)
+            if sample.time > start:
+                names = [_served(frame, sample) for frame in self._frames(sample)][::-1]
+                of.setdefault(sample.eid, []).append(Seen(start, sample.time, names))
+        return ((eid, span) for eid, seen in of.items() for span in spans(seen))
+
     def _frames(self, sample: Sample) -> Iterator[Frame]:
         for seen in sample.enclaves:
             yield from self._of_one(seen)
@@ -87,6 +98,12 @@ def _name(frame: Frame) -> str:
     return frame.function or f"{frame.pc:#x}"
 
 
+def _served(frame: Frame, sample: Sample) -> str:
+    """A function's name, with the server's in front if it is one's."""
+    own = frame.enclave == sample.enclaves[-1].label
+    return _name(frame) if own else f"{frame.enclave}: {_name(frame)}"
+
+
 def _speedscope(stacks: list[Stack]) -> str:
     """A profile for each enclave; servers are below their callers, with their own names in front."""
     numbers: dict[tuple[str, str, int], int] = {}
@@ -95,8 +112,7 @@ def _speedscope(stacks: list[Stack]) -> str:
     for stack in stacks:
         row = []
         for frame in reversed(stack.frames):
-            served = "" if frame.enclave == stack.label else f"{frame.enclave}: "
-            key = (served + _name(frame), frame.file, frame.line)
+            key = (_served(frame, stack.sample), frame.file, frame.line)
             row.append(numbers.setdefault(key, len(numbers)))
         samples.setdefault(stack.label, []).append(row)
         weights.setdefault(stack.label, []).append(stack.sample.weight)
@@ -125,7 +141,7 @@ def _perf(stacks: list[Stack]) -> str:
 def _event(stack: Stack) -> str:
     """One sample: a head, and a line for each call."""
     sample = stack.sample
-    eid, _, name = stack.label.removeprefix("enclave ").partition(" ")
+    eid, name = sample.eid, stack.label.removeprefix(f"enclave {sample.eid}").strip()
     seconds, ns = divmod(sample.time, 10**9)
     when = f"{seconds}.{ns // 1000:06}"
     head = f"{name or 'enclave'} {eid}/{eid} [{sample.hart:03}] {when}: {sample.weight} cpu-clock:"

@@ -32,10 +32,11 @@ SAMPLE_BYTES = 1024
 class Sample(NamedTuple):
     """What a hart was doing.
 
-    time: the machine's clock, ns.  weight: ns of execution that it stands for.  enclaves: the innermost
-    first, then its callers.
+    enclaves: the innermost first, then its callers.  eid: of the last one, whose turn it is.  time: the
+    machine's clock, ns.  weight: ns of execution that it stands for.
     """
 
+    eid: int
     time: int
     weight: int
     hart: int
@@ -60,7 +61,7 @@ class Samples:
         chain = self.owners.chain(context)
         copies = tuple(snapshot(memory, each, STACK_BYTES) for each in chain)
         with self._lock:
-            self._kept.append(Sample(time, weight, hart, copies))
+            self._kept.append(Sample(chain[-1].eid if chain else 0, time, weight, hart, copies))
             self._bytes += _size(copies)
             if self._bytes > MOST_BYTES:
                 self._thin()

@@ -42,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "it: never (the default), of tests that fail, or always.",
     )
     group.addoption(
+        "--penglai-coverage",
+        type=Path,
+        metavar="FILE",
+        help="Write there which lines and branches of enclaves were executed by all tests, as lcov does.",
+    )
+    group.addoption(
         "--penglai-artifacts",
         type=Path,
         default=Path(DIRECTORY),
@@ -57,6 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARK}({', '.join(f'{word}=...' for word in MACHINE_WORDS)}): the machine that the test's fixtures "
         "make; arguments as those of penglai.Machine",
     )
+    coverage = config.getoption("--penglai-coverage")
+    if coverage is not None and not hasattr(config, "workerinput"):  # one of pytest-xdist's comes later
+        (config.rootpath / coverage).unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -69,7 +78,9 @@ def penglai_machine(request: pytest.FixtureRequest) -> Iterator[penglai.embedded
     from penglai.testing.watch import Watch  # noqa: PLC0415 - see above
 
     words = {"state": None, **_wanted(request.node, MACHINE_WORDS)}
-    with Machine(**words) as machine:
+    coverage = request.config.getoption("--penglai-coverage")
+    counts = coverage is not None and words.get("engine") != "native"  # which cannot
+    with Machine(**words, coverage=counts) as machine:
         watch = request.node.stash[WATCH] = Watch(machine)
         if request.config.getoption("--penglai-trace") != "off":
             watch.begin_trace(_place(request))
@@ -78,6 +89,8 @@ def penglai_machine(request: pytest.FixtureRequest) -> Iterator[penglai.embedded
         finally:
             always = request.config.getoption("--penglai-trace") == "always"
             left = "" if watch.failed else watch.leaks()
+            if counts:
+                watch.add_coverage(request.config.rootpath / coverage)
             machine.close()
             watch.end_trace(keep=always or watch.failed or bool(left))
             del request.node.stash[WATCH]

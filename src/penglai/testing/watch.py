@@ -1,5 +1,6 @@
 """What a test's machine tells of the test: in the report of a failure, in files that are kept, at its end."""
 
+import fcntl
 from pathlib import Path
 
 from penglai.embedded import Machine
@@ -34,6 +35,12 @@ class Watch:
         self._trace.close()
         if not keep:
             self._traced.unlink(missing_ok=True)
+
+    def add_coverage(self, path: Path) -> None:
+        """Add what was executed to a file, in which others may be writing at the same time."""
+        with path.with_name(f".{path.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._machine.coverage.write(path, append=True)
 
     def sections(self) -> list[tuple[str, str]]:
         """Headings and texts for the report of a failure."""

@@ -48,7 +48,7 @@ class Life:
 
     record: the monitor's, which is only read.  state: what is shown since `since`, ns.  visit: the call that
     has it on a hart, or is about to.  calls: under way, the innermost last.  left: servers whose part in
-    its calls has ended, and which may be gone.
+    its calls has ended, and which may be gone.  pages: its own, as they are shown.
     """
 
     writer: Writer
@@ -60,6 +60,7 @@ class Life:
     visit: Visit | None = None
     calls: list[Call] = field(default_factory=list)
     left: set[int] = field(default_factory=set)
+    pages: int = -1
 
     def __post_init__(self) -> None:
         kind = "" if self.record.kind is EnclaveType.NORMAL else f" ({self.record.kind.name.lower()})"
@@ -104,6 +105,7 @@ class Life:
         """
         state = self.record.state
         over = state not in LIVE
+        self.count(0 if over else self.record.page_count, now)
         if self.ran and (over or state is State.STOPPED):
             self.end_visit(now, state.name.lower())
         if not self.ran:  # else its hart is on the way here, and knows more
@@ -112,6 +114,12 @@ class Life:
             self.end_calls(now)
             self.writer.moment(self.states, end or state.name, self.since)
         return not over
+
+    def count(self, pages: int, now: int) -> None:
+        """It has so many pages of its own."""
+        if pages != self.pages:
+            self.writer.counter(self.group, "pages", now, pages)
+            self.pages = pages
 
     def begin_call(self, name: str, now: int, server: int = 0, track: Track | None = None) -> None:
         """A call begins inside those under way."""

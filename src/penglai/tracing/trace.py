@@ -11,8 +11,9 @@ right.
 
 import os
 import threading
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from penglai.abi import sbi
 from penglai.abi.ecall import Ocall
@@ -63,24 +64,44 @@ HARTS, HOST = 0, 1_000_000_000
 OCALLS = {int(ocall): f"ocall {ocall.name.lower().replace('_', ' ')}" for ocall in Ocall}
 
 
+class Activity(NamedTuple):
+    """A function that an enclave was executing, or that had called it, from start to end, ns."""
+
+    eid: int
+    name: str
+    start: int
+    end: int
+
+
 class Trace:
     """A trace that is being written; made by `Machine.trace`.
 
+    functions: what enclaves were executing since a time of the clock, ns, if somebody knows.
     A context manager; leaving it, or `close`, completes the file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], board: Board, monitor: Monitor) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        board: Board,
+        monitor: Monitor,
+        functions: Callable[[int], Iterable[Activity]] | None = None,
+    ) -> None:
         self._board = board
         self._monitor = monitor
         self._now = board.clock.now
         self._firmware: Firmware = monitor.handle
         self._lock = threading.Lock()
+        self._functions = functions
+        self._began = self._now()
+        self._free = -1
         try:
             self._writer = Writer(path)
         except OSError as error:
             raise BadArgumentError(f"cannot write {os.fspath(path)}: {error.strerror}") from error
         self._open = True
         self._lives: dict[int, Life] = {}
+        self._met: set[int] = set()
         self._threads: dict[int, Track] = {}
         harts = self._writer.group("harts", HARTS, 1)
         self._harts = [self._writer.track(harts, f"hart {hart.id}", "hart") for hart in board.harts]
@@ -115,6 +136,7 @@ class Trace:
             for life in self._lives.values():
                 self._show_open(life, now)
             self._lives.clear()
+            self._show_functions()
             self._writer.close()
         failure = self._writer.failure
         if failure is not None:
@@ -125,6 +147,15 @@ class Trace:
             life.end_visit(now, "end of the trace")
             life.end_calls(now)
             self._writer.slice(life.states, life.state.name, life.since, now)
+
+    def _show_functions(self) -> None:
+        """What enclaves were executing, on a track of each that the trace has met."""
+        tracks: dict[int, Track] = {}
+        for each in self._functions(self._began) if self._functions is not None else ():
+            if each.eid in self._met:
+                if each.eid not in tracks:
+                    tracks[each.eid] = self._writer.track(each.eid, "functions", "function")
+                self._writer.slice(tracks[each.eid], each.name, each.start, each.end)
 
     # ---- what passes ---------------------------------------------------------------------------
 
@@ -164,6 +195,7 @@ class Trace:
             return life, life.visit
 
     def _after(self, life: Life | None, visit: Visit | None, result: SbiResult) -> None:
+        self._count_free()
         if life is None:
             return
         now = self._now()
@@ -176,6 +208,12 @@ class Trace:
             self._settle(eid, now)
         life.left.clear()
         self._settle(life.record.eid, now, "FAULTED" if visit is not None and why == "faulted" else "")
+
+    def _count_free(self) -> None:
+        free = self._monitor.platform.ownership.free_pages
+        if free != self._free:
+            self._free = free
+            self._writer.counter(HOST, "free pages", self._now(), free)
 
     def _why(self, life: Life, result: SbiResult) -> str:
         """Why a hart that was in the enclave has left it."""
@@ -227,6 +265,7 @@ class Trace:
             if record is None or (state := at_rest(record)) not in LIVE:
                 return None
             life = self._lives[eid] = Life(self._writer, record, state, self._now())
+            self._met.add(eid)
         return life
 
     def _settle(self, eid: int, now: int, end: str = "") -> None:

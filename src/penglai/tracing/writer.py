@@ -1,8 +1,9 @@
 """Writes a file in the trace event format, as the events come.
 
 The format ("Trace Event Format", JSON object form): a slice is an event of phase X with ts and dur in
-microseconds, a moment one of phase i, an arrow two, of phases s and f, names of processes and threads are
-metadata, phase M.  Events are in no order.  Here a "process" is a group of tracks, a "thread" a track.
+microseconds, a moment one of phase i, an arrow two, of phases s and f, a number that changes one of phase C;
+names of processes and threads are metadata, phase M.  Events are in no order.  Here a "process" is a group of
+tracks, a "thread" a track.
 """
 
 import itertools
@@ -71,6 +72,13 @@ class Writer:
     def moment(self, track: Track, name: str, at: int, **details: object) -> None:
         """Something that happened at a moment, ns."""
         self._event("i", track, name, f'"ts":{_at(at)},"s":"t"', details)
+
+    def counter(self, group: int, name: str, at: int, value: int) -> None:
+        """A number of a group has this value from a moment on, ns."""
+        self._append(
+            f'{{"ph":"C","name":{json.dumps(name)},"pid":{group},"tid":0,"ts":{_at(at)},'
+            f'"args":{{{json.dumps(name)}:{value}}}}}'
+        )
 
     def arrow(self, tail: Track, head: Track, name: str, at: int) -> None:
         """From what is on one track at a moment, ns, to what is on another then."""
