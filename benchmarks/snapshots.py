@@ -11,6 +11,7 @@ import penglai
 from benchmarks.measure import Effort, Report, Series
 from benchmarks.programs import enclave, life
 from penglai.abi.riscv import PAGE_SIZE
+from penglai.abi.snapshot import SnapshotHead
 from penglai.driver.driver import Order
 from penglai.driver.task import Task
 
@@ -39,7 +40,8 @@ def cycle(report: Report, machine: penglai.Machine, made: penglai.Enclave, what:
     for _ in range(rounds):
         pieces: list[bytes] = []
         take.time(lambda task=task, pieces=pieces: driver.snapshot(task, pieces.append, 0))
-        driver.move_away(task)
+        number = SnapshotHead.from_buffer_copy(pieces[0]).number
+        driver.move_away(task, number)
         blob = io.BytesIO(b"".join(pieces))
         order = Order(task.name, task.kind, task.stack_size, task.on_end, task.make_run)
         back: list[Task] = []
