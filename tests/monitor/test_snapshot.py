@@ -468,6 +468,24 @@ def test_one_that_did_not_move_is_nobodys(raw: RawHost, mover: Mover):
     assert mover.refusal(pieces) == Why.SPENT
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_one_that_has_gone_on_does_not_move_into_what_it_was(raw: RawHost, mover: Mover, started: bool):
+    """It is stopped again, and looks as if nothing had been."""
+    eid = raw.make(FOREVER)
+    if started:
+        raw.start(eid)
+        assert raw.call(HostCall.STOP, eid).error == 0
+    pieces = mover.pieces(eid)
+    if started:
+        assert raw.call(HostCall.RESUME, eid, ResumeReason.STOP).error == 0
+    else:
+        raw.start(eid)
+    assert raw.call(HostCall.STOP, eid).error == 0
+    assert mover.go(eid) == (ErrorCode.GENERIC, Why.ABANDONED)
+    assert mover.refusal(pieces) == Why.SPENT
+    assert raw.state(eid) is State.STOPPED
+
+
 def test_an_old_one_is_refused(raw: RawHost, mover: Mover):
     first = mover.move(raw.make(FOREVER))
     second = mover.move(mover.restore(first))

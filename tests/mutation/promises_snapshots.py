@@ -77,6 +77,13 @@ SNAPSHOTS = [
         TESTS,
     ),
     Mutation(
+        "an enclave that begins has left its snapshot behind",
+        f"{MONITOR}/monitor.py",
+        "            enclave.state, enclave.sealing = after, None\n            return self._go(",
+        "            enclave.state = after\n            return self._go(",
+        TESTS,
+    ),
+    Mutation(
         "an answer to an ocall ends a snapshot that is being made",
         f"{MONITOR}/monitor.py",
         "                enclave.state, enclave.sealing = after, None\n                return self._go(",

@@ -53,7 +53,7 @@ class HostCall(IntEnum):
 
     The next piece goes there."""
     SNAPSHOT_MOVE = 6
-    """Not of Penglai-TVM: eid, which snapshot.  It is whole and safe with the host: the enclave goes there."""
+    """Not of Penglai-TVM: eid, which snapshot.  It is whole, and the host has it: the enclave goes there."""
     RESTORE = 7
     """Not of Penglai-TVM: pa of RestoreParam.  value: eid."""
     RESTORE_PIECE = 8
