@@ -87,10 +87,13 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, HostPart]]:
 def _write(driver: SnapshotDriver, task: Task, file: BinaryIO, options: int) -> int:
     """Write all of a file; the snapshot's number."""
     part = HostPart(MAGIC, VERSION, task.stack_size, os.fsencode(task.name))
+    file.seek(ctypes.sizeof(part))
+    number = driver.snapshot(task, file.write, options)
+    # Last: an answer that changes the buffer from here on is one to the enclave, too, which has gone on then.
     part.kernel_buffer[:] = driver.kernel_buffer(task)
     part.checksum[:] = _checksum(part)
+    file.seek(0)
     file.write(bytes(part))
-    number = driver.snapshot(task, file.write, options)
     file.flush()
     os.fsync(file.fileno())
     return number
