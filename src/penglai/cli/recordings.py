@@ -15,7 +15,7 @@ from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Mou
 from penglai.cli.running import run
 from penglai.debug.recording import Reader
 from penglai.debug.replay import Interrupted, Player, play
-from penglai.debug.rewind import debug
+from penglai.debug.rewind import ReplaySession
 from penglai.debug.timeline import Timeline
 
 
@@ -108,7 +108,7 @@ def replay(
 
 def _debug(reader: Reader, engine: str | None, eid: int | None, place: int | Path) -> None:
     timeline = Timeline(reader, engine, eid)
-    with contextlib.closing(timeline), debug(timeline, place) as session:
+    with contextlib.closing(timeline), ReplaySession(timeline, place) as session:
         space = timeline.space
         err.print(f"enclave {space.eid} {space.name}: in gdb: target remote {session.address}")
         session.wait()
