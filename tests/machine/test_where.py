@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support import differential
-from tests.support.bare import ENGINES, load, registers
+from tests.support.bare import CODE, ENGINES, AddressSpace, assemble, load, registers
 from tests.support.waiting import SOAK
 
-from penglai.abi.riscv import Cause
+from penglai.abi.riscv import PAGE_SIZE, Cause
 from penglai.machine import NEVER, Board, Context, Hart
 from penglai.machine.context import RunRecord
 from penglai.machine.engine import Core
@@ -106,3 +106,34 @@ def test_what_is_counted_are_jumps_to_before_their_own_ends(pair: tuple[Watched,
         _, context = load(side.board, text)
         assert side.hart.run(context).cause == Cause.ECALL_U
         assert side.record.jumps == 4 + 1 + 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_single_precision_has_an_upper_half_of_ones_everywhere(engine: str):
+    """Where Unicorn alone leaves what was there: a replay on another engine would have other registers."""
+    text = (
+        "fmv.w.x f1, x5\nfsgnj.s f2, f1, f3\nfsgnjn.s f4, f1, f3\nfsgnjx.s f5, f1, f3\nfmv.w.x f1, x0\necall"
+    )
+    side = Watched(engine)
+    _, context = load(side.board, text, x5=0xABCD_0000_C000_0001)
+    context.f[3] = 0x1234_5678_8000_0000
+    for number in (1, 2, 4, 5):
+        context.f[number] = 0x1111_1111_1111_1111
+    assert side.hart.run(context).cause == Cause.ECALL_U
+    found = {number: context.f[number] for number in (1, 2, 4, 5)}
+    box = differential.BOX
+    assert found == {1: box, 2: box | 0xC000_0001, 4: box | 0x4000_0001, 5: box | 0x4000_0001}
+    assert context.pc == CODE + 5 * 4
+    side.board.power_off()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_such_an_instruction_whose_second_half_is_missing_faults_there(engine: str):
+    """It begins at the end of a page, and the next one is not mapped."""
+    side = Watched(engine)
+    space = AddressSpace(side.board)
+    code = assemble(".rept 2047\nc.nop\n.endr\nfmv.w.x f1, x5")
+    space.code(CODE, code[:PAGE_SIZE])
+    trap = side.hart.run(space.context())
+    assert trap == (Cause.FETCH_PAGE_FAULT, CODE + PAGE_SIZE - 2, CODE + PAGE_SIZE)
+    side.board.power_off()

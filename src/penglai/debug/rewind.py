@@ -22,8 +22,8 @@ WHERE = {Stop.BEGIN: b"replaylog:begin;", Stop.END: b"replaylog:end;"}
 class ReplayTarget:
     """An enclave of a recording in a debugger.  It is halted at its first instruction.
 
-    lock: guards it.  on_stop: called with the signal, under the lock.  when_left: called when nobody debugs it
-    any more.
+    lock: guards it.  on_stop: called with the signal, under the lock.  when_left: called when nobody debugs
+    it any more.
     """
 
     alive = True
