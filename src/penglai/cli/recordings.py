@@ -103,7 +103,8 @@ def replay(
     if ended[0] is not None:
         raise ended[0]
     done = player.summary
-    out.print(f"{recording}: {done.runs} runs of {done.enclaves} enclaves, bit by bit as they were recorded")
+    enclaves = "1 enclave" if done.enclaves == 1 else f"{done.enclaves} enclaves"
+    out.print(f"{recording}: {done.runs} runs of {enclaves}, bit by bit as they were recorded")
 
 
 def _debug(reader: Reader, engine: str | None, eid: int | None, place: int | Path) -> None:
