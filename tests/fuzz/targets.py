@@ -22,6 +22,7 @@ RATES = {
     "boot": 20,
     "firmware": 20,
     "gdb": 6,
+    "recording": 8,
 }
 """Every target, with its part of the cases: how many are tried at the same effort."""
 
