@@ -1,18 +1,21 @@
 """A place, a number of jumps back and a pc, names one moment of a run, and the same on every engine."""
 
+import ctypes
 import itertools
 import random
 from collections.abc import Iterator
 
 import pytest
+from capstone import CS_ARCH_X86, CS_MODE_64, Cs
 from tests.support import differential
 from tests.support.bare import CODE, ENGINES, AddressSpace, assemble, load, registers
+from tests.support.verifier import pairs, verify
 from tests.support.waiting import SOAK
 
 from penglai.abi.riscv import PAGE_SIZE, Cause
 from penglai.machine import NEVER, Board, Context, Hart
 from penglai.machine.context import RunRecord
-from penglai.machine.engine import Core
+from penglai.machine.engine import Core, Native
 
 PROGRAMS = 4000 if SOAK else 150
 LOOPS = """
@@ -97,6 +100,35 @@ def test_places_of_random_programs_are_the_same(pair: tuple[Watched, Watched]):
             assert_same_moments(*pair, *contexts, ns=chance.choice([3_000, 30_000]))
         except AssertionError as error:
             raise AssertionError(f"program {number}: {program.hex(' ', 4)}") from error
+
+
+@pytest.mark.skipif("native" not in ENGINES, reason="there is no native engine here")
+def test_code_that_counts_reaches_no_more_than_other_code_and_only_who_counts_has_it():
+    """As of all emitted code: each access of the guest's has its check."""
+    side, chance = Watched("native"), random.Random(6)
+    author, counting = differential.Author(chance), differential.Side("native", side.board)
+    plain = differential.Side("native")
+    for number in range(60):
+        program, start = author.program(), Context()
+        author.context(start)
+        counting.run(program, start)
+        plain.run(program, start)
+        if number % 5 == 0:
+            assert verify(counting.board.engine)[1] == []
+            assert "adc" not in mnemonics(plain.board.engine)
+    assert "adc" in mnemonics(counting.board.engine)
+    side.board.power_off()
+    plain.board.power_off()
+
+
+def mnemonics(engine: Native) -> set[str]:
+    """Of all instructions that an engine has emitted and not dropped."""
+    decoder = Cs(CS_ARCH_X86, CS_MODE_64)
+    return {
+        insn.mnemonic
+        for start, end in pairs("native_emitted", engine.cache)
+        for insn in decoder.disasm(ctypes.string_at(start, end - start), start)
+    }
 
 
 def test_what_is_counted_are_jumps_to_before_their_own_ends(pair: tuple[Watched, Watched]):
