@@ -18,8 +18,7 @@ from penglai.debug.crash import Crashes, watcher
 from penglai.debug.images import Images
 from penglai.debug.probe import Debugger
 from penglai.debug.recorder import Recorder, Recording
-from penglai.debug.session import DebugSession, Subject
-from penglai.debug.target import Signal, Target
+from penglai.debug.session import DebugSession
 from penglai.debug.use import Use, in_use
 from penglai.driver.disk import FileDisk, MemoryDisk
 from penglai.driver.fault import Fault
@@ -243,13 +242,7 @@ class Machine(HostProgram):
             raise NoSuchEnclaveError(f"enclave {enclave.eid} has ended")
         where = place if isinstance(place, int) else Path(place)
         memory = self._board.memory
-        debugger = self._debugger
-
-        def subject(told: Callable[[Signal], None]) -> Subject:
-            target = Target(record, memory, told)
-            return Subject(debugger, target, lambda: debugger.add(target), lambda: debugger.remove(target))
-
-        session = DebugSession(subject, enclave.destroy, where, attached=attached)
+        session = DebugSession(self._debugger, record, memory, enclave.destroy, where, attached=attached)
         enclave.when_ended().add_done_callback(lambda _: _tell_end(session, enclave))
         return session
 

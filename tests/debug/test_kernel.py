@@ -17,7 +17,7 @@ from tests.support.smode import CODE, DATA, FAR, SETUP, Bare, Tables, bare
 from tests.support.waiting import PATIENCE
 
 from penglai.abi.errors import ImageError
-from penglai.debug.kernel import debug_kernel
+from penglai.debug.kernel import KernelSession
 from penglai.guest.image.symbols import make
 from penglai.machine import HostMemory
 from penglai.machine.supervisor import Exit
@@ -34,7 +34,7 @@ class Debugged:
         self.looks = queue.SimpleQueue[Exit]()
         self.calls = queue.SimpleQueue[list[int]]()
         self.over = False
-        self.session = debug_kernel(program.hart, HostMemory(program.memory), self.off, 0)
+        self.session = KernelSession(program.hart, HostMemory(program.memory), self.off, 0)
         self._thread = threading.Thread(target=self._main)
         self._thread.start()
         self.gdb = GdbClient(self.session.address)

@@ -203,7 +203,7 @@ def test_many_snapshots_are_thinned_out(recorded: Path, monkeypatch: pytest.Monk
 
 def test_gdb_goes_back_and_changes_nothing(timeline: Timeline):
     add = address_of(compiled(COUNT), "add")
-    with rewind.debug(timeline, 0) as session, GdbClient(session.address) as gdb:
+    with rewind.ReplaySession(timeline, 0) as session, GdbClient(session.address) as gdb:
         assert "ReverseStep+;ReverseContinue+" in gdb.ask("qSupported")
         start = gdb.pc
         assert gdb.ask(f"Z0,{add:x},2") == "OK"
@@ -228,7 +228,7 @@ def test_gdb_goes_back_and_changes_nothing(timeline: Timeline):
 
 
 def test_the_session_is_over_when_gdb_is_gone(timeline: Timeline):
-    with rewind.debug(timeline, 0) as session:
+    with rewind.ReplaySession(timeline, 0) as session:
         with GdbClient(session.address) as gdb:
             gdb.ask("?")
         assert session.wait(PATIENCE)
@@ -239,7 +239,7 @@ def test_ctrl_c_ends_a_movement(tmp_path: Path):
     record(path, lambda machine: machine.create(compiled(PREEMPTED)).run(timeout=PATIENCE))
     timeline = Timeline(Reader(path), "unicorn")
     more = address_of(compiled(PREEMPTED), "more")
-    with rewind.debug(timeline, 0) as session, GdbClient(session.address) as gdb:
+    with rewind.ReplaySession(timeline, 0) as session, GdbClient(session.address) as gdb:
         gdb.send("c")
         until(lambda: timeline.moment.jumps > 0 or timeline.moment.run > 100)
         gdb.interrupt()

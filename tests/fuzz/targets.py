@@ -24,6 +24,7 @@ RATES = {
     "firmware": 20,
     "gdb": 6,
     "evidence": 6,
+    "recording": 8,
 }
 """Every target, with its part of the cases: how many are tried at the same effort."""
 

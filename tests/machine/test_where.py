@@ -1,18 +1,21 @@
 """A place, a number of jumps back and a pc, names one moment of a run, and the same on every engine."""
 
+import ctypes
 import itertools
 import random
 from collections.abc import Iterator
 
 import pytest
+from capstone import CS_ARCH_X86, CS_MODE_64, Cs
 from tests.support import differential
-from tests.support.bare import ENGINES, load, registers
+from tests.support.bare import CODE, ENGINES, AddressSpace, assemble, load, registers
+from tests.support.verifier import pairs, verify
 from tests.support.waiting import SOAK
 
-from penglai.abi.riscv import Cause
+from penglai.abi.riscv import PAGE_SIZE, Cause
 from penglai.machine import NEVER, Board, Context, Hart
 from penglai.machine.context import RunRecord
-from penglai.machine.engine import Core
+from penglai.machine.engine import Core, Native
 
 PROGRAMS = 4000 if SOAK else 150
 LOOPS = """
@@ -99,6 +102,35 @@ def test_places_of_random_programs_are_the_same(pair: tuple[Watched, Watched]):
             raise AssertionError(f"program {number}: {program.hex(' ', 4)}") from error
 
 
+@pytest.mark.skipif("native" not in ENGINES, reason="there is no native engine here")
+def test_code_that_counts_reaches_no_more_than_other_code_and_only_who_counts_has_it():
+    """As of all emitted code: each access of the guest's has its check."""
+    side, chance = Watched("native"), random.Random(6)
+    author, counting = differential.Author(chance), differential.Side("native", side.board)
+    plain = differential.Side("native")
+    for number in range(60):
+        program, start = author.program(), Context()
+        author.context(start)
+        counting.run(program, start)
+        plain.run(program, start)
+        if number % 5 == 0:
+            assert verify(counting.board.engine)[1] == []
+            assert "adc" not in mnemonics(plain.board.engine)
+    assert "adc" in mnemonics(counting.board.engine)
+    side.board.power_off()
+    plain.board.power_off()
+
+
+def mnemonics(engine: Native) -> set[str]:
+    """Of all instructions that an engine has emitted and not dropped."""
+    decoder = Cs(CS_ARCH_X86, CS_MODE_64)
+    return {
+        insn.mnemonic
+        for start, end in pairs("native_emitted", engine.cache)
+        for insn in decoder.disasm(ctypes.string_at(start, end - start), start)
+    }
+
+
 def test_what_is_counted_are_jumps_to_before_their_own_ends(pair: tuple[Watched, Watched]):
     """A loop's branch, a call of what stands before, a return to before; and none of the others."""
     text = "j 2f\n1: ret\n2: li s1, 5\n3: addi s1, s1, -1\nbnez s1, 3b\njal 1b\njal 4f\necall\n4: ret"
@@ -106,3 +138,34 @@ def test_what_is_counted_are_jumps_to_before_their_own_ends(pair: tuple[Watched,
         _, context = load(side.board, text)
         assert side.hart.run(context).cause == Cause.ECALL_U
         assert side.record.jumps == 4 + 1 + 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_single_precision_has_an_upper_half_of_ones_everywhere(engine: str):
+    """Where Unicorn alone leaves what was there: a replay on another engine would have other registers."""
+    text = (
+        "fmv.w.x f1, x5\nfsgnj.s f2, f1, f3\nfsgnjn.s f4, f1, f3\nfsgnjx.s f5, f1, f3\nfmv.w.x f1, x0\necall"
+    )
+    side = Watched(engine)
+    _, context = load(side.board, text, x5=0xABCD_0000_C000_0001)
+    context.f[3] = 0x1234_5678_8000_0000
+    for number in (1, 2, 4, 5):
+        context.f[number] = 0x1111_1111_1111_1111
+    assert side.hart.run(context).cause == Cause.ECALL_U
+    found = {number: context.f[number] for number in (1, 2, 4, 5)}
+    box = differential.BOX
+    assert found == {1: box, 2: box | 0xC000_0001, 4: box | 0x4000_0001, 5: box | 0x4000_0001}
+    assert context.pc == CODE + 5 * 4
+    side.board.power_off()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_such_an_instruction_whose_second_half_is_missing_faults_there(engine: str):
+    """It begins at the end of a page, and the next one is not mapped."""
+    side = Watched(engine)
+    space = AddressSpace(side.board)
+    code = assemble(".rept 2047\nc.nop\n.endr\nfmv.w.x f1, x5")
+    space.code(CODE, code[:PAGE_SIZE])
+    trap = side.hart.run(space.context())
+    assert trap == (Cause.FETCH_PAGE_FAULT, CODE + PAGE_SIZE - 2, CODE + PAGE_SIZE)
+    side.board.power_off()

@@ -20,7 +20,22 @@ JUMPS = {"jmp", "call", "ja", "jae", "jb", "jbe", "je", "jne", "jl", "jge", "jo"
 KEPT = {"r15", "rbp"}
 """What blocks never write to."""
 MNEMONICS = {
-    *("add", "and", "or", "sub", "xor", "cmp", "test", "mov", "movabs", "lea", "movsxd", "movzx", "movsx"),
+    *(
+        "add",
+        "adc",
+        "and",
+        "or",
+        "sub",
+        "xor",
+        "cmp",
+        "test",
+        "mov",
+        "movabs",
+        "lea",
+        "movsxd",
+        "movzx",
+        "movsx",
+    ),
     *("imul", "mul", "div", "idiv", "neg", "not", "cdq", "cqo", "shl", "shr", "sar", "shlx", "shrx", "sarx"),
     *("sete", "setne", "seta", "setae", "setb", "setl", "setnp", "cmova", "cmovb", "cmovg", "cmovl", "nop"),
     *("lock xadd", "xchg", "lock cmpxchg", "mfence", "push", "ret", *JUMPS),

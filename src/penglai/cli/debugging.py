@@ -18,6 +18,7 @@ from penglai.cli.options import Eapp, Harts, Memory, Servers, StackSize, command
 from penglai.cli.running import Stdout, explain_faults, make_servers, split_server
 from penglai.debug import rewind
 from penglai.debug.recording import Reader
+from penglai.debug.session import Session
 from penglai.debug.timeline import Timeline
 from penglai.embedded import Machine
 from penglai.machine.memory import parse_size
@@ -77,7 +78,7 @@ def debug(
         run = None
         if replay is not None:
             timeline = undone.enter_context(contextlib.closing(Timeline(Reader(replay))))
-            session = undone.enter_context(rewind.debug(timeline, socket))
+            session: Session = undone.enter_context(rewind.ReplaySession(timeline, socket))
         else:
             machine = undone.enter_context(Machine(memory, harts, debug=True, sampling=trace is not None))
             undone.enter_context(tracing(machine, trace))

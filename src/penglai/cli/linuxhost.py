@@ -96,16 +96,16 @@ def _halted(guest: LinuxGuest, plan: Boot, place: int | Path | None) -> Iterator
     if place is None:
         yield
         return
-    from penglai.debug.kernel import debug_kernel  # noqa: PLC0415 - only if it is debugged
+    from penglai.debug.kernel import KernelSession  # noqa: PLC0415 - only if it is debugged
     from penglai.guest.image.symbols import kernel_symbols  # noqa: PLC0415
 
     off = guest.system.close
-    with debug_kernel(guest.system.supervisor, HostMemory(guest.memory), off, place) as session:
+    with KernelSession(guest.system.supervisor, HostMemory(guest.memory), off, place) as session:
         if plan.kernel is None and (image := plan.image or current_image()):
             err.print(f"in gdb: file {kernel_symbols(image)}")
         err.print(f"halted at the first instruction; in gdb: target remote {session.address}")
         yield
-        session.on_end(None)
+        session.end("W00")
 
 
 def _session(guest: LinuxGuest, terminal: Terminal, timeout: float | None) -> Outcome:

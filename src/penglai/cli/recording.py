@@ -15,6 +15,9 @@ def recorded(machine: Machine, path: Path | None) -> Iterator[None]:
         yield
         return
     with machine.record(path) as recording:
-        yield
-    lost = "; it is full, and the rest is missing" if recording.full else ""
-    err.print(f"wrote {path}: {recording.runs} runs, {recording.size >> 10} KiB{lost}", style="dim")
+        try:
+            yield
+        finally:
+            recording.close()
+            lost = "; it is full, and the rest is missing" if recording.full else ""
+            err.print(f"wrote {path}: {recording.runs} runs, {recording.size >> 10} KiB{lost}", style="dim")

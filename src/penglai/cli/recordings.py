@@ -15,7 +15,7 @@ from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Mou
 from penglai.cli.running import run
 from penglai.debug.recording import Reader
 from penglai.debug.replay import Interrupted, Player, play
-from penglai.debug.rewind import debug
+from penglai.debug.rewind import ReplaySession
 from penglai.debug.timeline import Timeline
 
 
@@ -103,12 +103,13 @@ def replay(
     if ended[0] is not None:
         raise ended[0]
     done = player.summary
-    out.print(f"{recording}: {done.runs} runs of {done.enclaves} enclaves, bit by bit as they were recorded")
+    enclaves = "1 enclave" if done.enclaves == 1 else f"{done.enclaves} enclaves"
+    out.print(f"{recording}: {done.runs} runs of {enclaves}, bit by bit as they were recorded")
 
 
 def _debug(reader: Reader, engine: str | None, eid: int | None, place: int | Path) -> None:
     timeline = Timeline(reader, engine, eid)
-    with contextlib.closing(timeline), debug(timeline, place) as session:
+    with contextlib.closing(timeline), ReplaySession(timeline, place) as session:
         space = timeline.space
         err.print(f"enclave {space.eid} {space.name}: in gdb: target remote {session.address}")
         session.wait()

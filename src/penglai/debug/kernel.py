@@ -11,7 +11,7 @@ from threading import Condition
 from penglai.abi.errors import AccessFault
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.debug import stepping
-from penglai.debug.session import DebugSession, Subject
+from penglai.debug.session import Session
 from penglai.debug.target import Signal
 from penglai.machine.memory import HostMemory
 from penglai.machine.supervisor import Exit, Supervisor
@@ -19,13 +19,6 @@ from penglai.machine.supervisor import Exit, Supervisor
 SRET = 0x10200073
 HART = 1
 """What gdb calls the hart: threads are from 1 up."""
-
-
-class Held:
-    """The lock of what is debugged."""
-
-    def __init__(self) -> None:
-        self.lock = Condition()
 
 
 class KernelTarget:
@@ -52,8 +45,8 @@ class KernelTarget:
         self._step_from: int | None = None
         self._then_run = False
 
-    alive, number, title = True, HART, "the host's hart"
-    attended, history = False, None
+    alive, thread, title, history = True, HART, "the host's hart", None
+    attended = False
 
     # ---- what the debugger wants -----------------------------------------------------------------
 
@@ -170,23 +163,24 @@ class KernelTarget:
         return int.from_bytes(found, "little") if len(found) == 2 else None
 
 
-def debug_kernel(
-    supervisor: Supervisor, memory: HostMemory, off: Callable[[], None], place: int | Path
-) -> DebugSession:
-    """Debug the hart of a host that is an operating system, from its first instruction.
+class KernelSession(Session):
+    """Debugs the hart of a host that is an operating system, from its first instruction.
 
-    supervisor: has not run yet.  memory: what gdb may look at.  off: switches the machine off.  place: a
-    port, or a new file.  Raises BadArgumentError for a place where nobody can wait.
+    A context manager; leaving it, or `close`, lets it run on.
     """
-    held = Held()
 
-    def subject(told: Callable[[Signal], None]) -> Subject:
-        target = KernelTarget(supervisor, memory, held.lock, told)
+    def __init__(
+        self, supervisor: Supervisor, memory: HostMemory, off: Callable[[], None], place: int | Path
+    ) -> None:
+        """supervisor: has not run yet.  off: switches the machine off.  place: a port, or a new file.
 
-        def begin() -> bool:
-            supervisor.watcher = target
-            return True
+        Raises BadArgumentError for a place where nobody can wait.
+        """
+        lock = Condition()
+        self._kernel = KernelTarget(supervisor, memory, lock, self.on_stop)
+        super().__init__(self._kernel, lock, off, place, attached=True)
+        supervisor.watcher = self._kernel
+        self.start()
 
-        return Subject(held, target, begin, target.let_go)
-
-    return DebugSession(subject, off, place, attached=True)
+    def let_go(self) -> None:
+        self._kernel.let_go()

@@ -15,9 +15,9 @@ from penglai.abi.errors import BadArgumentError
 from penglai.debug.backtrace import frames_in
 from penglai.debug.images import Images
 from penglai.debug.sampling import Sample, Samples, Sampling
+from penglai.debug.spans import Seen, Span, spans
 from penglai.debug.stack import Snapshot
 from penglai.debug.symbols import Program
-from penglai.debug.spans import Seen, Span, spans
 from penglai.driver.fault import Frame
 from penglai.machine.engine import Engine
 

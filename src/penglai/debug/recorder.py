@@ -267,7 +267,7 @@ class Recording:
             space.mapped[page] = bits
             self._tracked[page] = self._tracked.get(page, 0) + 1
         pages = sorted(page for page, _ in new)
-        for page, owner in zip(pages, self._ownership.snapshot()[pages].tolist(), strict=True):
+        for page, owner in zip(pages, self._ownership.owners(pages), strict=True):
             if owner in (BUFFER, SHM):
                 space.shared.add(page)
                 self._known.setdefault(page, b"")

@@ -65,11 +65,6 @@ class Space:
     satp: int
     name: str
 
-    @property
-    def title(self) -> str:
-        """What it is, for people."""
-        return f"{self.kind.name.lower()} enclave {self.name}"
-
     def pack(self) -> bytes:
         """Its fields as the file has them."""
         name = self.name.encode()[:255]

@@ -4,10 +4,11 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from threading import Condition
 
 from penglai.abi.errors import RecordingError
 from penglai.debug.replay import Interrupted
-from penglai.debug.session import DebugSession, Subject
+from penglai.debug.session import Session
 from penglai.debug.target import SIGNALS, Signal
 from penglai.debug.timeline import Stop, Timeline
 from penglai.machine.context import Context
@@ -18,28 +19,11 @@ WHERE = {Stop.BEGIN: b"replaylog:begin;", Stop.END: b"replaylog:end;"}
 """What the protocol calls the two ends of the history."""
 
 
-class Rewinding:
-    """What a debugger's probe is for an enclave that runs: a lock, and who waits for it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Condition()
-
-    def add(self, target: "ReplayTarget") -> bool:
-        """Begin to move it, when it is asked to."""
-        target.thread.start()
-        return True
-
-    def remove(self, target: "ReplayTarget") -> None:
-        """Move it no more."""
-        target.end()
-        if threading.current_thread() is not target.thread:
-            target.thread.join()
-
-
 class ReplayTarget:
     """An enclave of a recording in a debugger.  It is halted at its first instruction.
 
-    when_left: called when nobody debugs it any more.  on_stop: called with the signal, under the lock.
+    lock: guards it.  on_stop: called with the signal, under the lock.  when_left: called when nobody debugs
+    it any more.
     """
 
     alive = True
@@ -48,7 +32,7 @@ class ReplayTarget:
     def __init__(
         self,
         timeline: Timeline,
-        rewinding: Rewinding,
+        lock: Condition,
         on_stop: Callable[[Signal], None],
         when_left: Callable[[], None],
     ) -> None:
@@ -57,23 +41,24 @@ class ReplayTarget:
         self.breakpoints: set[int] = set()
         self.where = b""
         """At which end of the history it is, as the protocol has it."""
-        self.thread = threading.Thread(target=self._work, name="penglai-replay", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="penglai-replay", daemon=True)
         self._timeline = timeline
-        self._lock = rewinding.lock
+        self._lock = lock
         self._on_stop = on_stop
         self._when_left = when_left
         self._movement: Callable[[], Stop] | None = None
         self._over = False
 
     @property
-    def number(self) -> int:
-        """Of its one thread."""
+    def thread(self) -> int:
+        """What gdb calls it."""
         return self._timeline.space.eid
 
     @property
     def title(self) -> str:
         """What it is, for people."""
-        return self._timeline.space.title
+        space = self._timeline.space
+        return f"recorded {space.kind.name.lower()} enclave {space.name}"
 
     @property
     def history(self) -> "ReplayTarget":
@@ -118,12 +103,18 @@ class ReplayTarget:
         self._movement = movement
         self._lock.notify_all()
 
+    def start(self) -> None:
+        """Move it when it is asked to."""
+        self._thread.start()
+
     def end(self) -> None:
-        """Move it no more; for Rewinding."""
+        """Move it no more.  More than once does nothing."""
         with self._lock:
             self._over = True
             self.halt()
             self._lock.notify_all()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
 
     # ---- the thread that moves it --------------------------------------------------------------
 
@@ -153,21 +144,25 @@ class ReplayTarget:
         return Signal.TRAP, WHERE.get(stop, b"")
 
 
-def debug(timeline: Timeline, place: int | Path) -> DebugSession:
-    """Wait for a gdb that looks at a recording; the session is over when gdb has gone.
+class ReplaySession(Session):
+    """Debugs an enclave of a recording; over when gdb has gone.
 
-    place: a port of the loopback, 0 for any that is free, or the path of a socket that is made.  Raises
-    BadArgumentError for a place where nobody can wait.
+    A context manager; leaving it, or `close`, ends it.
     """
-    rewinding = Rewinding()
-    sessions: list[DebugSession] = []
 
-    def over() -> None:
-        sessions[0].on_end(None)
+    def __init__(self, timeline: Timeline, place: int | Path) -> None:
+        """place: a port of the loopback, 0 for any that is free, or the path of a socket that is made.
 
-    def subject(told: Callable[[Signal], None]) -> Subject:
-        target = ReplayTarget(timeline, rewinding, told, over)
-        return Subject(rewinding, target, lambda: rewinding.add(target), lambda: rewinding.remove(target))
+        Raises BadArgumentError for a place where nobody can wait.
+        """
+        lock = Condition()
+        self._replayed = ReplayTarget(timeline, lock, self.on_stop, self._left)
+        super().__init__(self._replayed, lock, self._left, place, attached=False)
+        self._replayed.start()
+        self.start()
 
-    sessions.append(DebugSession(subject, over, place, attached=False))
-    return sessions[0]
+    def let_go(self) -> None:
+        self._replayed.end()
+
+    def _left(self) -> None:
+        self.end(f"X{Signal.KILL:02x}")

@@ -16,6 +16,9 @@ from penglai.machine.memory import PhysicalMemory
 REGISTER_BYTES = 8 * REGISTERS
 """Of a `Context`: those that the enclave itself sees are its first words."""
 
+A0, BEHIND_A0, PC = 80, 88, 8 * (REGISTERS - 1)
+"""Where these are among the bytes of registers."""
+
 LEAF = int(Pte.R | Pte.W | Pte.X)
 VALID, WRITABLE = int(Pte.V), int(Pte.W)
 PPN_MASK = (1 << 44) - 1
@@ -40,6 +43,9 @@ def register_digest(found: bytes) -> bytes:
 
 def changes(before: bytes, now: bytes) -> tuple[tuple[int, int], ...]:
     """(index, value) of each register that is another one now."""
+    if before[:A0] == now[:A0] and before[BEHIND_A0:PC] == now[BEHIND_A0:PC]:  # nearly always
+        pairs = ((index, before[8 * index :][:8], now[8 * index :][:8]) for index in (A0 // 8, PC // 8))
+        return tuple((index, int.from_bytes(new, "little")) for index, old, new in pairs if old != new)
     words = np.frombuffer(now, dtype="<u8")
     found = np.flatnonzero(words != np.frombuffer(before, dtype="<u8"))
     return tuple(

@@ -88,8 +88,8 @@ class Target:
         return self.enclave.context
 
     @property
-    def number(self) -> int:
-        """Of its one thread."""
+    def thread(self) -> int:
+        """What gdb calls it."""
         return self.enclave.eid
 
     @property

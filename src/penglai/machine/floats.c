@@ -4,7 +4,8 @@
  *
  *   - A result of single precision has an upper half that is all ones (unprivileged specification, "NaN Boxing of
  *     Narrower Values"); Unicorn leaves it zero.  It does not look at the upper half of operands either, and what
- *     fmv.w.x and the sign injections make it leaves as it was: so must these not look.
+ *     fmv.w.x and the sign injections make it leaves as it was: so must these not look.  Where runs are to be
+ *     the same on every engine, shortcuts.c lets it find illegal instructions there, and they are executed here.
  *   - The smaller or larger of a number and a signalling NaN is the number (the F extension, 2.2).
  */
 #define _GNU_SOURCE
@@ -28,6 +29,33 @@
 #define OPERANDS_1 a
 #define OPERANDS_2 a, b
 #define OPERANDS_3 a, b, c
+
+/* fmv.w.x, and fsgnj.s and its like; with any registers. */
+#define FMV_W_X 0xf0000053
+#define FSGNJ_S 0x20000053
+#define KIND_MASK 0xfe00007f
+
+bool is_unboxed(uint32_t insn)
+{
+    uint32_t kind = insn & KIND_MASK, variant = bits(insn, 14, 12);
+    return kind == FSGNJ_S ? variant < 3 : kind == FMV_W_X && !variant && !bits(insn, 24, 20);
+}
+
+void execute_unboxed(struct hart *h, uint32_t insn)
+{
+    const uint64_t sign = (uint64_t)1 << 31;
+    int first = (int)bits(insn, 19, 15), second = (int)bits(insn, 24, 20);
+    uint64_t value;
+    if ((insn & KIND_MASK) == FMV_W_X) {
+        value = read_reg(h, UC_RISCV_REG_X0 + first);
+    } else {
+        uint64_t other = read_reg(h, UC_RISCV_REG_F0 + second);
+        value = read_reg(h, UC_RISCV_REG_F0 + first);
+        uint64_t signs[] = {other, ~other, value ^ other};
+        value = (value & ~sign) | (signs[bits(insn, 14, 12)] & sign);
+    }
+    write_reg(h, UC_RISCV_REG_F0 + (int)bits(insn, 11, 7), value | BOX);
+}
 
 static bool is_nan_s(uint64_t value)
 {

@@ -200,6 +200,11 @@ static bool settle_illegal(struct hart *h, uint64_t *pc, struct trap *t, struct 
     uint32_t insn = fetch(h, &v, *pc);
     if (execute_counter(h, pc, insn))
         return true;
+    if (h->run && h->run->counted && !h->run->without_floats && is_unboxed(insn)) {
+        execute_unboxed(h, insn);
+        *pc += 4;
+        return true;
+    }
     if (is_unknown16(insn)) {
         enum settled settled = execute_zcb(h, &v, insn, t);
         if (settled == FAULTED)

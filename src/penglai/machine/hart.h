@@ -251,6 +251,12 @@ void save_context(struct hart *h, struct context *c);
 enum settled { ILLEGAL, EXECUTED, FAULTED };
 enum settled execute_zcb(struct hart *h, const struct view *v, uint32_t insn, struct trap *t);
 
+/* ---- floats.c ---- */
+
+/* True for what leaves the upper half of a register of single precision as it was; executes it as it should be. */
+bool is_unboxed(uint32_t insn);
+void execute_unboxed(struct hart *h, uint32_t insn);
+
 /* ---- counters.c ---- */
 
 /* On this thread the counters of cycles and instructions are illegal, as Unicorn sees it. */

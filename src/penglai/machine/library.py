@@ -12,8 +12,8 @@ from penglai.toolchain.cache import compile_cached
 from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
 
 SOURCES = (
-    *("run.c", "supervisor.c", "hart.c", "counters.c", "floats.c", "zcb.c"),
-    *("shortcuts.c", "threads.c", "state.c", "coverage.c", "fuel.c", "where.c", "access.c"),
+    *("run.c", "supervisor.c", "hart.c", "counters.c", "zcb.c", "shortcuts.c"),
+    *("floats.c", "threads.c", "state.c", "coverage.c", "fuel.c", "where.c", "access.c"),
 )
 """Each calls only what stands behind it."""
 NATIVE_SOURCES = (

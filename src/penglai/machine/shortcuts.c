@@ -186,6 +186,15 @@ void store_byte(struct hart *h, uint64_t pa, uint8_t value)
 
 /* ---- codes that Unicorn does not know --------------------------------------------------------- */
 
+/* Looks at the second half without a fault: it is not there if the translator is to stop before it. */
+static bool begins_unboxed(const struct hart *h, uint32_t half, uint64_t va)
+{
+    const struct view v = {.satp = h->satp};
+    uint16_t second;
+    return (half & 0x7f) == 0x53 && fetch16(h, &v, va + 2, &second) &&
+           is_unboxed((uint32_t)second << 16 | half);
+}
+
 /* The translator reads an instruction by halves.  What looks like one of 16 bits may be the second half. */
 EXPORT uint32_t cpu_lduw_code_riscv64(void *state, uint64_t va)
 {
@@ -194,6 +203,8 @@ EXPORT uint32_t cpu_lduw_code_riscv64(void *state, uint64_t va)
     if (!h)
         return half;
     bool second = h->half_at == va - 2;
+    if (!second && h->run && h->run->counted && begins_unboxed(h, half, va))
+        return 0;
     h->half_at = !second && (half & 3) == 3 ? va : NOWHERE;
     return second || !is_unknown16(half) ? half : 0;
 }

@@ -75,6 +75,11 @@ class Ownership:
         with self._lock:
             return self._owner.copy()
 
+    def owners(self, pages: list[int]) -> list[int]:
+        """The owner of each of these pages."""
+        with self._lock:
+            return [self._owner_of[page] for page in pages]
+
     def pages_of(self, owner: int) -> Pages:
         """Every page of an owner, which gets and loses none meanwhile."""
         return np.flatnonzero(self._owner == owner)
