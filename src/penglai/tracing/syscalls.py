@@ -45,7 +45,8 @@ TABLE = """
 226 mprotect xuP; 227 msync xuy; 228 mlock xu; 229 munlock xu; 230 mlockall y; 231 munlockall -
 232 mincore xux; 233 madvise xud; 242 accept4 fxxy; 258 riscv_hwprobe xuuxy; 259 riscv_flush_icache xxx
 260 wait4 dxyx; 261 prlimit64 ddxx; 267 syncfs f; 276 renameat2 fsfsy; 278 getrandom ruy
-279 memfd_create sy; 281 execveat fsxxA; 283 membarrier dxd; 285 copy_file_range fxfxuy; 291 statx fsAyx; 293 rseq xuyx
+279 memfd_create sy; 281 execveat fsxxA; 283 membarrier dxd; 285 copy_file_range fxfxuy; 291 statx fsAyx
+293 rseq xuyx
 435 clone3 xu; 436 close_range uuy; 439 faccessat2 fsdA; 452 fchmodat2 fsoA
 """
 
