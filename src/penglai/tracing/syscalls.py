@@ -28,12 +28,14 @@ TABLE = """
 99 set_robust_list xu; 101 nanosleep tx; 102 getitimer dx; 103 setitimer dxx; 113 clock_gettime dx
 114 clock_getres dx; 115 clock_nanosleep dxtx; 118 sched_setparam dx; 119 sched_setscheduler ddx
 120 sched_getscheduler d; 121 sched_getparam dx; 122 sched_setaffinity dux; 123 sched_getaffinity dux
-124 sched_yield -; 125 sched_get_priority_max d; 126 sched_get_priority_min d; 129 kill dS; 130 tkill dS
+124 sched_yield -; 125 sched_get_priority_max d; 126 sched_get_priority_min d
+127 sched_rr_get_interval dx; 129 kill dS; 130 tkill dS
 131 tgkill ddS; 132 sigaltstack xx; 133 rt_sigsuspend xu; 134 rt_sigaction Sxxu; 135 rt_sigprocmask dxxu
 136 rt_sigpending xu; 137 rt_sigtimedwait xxtu; 138 rt_sigqueueinfo dSx; 139 rt_sigreturn -
 140 setpriority ddd; 141 getpriority dd; 143 setregid dd; 144 setgid d; 145 setreuid dd; 146 setuid d
 147 setresuid ddd; 148 getresuid xxx; 149 setresgid ddd; 150 getresgid xxx; 153 times x; 154 setpgid dd
-155 getpgid d; 156 getsid d; 157 setsid -; 158 getgroups dx; 160 uname x; 163 getrlimit dx
+155 getpgid d; 156 getsid d; 157 setsid -; 158 getgroups dx; 159 setgroups dx
+160 uname x; 163 getrlimit dx
 164 setrlimit dx; 165 getrusage dx; 166 umask o; 167 prctl dxxxx; 168 getcpu xx; 169 gettimeofday xx
 172 getpid -; 173 getppid -; 174 getuid -; 175 geteuid -; 176 getgid -; 177 getegid -; 178 gettid -
 179 sysinfo x; 198 socket dyd; 199 socketpair dydx; 200 bind fxu; 201 listen fd; 202 accept fxx
@@ -43,7 +45,8 @@ TABLE = """
 226 mprotect xuP; 227 msync xuy; 228 mlock xu; 229 munlock xu; 230 mlockall y; 231 munlockall -
 232 mincore xux; 233 madvise xud; 242 accept4 fxxy; 258 riscv_hwprobe xuuxy; 259 riscv_flush_icache xxx
 260 wait4 dxyx; 261 prlimit64 ddxx; 267 syncfs f; 276 renameat2 fsfsy; 278 getrandom ruy
-281 execveat fsxxA; 283 membarrier dxd; 285 copy_file_range fxfxuy; 291 statx fsAyx; 293 rseq xuyx
+279 memfd_create sy; 281 execveat fsxxA; 283 membarrier dxd; 285 copy_file_range fxfxuy; 291 statx fsAyx
+293 rseq xuyx
 435 clone3 xu; 436 close_range uuy; 439 faccessat2 fsdA; 452 fchmodat2 fsoA
 """
 

@@ -228,6 +228,8 @@ long call_listen(word number, word backlog)
     if (error)
         return error == -EISCONN ? -EINVAL : error;
     struct socket *socket = socket_of(file);
+    if (socket->outside)
+        return -EINVAL;
     if (!socket->name.size) {
         struct socket_name any = {.family = AF_INET, .size = INET_SIZE};
         error = socket->name.family == AF_INET ? bind_to(socket, &any) : -EINVAL;

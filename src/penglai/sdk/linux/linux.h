@@ -271,14 +271,20 @@ long call_pwrite(word number, word buffer, word size, word offset);
 long call_preadv(word number, word pieces, word count, word offset);
 long call_pwritev(word number, word pieces, word count, word offset);
 long call_lseek(word number, word offset, word whence);
+long call_ioctl(word number, word request, word argument);
+
+/* ---- directories.c ---- */
+long call_chdir(word path);
+long call_fchdir(word number);
+long call_getcwd(word out, word size);
+long call_getdents(word number, word buffer, word size);
+
+/* ---- sizes.c ---- */
 long call_ftruncate(word number, word size);
 long call_fallocate(word number, word mode, word offset, word size);
 long call_fsync(word number);
 long call_fadvise(word number, word size, word advice);
-long call_ioctl(word number, word request, word argument);
-
-/* ---- listing.c ---- */
-long call_getdents(word number, word buffer, word size);
+long call_truncate(word path, word size);
 
 /* ---- copies.c ---- */
 long call_sendfile(word out, word in, word offset, word size);
@@ -319,10 +325,6 @@ long call_renameat2(word from, word path, word to, word new, word flags);
 long call_linkat(word from, word path, word to, word new, word flags);
 long call_memfd(word name, word flags);
 long call_symlinkat(word target, word from, word path);
-long call_truncate(word path, word size);
-long call_chdir(word path);
-long call_fchdir(word number);
-long call_getcwd(word out, word size);
 
 /* ---- attributes.c ---- */
 long call_fstatat(word from, word path, word about, word flags);

@@ -36,14 +36,18 @@ static struct pipe *new_pipe(void)
     return NULL;
 }
 
+static void drop_pipe(struct pipe *pipe)
+{
+    memory_give((word)pipe->data, CAPACITY);
+    heap_free(pipe, sizeof *pipe);
+}
+
 static void leave(struct pipe *pipe, int reader)
 {
     *(reader ? &pipe->readers : &pipe->writers) = 0;
     wake_files();
-    if (!--pipe->ends) {
-        memory_give((word)pipe->data, CAPACITY);
-        heap_free(pipe, sizeof *pipe);
-    }
+    if (!--pipe->ends)
+        drop_pipe(pipe);
 }
 
 static struct pipe *source(const struct file *file)
@@ -146,7 +150,8 @@ long pipe_read(struct file *file, word buffer, word size)
         return (long)part;
     skip(pipe, part);
     done += part;
-    return done < size && file->flags & WANTS_ALL ? wait_for_rest(file, done) : (long)done;
+    int more = done < size && file->flags & WANTS_ALL && pipe->writers && pipe->readers;
+    return more ? wait_for_rest(file, done) : (long)done;
 }
 
 /* Of a write that waits, the pipe gets as much as it holds; the rest when somebody has read. */
@@ -290,21 +295,38 @@ static struct file *new_end(struct pipe *in, struct pipe *out, int flags)
     static const struct socket_name nameless = {.family = AF_UNIX, .size = sizeof nameless.family};
     struct file *file = file_new(PAIR, O_RDWR | flags);
     struct ends *ends = heap_new(sizeof *ends);
-    if (!file || !ends)
+    if (!file || !ends) {
+        if (file)
+            heap_free(file, sizeof *file);
+        if (ends)
+            heap_free(ends, sizeof *ends);
         return NULL;
+    }
     *ends = (struct ends){in, out, {nameless, nameless}};
     file->more = ends;
     return file;
 }
 
+static void drop_end(struct file *file)
+{
+    heap_free(file->more, sizeof(struct ends));
+    heap_free(file, sizeof *file);
+}
+
 int pair_new(struct file *ends[2], int flags)
 {
-    struct pipe *one = new_pipe(), *other = new_pipe();
-    if (!one || !other)
-        return -ENFILE;
-    ends[0] = new_end(one, other, flags);
-    ends[1] = new_end(other, one, flags);
-    return ends[0] && ends[1] ? 0 : -ENFILE;
+    struct pipe *one = new_pipe(), *other = one ? new_pipe() : NULL;
+    ends[0] = other ? new_end(one, other, flags) : NULL;
+    ends[1] = ends[0] ? new_end(other, one, flags) : NULL;
+    if (ends[1])
+        return 0;
+    if (ends[0])
+        drop_end(ends[0]);
+    if (other)
+        drop_pipe(other);
+    if (one)
+        drop_pipe(one);
+    return -ENFILE;
 }
 
 struct pair_names *pair_names(const struct file *file)

@@ -1,4 +1,5 @@
-/* What directories have in them. */
+/* Directories: what they have in them, and the current one. */
+#include <fcntl.h>
 #include "linux.h"
 
 struct entry_out {
@@ -67,4 +68,47 @@ long call_getdents(word number, word buffer, word size)
     for (struct entry *entry = node->first; fits && entry; entry = entry->next)
         fits = list(file, &at, &left, entry->node, entry->cookie, entry->name, entry->length);
     return fits || left != size ? (long)(size - left) : -EINVAL;
+}
+
+/* ---- the current directory ---- */
+
+static long set_current(struct node *node)
+{
+    if (!S_ISDIR(node->mode))
+        return -ENOTDIR;
+    node->uses++;
+    tree_current->uses--;
+    tree_drop(tree_current);
+    tree_current = node;
+    return 0;
+}
+
+long call_chdir(word path)
+{
+    struct node *node;
+    long error = path_node((word)AT_FDCWD, path, 1, 0, &node);
+    return error ? error : set_current(node);
+}
+
+long call_fchdir(word number)
+{
+    struct file *file = descriptor_file(number);
+    if (!file)
+        return -EBADF;
+    return file->node ? set_current(file->node) : -ENOTDIR;
+}
+
+long call_getcwd(word out, word size)
+{
+    char text[PATH_BYTES];
+    long length = tree_path(tree_current, text, sizeof text);
+    if (length < 0)
+        return length;
+    if ((word)length + 1 > size)
+        return -ERANGE;
+    if (memory_reach(out, (word)length + 1, 1))
+        return -EFAULT;
+    memcpy((void *)out, text, (size_t)length);
+    ((char *)out)[length] = 0;
+    return length + 1;
 }
