@@ -9,6 +9,7 @@ from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunVa
 from penglai.machine import Board, HostPort
 from tests.attack.town import marked
 from tests.support.rawhost import EXIT, FOREVER, RawHost, answering, call, calling, lending, name_at
+from tests.support.snapshots import Mover
 
 STACK = 0x38_0000_0000
 MMAP = call(98, Ocall.MMAP, 0, 2 * PAGE_SIZE) + "mv s2, a0\n"
@@ -79,6 +80,39 @@ def _destroy_all_sorts() -> Scene:
     assert raw.call(HostCall.RUN, eid, param, port=port) == (0, RunValue.YIELD)
     assert raw.call(HostCall.INFO, eid, 0, account).error == 0
     return Scene(raw, lambda: raw.call(HostCall.DESTROY, eid))
+
+
+def _stopped() -> tuple[Mover, int]:
+    """Who moves it, and an enclave that has run and is stopped."""
+    raw = _on_started(lambda raw, eid, _: raw.call(HostCall.STOP, eid)).raw
+    (enclave,) = raw.monitor.enclaves()
+    assert raw.call(HostCall.STOP, enclave.eid).error == 0
+    return Mover(raw), enclave.eid
+
+
+def _snapshot(*, taken: int) -> Scene:
+    """The next of the calls that make a snapshot, after so many of them."""
+    mover, eid = _stopped()
+    calls = (
+        lambda: mover.begin(eid),
+        lambda: mover.next(eid),
+        lambda: mover.raw.call(HostCall.SNAPSHOT_MOVE, eid),
+    )
+    for call_ in calls[:taken]:
+        assert call_().error == 0
+    return Scene(mover.raw, calls[taken])
+
+
+def _restore(*, filled: bool) -> Scene:
+    """An enclave that has moved comes back: its first piece, or its last."""
+    mover, eid = _stopped()
+    raw = mover.raw
+    head, first, last = mover.move(eid)
+    param = mover.restore_param(head, first)
+    if not filled:
+        return Scene(raw, lambda: raw.call(HostCall.RESTORE, param))
+    eid = raw.call(HostCall.RESTORE, param).value
+    return Scene(raw, lambda: mover.restore_piece(eid, last))
 
 
 def _last_instance() -> Scene:
@@ -161,6 +195,11 @@ SCENES: dict[str, Callable[[], Scene]] = {
     "info": lambda: _by_eid(HostCall.INFO, lambda raw: raw.make(marked(EXIT)), RAM_BASE + 0x10_0000, 0),
     "extend": lambda: _memory(HostCall.MEMORY_EXTEND),
     "reclaim": lambda: _memory(HostCall.MEMORY_RECLAIM),
+    "snapshot": lambda: _snapshot(taken=0),
+    "snapshot piece": lambda: _snapshot(taken=1),
+    "move": lambda: _snapshot(taken=2),
+    "restore": lambda: _restore(filled=False),
+    "restore piece": lambda: _restore(filled=True),
     "sbrk and back": lambda: _own_call(
         call(98, Ocall.SBRK, PAGE_SIZE * 3) + call(98, Ocall.SBRK, -PAGE_SIZE * 2)
     ),

@@ -16,6 +16,7 @@ import penglai.attestation.sealed
 import penglai.driver.snapshots
 import penglai.host.snapshots
 import penglai.machine.store
+import penglai.monitor.firstpiece
 import penglai.monitor.freshness
 import penglai.monitor.restore
 import penglai.monitor.snapshot
@@ -29,6 +30,7 @@ WATCHED: tuple[ModuleType, ...] = (
     penglai.driver.snapshots,
     penglai.host.snapshots,
     penglai.machine.store,
+    penglai.monitor.firstpiece,
     penglai.monitor.freshness,
     penglai.monitor.restore,
     penglai.monitor.snapshot,

@@ -22,6 +22,7 @@ SAMPLES = {
     "lifecycle": "create, 1 MiB image",
     "calls": "server call and return, 16 MiB",
     "compute": "branchy, beside bare Unicorn",
+    "snapshots": "restore of 64 MiB",
     "scale": "create, 100 live",
     "linux": "Linux: system call (getppid)",
 }

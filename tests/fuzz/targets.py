@@ -16,6 +16,7 @@ RATES = {
     "sbi": 3,
     "ecalls": 3,
     "report": 10,
+    "snapshot": 4,
     "ramfs": 20,
     "share": 4,
     "virtio": 6,

@@ -1,6 +1,8 @@
 """Enclaves that move: bit for bit, on both engines, into other processes; one life, whatever is killed."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.attack import snapshots
 from tests.attack.snapshots import lives_after_kills
+from tests.support.moving import stop_after
 from tests.support.programs import compiled, eapp
 from tests.support.waiting import PATIENCE, until
 
@@ -66,28 +69,6 @@ def state(tmp_path: Path) -> Path:
 
 def machine_on(state: Path, engine: str | None = None, harts: int = 1) -> penglai.Machine:
     return penglai.Machine("16M", harts, state=state, engine=engine)
-
-
-def stop_after(machine: penglai.Machine, enclave: penglai.Enclave, lines: int) -> None:
-    """Let an enclave go on until it has written so many lines more, and stop it there.
-
-    It is stopped while it waits for its output to be shown.
-    """
-    left, there = lines, threading.Event()
-
-    def written(_eid: int, text: bytes) -> None:
-        nonlocal left
-        left -= text.count(b"\n")
-        if left <= 0 and not there.is_set():
-            enclave.stop()
-            there.set()
-
-    machine.on_output = written
-    if enclave.state is State.FRESH:
-        enclave.start()
-    else:
-        enclave.resume()
-    assert there.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("engine", ["native", "unicorn"])
@@ -343,6 +324,47 @@ def test_asyncio(state: Path, tmp_path: Path):
             return await restored.run()
 
     assert asyncio.run(move()).reason is Reason.EXITED
+
+
+def test_ctrl_c_in_the_middle_comes_behind_it(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The enclave is in the file then, and the file is not thrown away."""
+    fsync = os.fsync
+
+    def interrupted(handle: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        fsync(handle)
+
+    with machine_on(state) as machine:
+        enclave = machine.create("hello-world")
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            enclave.snapshot(tmp_path / "file")
+        monkeypatch.undo()
+        assert enclave.state is State.DESTROYED
+        assert machine.restore(tmp_path / "file").run(timeout=PATIENCE).reason is Reason.EXITED
+
+
+def test_nobody_else_may_read_the_file(state: Path, tmp_path: Path):
+    before = os.umask(0)
+    try:
+        with machine_on(state) as machine:
+            machine.create("hello-world").snapshot(tmp_path / "file")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_fault_after_a_move_is_explained_as_far_as_it_can_be(state: Path, tmp_path: Path):
+    with machine_on(state) as machine, machine.trace(tmp_path / "trace.json"):
+        enclave = machine.create(eapp('eapp_print("now\\n"); *(volatile long *)64 = 0;'))
+        stop_after(machine, enclave, 1)
+        enclave.snapshot(tmp_path / "file")
+        restored = machine.restore(tmp_path / "file")
+        restored.resume()
+        fault = restored.wait(PATIENCE).fault
+        assert fault is not None
+        assert fault.address == 64
+    assert "MOVED" not in (tmp_path / "trace.json").read_text()
 
 
 # ---- kill -9 -----------------------------------------------------------------------------------

@@ -146,6 +146,45 @@ def test_a_process_that_is_killed_while_it_makes_one_leaves_the_store_usable(dir
     assert Store(directory).load_or_create("key", never) == b"second try"
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "volatile"])
+def test_what_changes_is_changed_by_one_at_a_time(directory: Path, kept: bool):
+    """Each in a store of its own, as other processes would, where it is kept."""
+    common = Store(None)
+    gate = threading.Barrier(8)
+
+    def count() -> None:
+        store = Store(directory) if kept else common
+        gate.wait()
+        for _ in range(5):
+            store.change("count", b"0", lambda before: b"%d" % (int(before) + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (Store(directory) if kept else common).load_or_create("count", never) == b"40"
+
+
+def test_a_change_that_fails_leaves_everything_as_it_was(directory: Path):
+    store = Store(directory)
+    store.change("count", b"0", lambda _: b"1")
+    files = {path.name: path.read_bytes() for path in directory.iterdir()}
+
+    def refuse(before: bytes) -> bytes:
+        raise KeyError(before)
+
+    with pytest.raises(KeyError, match="1"):
+        store.change("count", b"0", refuse)
+    with pytest.raises(StorageError, match="of at most"):
+        store.change("count", b"0", lambda _: bytes(1 << 17))
+    store.change("count", b"0", bytes)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == files
+    (directory / "count").unlink()
+    with pytest.raises(StorageError, match="missing"):
+        store.change("count", b"0", bytes)
+
+
 @given(cut=st.integers(0, 53), flip=st.integers(0, 8 * 54 - 1), longer=st.binary(min_size=1, max_size=4))
 def test_a_damaged_file_is_refused(tmp_path_factory: pytest.TempPathFactory, cut, flip, longer):
     directory = tmp_path_factory.mktemp("store") / "state"

@@ -14,6 +14,7 @@ from tests.support.rawhost import (
     EXIT,
     FOREVER,
     RW,
+    RX,
     ImageSpec,
     RawHost,
     answering,
@@ -30,7 +31,7 @@ from penglai.abi.ecall import EnclaveCall, Ocall
 from penglai.abi.errors import ErrorCode
 from penglai.abi.layout import HEAP_BASE, SHARED_BASE
 from penglai.abi.limits import Limit
-from penglai.abi.riscv import PAGE_SIZE
+from penglai.abi.riscv import PAGE_SIZE, Pte
 from penglai.abi.sbi import HostCall, ResumeReason, RunParam, RunValue
 from penglai.abi.snapshot import Option, Policy, SnapshotHead, SnapshotRecord, Why
 from penglai.abi.state import State
@@ -171,25 +172,46 @@ def test_what_it_owned_is_free_after_it_moved(raw: RawHost, mover: Mover, port: 
     assert raw.snapshot() == before
 
 
-def test_an_instance_of_a_shadow_takes_what_it_shares_along(raw: RawHost, mover: Mover, port: HostPort):
-    shadow = raw.make_shadow(
-        ImageSpec(
-            {
-                0x1000: (RW ^ 4 | 8, raw.assemble(YIELD + load_word("a0", 0x5000) + EXIT)),
-                0x5000: (RW, b"\x2a"),
-            }
-        )
-    )
+def shadow_spec(raw: RawHost, secret: bytes = b"shared") -> ImageSpec:
+    """Code, a page that nobody can write, and one that each instance has for itself."""
+    code = raw.assemble(YIELD + load_word("a0", 0x5000) + EXIT)
+    return ImageSpec({0x1000: (RX, code), 0x3000: (Pte.R, secret * 600), 0x5000: (RW, b"\x2a")})
+
+
+def test_an_instance_shares_the_pages_of_the_same_shadow_again(raw: RawHost, mover: Mover, port: HostPort):
+    shadow = raw.make_shadow(shadow_spec(raw))
     eid = raw.instance(shadow)
     assert raw.enter(eid, port) == (0, RunValue.YIELD)
     assert raw.call(HostCall.STOP, eid).error == 0
-    measurement = record_of(raw, eid).measurement
-    pieces = mover.move(eid)
+    image = image_of(raw, eid)
+    pieces = mover.pieces(eid)
+    assert sum(map(len, pieces)) < 3 * PAGE_SIZE, "its own page and some of its stack, not what it shares"
+    assert raw.call(HostCall.SNAPSHOT_MOVE, eid).error == 0
     assert raw.call(HostCall.DESTROY_SHADOW, shadow).error == 0
+    assert mover.refusal(pieces) == Why.SHADOW
+    raw.make_shadow(shadow_spec(raw, b"others"), name="others")
+    assert mover.refusal(pieces) == Why.SHADOW
+    again = raw.make_shadow(shadow_spec(raw))
     restored = mover.restore(pieces)
-    assert record_of(raw, restored).measurement == measurement
+    assert image_of(raw, restored) == image
+    assert record_of(raw, restored).template is record_of(raw, again)
+    check(raw.monitor)
+    assert raw.call(HostCall.DESTROY_SHADOW, again).error == 0
     check(raw.monitor)
     assert finish(raw, restored, port) == 0x2A
+    check(raw.monitor)
+
+
+def test_an_instance_whose_shadow_was_destroyed_moves(raw: RawHost, mover: Mover, port: HostPort):
+    before = raw.snapshot()
+    shadow = raw.make_shadow(shadow_spec(raw))
+    eid = raw.instance(shadow)
+    assert raw.call(HostCall.STOP, eid).error == 0
+    assert raw.call(HostCall.DESTROY_SHADOW, shadow).error == 0
+    pieces = mover.move(eid)
+    assert raw.snapshot() == before, "the shadow went with its last instance"
+    raw.make_shadow(shadow_spec(raw))
+    assert raw.state(mover.restore(pieces)) is State.STOPPED
 
 
 def test_pages_of_zeros_are_not_in_it(raw: RawHost, mover: Mover, port: HostPort):
@@ -260,18 +282,17 @@ def test_the_hosts_shared_memory_has_to_be_there_again(raw: RawHost, mover: Move
     check(raw.monitor)
 
 
-def test_the_time_of_day_never_goes_back(tmp_path: Path):
+@pytest.mark.parametrize("read", [call(EnclaveCall.CLOCK), "rdtime a0\n"])
+def test_time_never_goes_back(tmp_path: Path, read: str):
     """The other machine's clock is an hour behind."""
-    clock, pieces, seen = ManualClock(), [], []
+    pieces, seen = [], []
     for ahead in (3_600_000_000_000, 0):
         clock = ManualClock()
         clock.advance(ahead)
-        raw = RawHost(Board(16 << 20, 1, clock, Store(tmp_path), FakeEngine()))
+        raw = RawHost(Board(16 << 20, 1, clock, Store(tmp_path / "state")))
         mover, port = Mover(raw), raw.board.host_port(raw.board.harts[0])
         if not pieces:
-            eid = stopped(
-                raw, call(EnclaveCall.CLOCK) + "mv s1, a0\n" + YIELD + call(EnclaveCall.CLOCK) + EXIT, port
-            )
+            eid = stopped(raw, read + "mv s1, a0\n" + YIELD + read + EXIT, port)
             seen.append(record_of(raw, eid).context.x[9])
             pieces = mover.move(eid)
         else:
@@ -382,7 +403,7 @@ def test_the_profile_of_the_original_has_none(board: Board):
 
 
 def test_memory_in_too_many_pieces_is_refused(raw: RawHost, mover: Mover, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("penglai.monitor.snapshot.MAX_PIECE", 830)
+    monkeypatch.setattr("penglai.monitor.snapshot.MAX_PIECE", 850)
     refused(raw, mover, raw.make(FOREVER), Why.SPLIT)
 
 
@@ -632,5 +653,5 @@ def test_without_memory_restore_tells_how_much_is_missing(mover: Mover, raw: Raw
 
 
 def test_the_record_is_what_the_page_says():
-    assert (HEAD, PIECE_HEAD, ctypes.sizeof(SnapshotRecord)) == (184, 16, 824)
+    assert (HEAD, PIECE_HEAD, ctypes.sizeof(SnapshotRecord)) == (184, 16, 840)
     assert NATIVE.snapshots

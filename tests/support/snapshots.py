@@ -47,6 +47,10 @@ class Mover:
 
     def restore_first(self, head: bytes, piece: bytes, **fields: int) -> SbiResult:
         """RESTORE with the head and the first piece; fields override."""
+        return self.raw.call(HostCall.RESTORE, self.restore_param(head, piece, **fields))
+
+    def restore_param(self, head: bytes, piece: bytes, **fields: int) -> int:
+        """Physical address of a restore_param, the head and the first piece being in the buffer."""
         raw, blob = self.raw, head + piece
         raw.memory.write(self.buffer, blob)
         self.eid_word = raw.page()
@@ -61,7 +65,7 @@ class Mover:
         }
         page = raw.page()
         raw.memory.write(page, bytes(RestoreParam(**values)))
-        return raw.call(HostCall.RESTORE, page)
+        return page
 
     def restore_piece(self, eid: int, piece: bytes) -> SbiResult:
         self.raw.memory.write(self.buffer, piece)

@@ -90,6 +90,8 @@ class Why(IntEnum):
     """A server that it has a handle of is not here under its name."""
     SHM = 27
     """The host gives it shared memory of another size."""
+    SHADOW = 28
+    """The shadow with which it shares pages is not here."""
 
 
 class SnapshotHead(ctypes.LittleEndianStructure):
@@ -123,8 +125,9 @@ class SnapshotRecord(ctypes.LittleEndianStructure):
     """What the monitor knows of an enclave.  Sealed.
 
     The registers are those of its context; reflected: whether it is in a handler, then where it was.  clock:
-    the time of day as the enclave has it, ns.  limits: by abi.limits.Limit.  Sizes in pages or bytes as
-    their names say.  spans, regions, servers: how many follow.
+    the time of day as the enclave has it, uptime: that of the machine, both ns.  limits: by
+    abi.limits.Limit.  shared_pages: of a shadow, which has the enclave's measurement; they are in no span.
+    Sizes in pages or bytes as their names say.  spans, regions, servers: how many follow.
     """
 
     _fields_ = (
@@ -150,10 +153,12 @@ class SnapshotRecord(ctypes.LittleEndianStructure):
         ("server_calls", ctypes.c_uint64),
         ("ocalls", ctypes.c_uint64),
         ("clock", ctypes.c_uint64),
+        ("uptime", ctypes.c_uint64),
         ("limits", ctypes.c_uint64 * len(Limit)),
         ("policy", ctypes.c_uint64),
         ("heap_pages", ctypes.c_uint64),
         ("shm_bytes", ctypes.c_uint64),
+        ("shared_pages", ctypes.c_uint64),
         ("spans", ctypes.c_uint64),
         ("regions", ctypes.c_uint64),
         ("servers", ctypes.c_uint64),

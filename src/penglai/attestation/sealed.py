@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from penglai.abi.errors import AttestationError
 from penglai.abi.snapshot import TAG_BYTES, PieceHead
@@ -15,6 +14,8 @@ NONCE = struct.Struct("<III")
 """Number of the piece, whether it is the last, zero.  The key is of one snapshot alone."""
 
 HEAD_BYTES = ctypes.sizeof(PieceHead)
+SLACK = 16
+"""Bytes more than it writes, which the library wants for its output."""
 
 
 class Seal:
@@ -26,16 +27,19 @@ class Seal:
     def __init__(self, key: bytes, head: bytes) -> None:
         self._key = key
         self._head = head
+        self._buffer = bytearray()
 
     def seal(self, number: int, parts: Iterable[bytes | memoryview], *, last: bool) -> memoryview:
-        """A piece with its head.  parts: its content.  The same number never has two contents."""
+        """A piece with its head, until the next call.  parts: its content.
+
+        The same number never has two contents.
+        """
         content = list(parts)
         size = sum(len(part) for part in content) + TAG_BYTES
         head = bytes(PieceHead(number, last, size))
-        sealed = memoryview(bytearray(HEAD_BYTES + size))
+        sealed = self._room(HEAD_BYTES + size)
         sealed[:HEAD_BYTES] = head
-        nonce = NONCE.pack(number, last, 0)
-        encryptor = Cipher(algorithms.AES(self._key), modes.GCM(nonce)).encryptor()
+        encryptor = self._cipher(number, last).encryptor()
         encryptor.authenticate_additional_data(self._head + head)
         done = HEAD_BYTES
         for part in content:
@@ -45,7 +49,7 @@ class Seal:
         return sealed
 
     def open(self, number: int, piece: bytes) -> tuple[memoryview, bool]:
-        """The content of the piece with this number, and whether it is the last.
+        """The content of the piece with this number, until the next call, and whether it is the last.
 
         Raises AttestationError for everything that `seal` has not made so.
         """
@@ -56,10 +60,22 @@ class Seal:
             raise AttestationError("a piece of a snapshot has another size than it says")
         if head.number != number:
             raise AttestationError(f"piece {head.number} of a snapshot where number {number} is expected")
-        nonce = NONCE.pack(number, head.last, 0)
-        sealed = memoryview(piece)[HEAD_BYTES:]
+        sealed, tag = memoryview(piece)[HEAD_BYTES:-TAG_BYTES], piece[-TAG_BYTES:]
+        content = self._room(len(sealed) + SLACK)
+        decryptor = self._cipher(number, head.last).decryptor()
+        decryptor.authenticate_additional_data(self._head + piece[:HEAD_BYTES])
+        decryptor.update_into(sealed, content)
         try:
-            content = AESGCM(self._key).decrypt(nonce, sealed, self._head + piece[:HEAD_BYTES])
+            decryptor.finalize_with_tag(tag)
         except InvalidTag:
             raise AttestationError("a piece of a snapshot is not what was sealed") from None
-        return memoryview(content), bool(head.last)
+        return content[: len(sealed)].toreadonly(), bool(head.last)
+
+    def _cipher(self, number: int, last: int) -> Cipher[modes.GCM]:
+        return Cipher(algorithms.AES(self._key), modes.GCM(NONCE.pack(number, last, 0)))
+
+    def _room(self, size: int) -> memoryview:
+        """Memory that is used again: new memory for each piece costs as much as sealing it."""
+        if len(self._buffer) < size:
+            self._buffer = bytearray(size)
+        return memoryview(self._buffer)[:size]

@@ -45,6 +45,7 @@ WHY = {
     Why.SPENT: "it was restored already, or its making was not finished; an enclave lives once",
     Why.OLD: "it is an old one: the enclave went on from it, and is in a later snapshot",
     Why.SERVER: "a server that it uses is not here; create it first, from the same image and under its name",
+    Why.SHADOW: "the shadow that it is an instance of is not here; create it first, from the same image",
     Why.SHM: "it needs shared memory of the size that it had; give it with shm",
 }
 """What to do where a snapshot is refused."""

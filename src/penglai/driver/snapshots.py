@@ -28,16 +28,22 @@ Write = Callable[[bytes], object]
 class SnapshotDriver(Driver):
     """A driver whose enclaves can move."""
 
-    def snapshot(self, task: Task, write: Write, options: int) -> None:
-        """Hand a snapshot to write, piece by piece.  options: abi.snapshot.Option.
+    def settle(self, task: Task) -> None:
+        """Wait until all that a stopped enclave has written is shown: it is not to be shown again elsewhere.
 
-        What the enclave has written is shown before.  Raises StateError, NoSuchEnclaveError, SnapshotError,
-        NoMemoryError, and what write raises; the enclave is as it was.
+        Raises StateError where that would wait for the caller.
         """
         if self.ocalls.calls_back_here:
             raise StateError(f"cannot snapshot {task.label} in on_output; do that on another thread")
         with self.settled:
             self.settled.wait_for(lambda: self._is_settled(task))
+
+    def snapshot(self, task: Task, write: Write, options: int) -> None:
+        """Hand a snapshot to write, piece by piece.  options: abi.snapshot.Option.
+
+        Raises StateError, NoSuchEnclaveError, SnapshotError, NoMemoryError, and what write raises; the
+        enclave is as it was.
+        """
         with Shield():
             size = BUFFER_BYTES
             while (longer := self._take(task, write, options, size)) > size:
@@ -105,9 +111,10 @@ class SnapshotDriver(Driver):
 
     def _fill(self, task: Task, read: Read) -> None:
         with self._pages.borrow(BUFFER_BYTES) as place:
-            for piece in _rest(read):
-                self._memory.write(place, piece[:BUFFER_BYTES])
-                result = self._ecall(HostCall.RESTORE_PIECE, task.eid, place, len(piece))
+            for head, piece in _rest(read):
+                self._memory.write(place, head)
+                self._memory.write(place + PIECE_HEAD, piece[: BUFFER_BYTES - PIECE_HEAD])
+                result = self._ecall(HostCall.RESTORE_PIECE, task.eid, place, PIECE_HEAD + len(piece))
                 if result.error:
                     self._refused("restore", task, result)
                 if result.value:
@@ -128,18 +135,19 @@ def _first(read: Read) -> bytes:
     head = read(HEAD)
     if len(head) < HEAD:
         raise SnapshotError(f"cannot restore: {WHY[Why.DAMAGED]}")
-    return head + _piece(read)
+    return b"".join([head, *_piece(read)])
 
 
-def _rest(read: Read) -> Iterator[bytes]:
+def _rest(read: Read) -> Iterator[tuple[bytes, bytes]]:
     """The other pieces, for as long as somebody wants them.  Raises SnapshotError."""
     while True:
         yield _piece(read)
 
 
-def _piece(read: Read) -> bytes:
+def _piece(read: Read) -> tuple[bytes, bytes]:
+    """A piece's head, and the piece."""
     head = read(PIECE_HEAD)
     size = PieceHead.from_buffer_copy(head).size if len(head) == PIECE_HEAD else MAX_PIECE + 1
     if size > MAX_PIECE:
         raise SnapshotError(f"cannot restore: {WHY[Why.DAMAGED]}")
-    return head + read(size)
+    return head, read(size)

@@ -8,15 +8,18 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from penglai.abi.errors import BadArgumentError, SnapshotError
+from penglai.abi.errors import BadArgumentError, NoSuchEnclaveError, SnapshotError, StateError
 from penglai.abi.riscv import PAGE_SIZE
 from penglai.abi.snapshot import NAME_BYTES, Option
+from penglai.driver.shield import Shield
 from penglai.driver.snapshots import SnapshotDriver
 from penglai.driver.task import Task
 
 MAGIC = b"penglai-snapshot"
 VERSION = 1
 CHECKSUM_BYTES = 32
+FOR_ITS_OWNER_ALONE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+"""What the host keeps of an enclave is not sealed."""
 
 
 class HostPart(ctypes.LittleEndianStructure):
@@ -42,12 +45,16 @@ def save(driver: SnapshotDriver, task: Task, path: str | os.PathLike[str], *, cl
     file that is there or cannot be written, and what Driver.snapshot raises.
     """
     place = Path(path)
+    driver.settle(task)
+    with Shield():  # Ctrl-C finds it here and no file, or the file and nothing here
+        _save(driver, task, place, clone=clone)
+
+
+def _save(driver: SnapshotDriver, task: Task, place: Path, *, clone: bool) -> None:
     try:
-        with place.open("xb") as file:
+        with os.fdopen(os.open(place, FOR_ITS_OWNER_ALONE, 0o600), "wb") as file:
             _write(driver, task, file, Option.CLONE if clone else 0)
         _sync_directory(place.parent)
-        if not clone:
-            driver.move_away(task)
     except FileExistsError:
         raise BadArgumentError(
             f"{place} is there already, and may be all that is left of an enclave; choose another name"
@@ -57,6 +64,13 @@ def save(driver: SnapshotDriver, task: Task, path: str | os.PathLike[str], *, cl
         raise BadArgumentError(f"cannot write the snapshot {place}: {error.strerror or error}") from error
     except BaseException:
         _forget(place)
+        raise
+    if clone:
+        return
+    try:
+        driver.move_away(task)
+    except (SnapshotError, StateError, NoSuchEnclaveError):
+        _forget(place)  # it did not move; after any other error nobody knows, and the file is kept
         raise
 
 

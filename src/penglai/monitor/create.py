@@ -215,7 +215,7 @@ def _mould_for(
     stack = np.arange(bottom, layout.STACK_TOP, PAGE_SIZE, dtype=np.uint64)
     permissions = np.concatenate([shadow_pages.permissions, np.full(stack_pages, DATA, dtype=np.uint8)])
     plan, flags = lay_out(np.concatenate([shadow_pages.addresses, stack]), permissions, shm_size)
-    fixed = np.flatnonzero(shadow_pages.permissions & Pte.W == 0)
+    fixed = shadow_pages.fixed
     own = np.ones(len(plan.slots), dtype=np.bool_)
     own[fixed] = False
     words = np.zeros(plan.tables * TABLE_ENTRIES, dtype=np.uint64)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from penglai.abi import layout
 from penglai.abi.ecall import CallArg
 from penglai.abi.limits import Limits
-from penglai.abi.riscv import PAGE_SIZE, Cause
+from penglai.abi.riscv import PAGE_SIZE, Cause, Pte
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.snapshot import Policy
 from penglai.abi.state import State
@@ -84,6 +84,16 @@ class ShadowPages:
     pages: Pages
     permissions: NDArray[np.uint8]
     instance_plan: InstancePlan | None = None
+
+    @property
+    def fixed(self) -> NDArray[np.int64]:
+        """Which of them nobody can write, so that all instances have them in common."""
+        return np.flatnonzero(self.permissions & np.uint8(Pte.W) == 0)
+
+    @property
+    def shared(self) -> Pages:
+        """The pages themselves."""
+        return self.pages[self.fixed]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from penglai.abi.sbi import EnclaveType, HostCall, ResumeReason, RunParam, RunVa
 from penglai.abi.state import State
 from penglai.machine.board import Board
 from penglai.machine.hart import Hart
-from penglai.monitor import calls, create, execution, relay, reports, restore, snapshot
+from penglai.monitor import calls, create, execution, firstpiece, relay, reports, restore, snapshot
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.ending import dissolve, end, report
 from penglai.monitor.freshness import Freshness
@@ -208,8 +208,15 @@ class Monitor:
         return OK
 
     def _restore(self, _hart: Hart | None, param_pa: int) -> SbiResult:
-        enclave = restore.build(self.platform, restore.decode(self.platform, param_pa))
-        self.platform.registry.add(enclave)
+        platform = self.platform
+        request = firstpiece.decode(platform, param_pa)
+        with ExitStack() as held:
+            shadow = restore.shadow_of(platform, request)
+            if shadow is not None:
+                held.enter_context(shadow.lock)
+                _check_alive(shadow)
+            enclave = restore.build(platform, request, shadow)
+            platform.registry.add(enclave)
         return SbiResult(ErrorCode.OK, enclave.eid)
 
     def _restore_piece(self, _hart: Hart | None, eid: int, pa: int, size: int) -> SbiResult:

@@ -1,59 +1,39 @@
 """Restoring an enclave from a snapshot, which the host hands in piece by piece.
 
-Nothing of it is looked at before the monitor knows by its own key that it has made it, and even then every
-number is checked.  The first piece makes the enclave, with pages of zeros; the others fill them; with the
-last one the device crosses the snapshot off its list, and from then on the enclave is here.
+The first piece makes the enclave, with pages of zeros; the others fill them; with the last one the device
+crosses the snapshot off its list, and from then on the enclave is here.
 """
 
-import ctypes
 import secrets
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penglai.abi import layout
-from penglai.abi.errors import AttestationError, StorageError
 from penglai.abi.limits import Limits
-from penglai.abi.riscv import PAGE_SIZE, Pte
+from penglai.abi.riscv import PAGE_SIZE, TABLE_ENTRIES, Pte
 from penglai.abi.sbi import EnclaveType
 from penglai.abi.snapshot import (
     ID_BYTES,
-    MAGIC,
-    MAX_PIECE,
     PIECE_PAGES,
-    REGION,
-    SERVER,
-    SPAN,
     TAG_BYTES,
-    VERSION,
     Option,
-    PieceHead,
-    RestoreParam,
     SnapshotHead,
     SnapshotRecord,
     Why,
 )
 from penglai.abi.state import State
-from penglai.attestation.sealed import Seal
 from penglai.machine.context import Context
 from penglai.machine.pages import all_runs
-from penglai.monitor.create import Construction, HostSide, decode_host_side, lay_out
-from penglai.monitor.enclave import Account, Enclave, Reflected
-from penglai.monitor.mapping import DATA
-from penglai.monitor.pagetable import Addresses
+from penglai.monitor.create import Construction, lay_out
+from penglai.monitor.enclave import NO_PAGES, Account, Enclave, Reflected, ShadowPages
+from penglai.monitor.firstpiece import PIECE_HEAD, STATES, Request, opened
+from penglai.monitor.pagetable import make_entries
 from penglai.monitor.platform import Platform
-from penglai.monitor.reflect import EVERY_EVENT
 from penglai.monitor.refusal import no_snapshot
-from penglai.monitor.regions import Region, Regions, Source
+from penglai.monitor.regions import Regions
 from penglai.monitor.sealing import Filling
 
-HEAD = ctypes.sizeof(SnapshotHead)
-PIECE_HEAD = ctypes.sizeof(PieceHead)
-RECORD = ctypes.sizeof(SnapshotRecord)
 NUMBER = 4
-RIGHTS = frozenset(int(Pte.U | each) for each in (Pte.R, Pte.X, Pte.R | Pte.W, Pte.R | Pte.X))
-STATES = {int(state): state for state in (State.FRESH, State.STOPPED)}
 MOST_BYTES = PIECE_HEAD + NUMBER + PIECE_PAGES * (NUMBER + PAGE_SIZE) + TAG_BYTES
 """Of a piece with pages."""
 
@@ -61,53 +41,35 @@ NOBODY = 0
 """The id of no enclave."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """A restore request, checked and opened: everything in it can be relied upon.
+def shadow_of(platform: Platform, request: Request) -> Enclave | None:
+    """The shadow of which the enclave is an instance, or None.  Raises Refusal if it is not here."""
+    if not request.record.shared_pages:
+        return None
+    for enclave in platform.registry.enclaves():
+        if enclave.shadow_pages is not None and enclave.measurement == bytes(request.head.measurement):
+            return enclave
+    raise no_snapshot(Why.SHADOW, "it shares pages with a shadow that is not here")
 
-    head, record: of the snapshot.  addresses, permissions: of each page, ascending.  image: which of them are
-    neither of the heap nor of a region.  servers: handle or 0, measurement and name.
+
+def build(platform: Platform, request: Request, shadow: Enclave | None) -> Enclave:
+    """The enclave, with pages of zeros of its own; `fill` does the rest.
+
+    shadow: whose pages it has beside these; its lock is held.  Raises Refusal, with all as it was.
     """
-
-    host: HostSide
-    head: SnapshotHead
-    seal: Seal
-    record: SnapshotRecord
-    name: str
-    addresses: Addresses
-    permissions: NDArray[np.uint8]
-    regions: list[Region]
-    image: NDArray[np.bool_]
-    servers: list[tuple[int, bytes, str]]
-
-
-def decode(platform: Platform, param_pa: int) -> Request:
-    """Copy and check the restore_param at param_pa, and open what it names.  Raises Refusal."""
-    ownership = platform.ownership
-    param = RestoreParam.from_buffer_copy(ownership.read_host(param_pa, ctypes.sizeof(RestoreParam)))
-    host = decode_host_side(ownership, param)
-    if not HEAD <= param.blob_size <= HEAD + PIECE_HEAD + MAX_PIECE:
-        raise no_snapshot(Why.FORMAT, f"{param.blob_size} bytes are no head and first piece")
-    blob = ownership.read_host(param.blob_pa, param.blob_size)
-    head = SnapshotHead.from_buffer_copy(blob)
-    seal = _seal(platform, head)
-    content, last = _opened(seal, 0, blob[HEAD:])
-    if not head.options & Option.CLONE:
-        platform.freshness.check(bytes(head.uid), bytes(head.id))
-    return _read(host, head, seal, b"" if last else bytes(content), platform.memory.page_count)
-
-
-def build(platform: Platform, request: Request) -> Enclave:
-    """The enclave, with pages of zeros; `fill` does the rest.  Raises Refusal, with all as it was."""
     record, head = request.record, request.head
+    shared = _shared(request, shadow)
+    count = len(shared.pages)
     if request.host.shm_size != record.shm_bytes:
         raise no_snapshot(Why.SHM, f"{record.shm_bytes:#x} bytes of shared memory are needed")
     handles, vouched = _known_servers(platform, request.servers)
     clone = bool(head.options & Option.CLONE)
-    plan, flags = lay_out(request.addresses, request.permissions, request.host.shm_size)
+    addresses = np.concatenate([shared.addresses, request.addresses])
+    permissions = np.concatenate([shared.permissions, request.permissions])
+    plan, flags = lay_out(addresses, permissions, request.host.shm_size)
     with Construction(platform, request.host, len(request.addresses), plan) as site:
-        words = np.zeros(plan.tables * (PAGE_SIZE // 8), dtype=np.uint64)
-        table = site.map(words, plan.slots, flags)
+        words = np.zeros(plan.tables * TABLE_ENTRIES, dtype=np.uint64)
+        words[plan.slots[:count]] = make_entries(platform.memory, shared.pages, flags[:count])
+        table = site.map(words, plan.slots[count:], flags[count:])
         eid = site.finish()
     regions = Regions()
     for region in request.regions:
@@ -121,6 +83,7 @@ def build(platform: Platform, request: Request) -> Enclave:
         table=table,
         image=site.own[request.image],
         code=all_runs(site.own[request.permissions & Pte.X != 0]),
+        template=shadow,
         kernel_buffer=site.buffer,
         mailbox=request.host.mailbox,
         context=_context(record, table.satp),
@@ -136,11 +99,10 @@ def build(platform: Platform, request: Request) -> Enclave:
         events=record.events,
         reflected=_reflected(record),
         account=_account(record),
-        clock_offset=max(0, record.clock - platform.clock.wall_ns()),
         policy=record.policy,
         uid=secrets.token_bytes(ID_BYTES) if clone else bytes(head.uid),
         generation=head.generation + 1,
-        filling=Filling(request.seal, head, STATES[record.state], site.own),
+        filling=Filling(request.seal, head, record, site.own),
     )
 
 
@@ -153,7 +115,7 @@ def fill(platform: Platform, enclave: Enclave, pa: int, size: int) -> bool:
     assert filling is not None
     if not 0 < size <= MOST_BYTES:
         raise no_snapshot(Why.DAMAGED, f"a piece of {size} bytes")
-    content, last = _opened(filling.seal, filling.number, platform.ownership.read_host(pa, size))
+    content, last = opened(filling.seal, filling.number, platform.ownership.read_host(pa, size))
     indices, pages = _pages_of(content, filling)
     if last:
         _cross_off(platform, filling.head)
@@ -161,8 +123,26 @@ def fill(platform: Platform, enclave: Enclave, pa: int, size: int) -> bool:
     filling.number += 1
     filling.filled = int(indices[-1]) + 1 if len(indices) else filling.filled
     if last:
-        enclave.state, enclave.filling = filling.after, None
+        _begin(platform, enclave, filling.record)
     return last
+
+
+def _shared(request: Request, shadow: Enclave | None) -> ShadowPages:
+    """What an instance shares with its shadow: nothing, if it is none.  Raises Refusal if it does not fit."""
+    if shadow is None or shadow.shadow_pages is None:
+        return ShadowPages(request.addresses[:0], NO_PAGES, request.permissions[:0])
+    theirs = shadow.shadow_pages
+    addresses = theirs.addresses[theirs.fixed]
+    if len(addresses) != request.record.shared_pages or np.isin(addresses, request.addresses).any():
+        raise no_snapshot(Why.DAMAGED, "what it shares with its shadow is something else")
+    return ShadowPages(addresses, theirs.shared, theirs.permissions[theirs.fixed])
+
+
+def _begin(platform: Platform, enclave: Enclave, record: SnapshotRecord) -> None:
+    """All is there: from now on the enclave can go on.  To it no time goes back."""
+    platform.clock.skip_to(record.uptime)
+    enclave.clock_offset = max(0, record.clock - platform.clock.wall_ns())
+    enclave.state, enclave.filling = STATES[record.state], None
 
 
 def _cross_off(platform: Platform, head: SnapshotHead) -> None:
@@ -181,107 +161,6 @@ def _pages_of(content: memoryview, filling: Filling) -> tuple[NDArray[np.int64],
     if count and not (ascending and filling.filled <= indices[0] and indices[-1] < len(filling.pages)):
         raise no_snapshot(Why.DAMAGED, "pages of a piece are not in their order")
     return indices, np.frombuffer(content[start:], dtype=np.uint8).reshape(count, PAGE_SIZE)
-
-
-# ---- reading the first piece -------------------------------------------------------------------
-
-
-def _seal(platform: Platform, head: SnapshotHead) -> Seal:
-    """What opens the snapshot with this head, which nothing has confirmed yet.  Raises Refusal."""
-    if head.magic != MAGIC or head.version != VERSION:
-        raise no_snapshot(Why.FORMAT, "it does not begin as a snapshot")
-    try:
-        if bytes(head.device) != platform.keys.device_key:
-            raise no_snapshot(Why.DEVICE, f"it is of the device {bytes(head.device).hex()}")
-        if bytes(head.monitor) != platform.keys.monitor_hash:
-            raise no_snapshot(Why.MONITOR, f"it is of the monitor {bytes(head.monitor).hex()}")
-        return Seal(platform.keys.snapshot_key(bytes(head.id)), bytes(head))
-    except StorageError as error:
-        raise no_snapshot(Why.STORAGE, str(error)) from error
-
-
-def _opened(seal: Seal, number: int, piece: bytes) -> tuple[memoryview, bool]:
-    try:
-        return seal.open(number, piece)
-    except AttestationError as error:
-        raise no_snapshot(Why.DAMAGED, str(error)) from error
-
-
-def _read(host: HostSide, head: SnapshotHead, seal: Seal, content: bytes, page_count: int) -> Request:
-    """What the first piece says.  This monitor has sealed it; it is checked all the same.
-
-    page_count: pages of RAM.
-    """
-    try:
-        record = SnapshotRecord.from_buffer_copy(content)
-        spans, at = _array(content, RECORD, record.spans, SPAN)
-        pairs, at = _array(content, at, record.regions, REGION)
-        if len(content) - at != record.servers * SERVER.size:
-            raise ValueError("it has another length than it says")
-        servers = [(handle, measurement, _text(raw)) for handle, measurement, raw in _servers(content[at:])]
-        name = record.name.decode()
-    except ValueError as error:
-        raise no_snapshot(Why.DAMAGED, f"the first piece: {error}") from error
-    addresses, permissions = _mapped(spans, page_count)
-    regions = [Region(start, start + count * PAGE_SIZE, Source.POOL) for start, count in pairs.tolist()]
-    image = _image(addresses, permissions, record.heap_pages, regions)
-    if record.state not in STATES or record.events & ~EVERY_EVENT or record.entry % 2:
-        raise no_snapshot(Why.DAMAGED, "the first piece has numbers out of range")
-    return Request(host, head, seal, record, name, addresses, permissions, regions, image, servers)
-
-
-def _array(content: bytes, at: int, count: int, kind: str) -> tuple[NDArray[np.void], int]:
-    """count items of a kind, and where they end.  Raises ValueError if there are not so many."""
-    size = np.dtype(kind).itemsize
-    if count > len(content) // size:
-        raise ValueError("it is shorter than it says")
-    return np.frombuffer(content, dtype=kind, count=count, offset=at), at + count * size
-
-
-def _servers(rows: bytes) -> list[tuple[int, bytes, bytes]]:
-    return list(SERVER.iter_unpack(rows))
-
-
-def _text(raw: bytes) -> str:
-    return raw.rstrip(b"\0").decode()
-
-
-def _mapped(spans: NDArray[np.void], page_count: int) -> tuple[Addresses, NDArray[np.uint8]]:
-    """Address and permissions of each page of the spans.  Raises Refusal for what no enclave has."""
-    starts, counts, rights = (spans[name].astype(np.int64) for name in ("f0", "f1", "f2"))
-    total = int(counts.sum())
-    if not 0 < total <= page_count or int(counts.min()) == 0 or not RIGHTS.issuperset(rights.tolist()):
-        raise no_snapshot(Why.DAMAGED, f"{total} pages, or some with strange rights")
-    ends = starts + counts * PAGE_SIZE
-    apart = bool((starts[1:] >= ends[:-1]).all())
-    if (
-        not apart
-        or (starts % PAGE_SIZE).any()
-        or starts[0] < layout.TEXT_BASE
-        or ends[-1] > layout.SHARED_BASE
-    ):
-        raise no_snapshot(Why.DAMAGED, "pages that overlap, or lie outside the address space")
-    firsts = np.cumsum(counts) - counts
-    addresses = np.repeat(starts - firsts * PAGE_SIZE, counts) + np.arange(total) * PAGE_SIZE
-    return addresses.astype(np.uint64), np.repeat(rights, counts).astype(np.uint8)
-
-
-def _image(
-    addresses: Addresses, permissions: NDArray[np.uint8], heap_pages: int, regions: list[Region]
-) -> NDArray[np.bool_]:
-    """Which pages are neither of the heap nor of a region.  Raises Refusal if these are not all there."""
-    image = np.ones(len(addresses), dtype=np.bool_)
-    heap_top = layout.HEAP_BASE + heap_pages * PAGE_SIZE
-    pieces = [(layout.HEAP_BASE, heap_top), *((region.start, region.end) for region in regions)]
-    before = 0
-    for start, end in pieces:
-        first, last = np.searchsorted(addresses, np.array([start, end], dtype=np.uint64))
-        whole = (last - first) * PAGE_SIZE == end - start and (permissions[first:last] == DATA).all()
-        if start < before or start % PAGE_SIZE or not whole:
-            raise no_snapshot(Why.DAMAGED, "a region overlaps another, or has pages that are not there")
-        image[first:last] = False
-        before = end
-    return image
 
 
 # ---- what is here of what it knew --------------------------------------------------------------

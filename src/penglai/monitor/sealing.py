@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from penglai.abi.snapshot import SnapshotHead
-from penglai.abi.state import State
+from penglai.abi.snapshot import SnapshotHead, SnapshotRecord
 from penglai.attestation.sealed import Seal
 from penglai.machine.pages import Pages
 
@@ -32,13 +31,13 @@ class Sealing:
 class Filling:
     """A snapshot that is being restored.
 
-    after: the enclave's state when all is there.  pages: as in Sealing.  number: of the next piece.  filled:
+    record: its first piece.  pages: as in Sealing.  number: of the next piece.  filled:
     pages from this one on have nothing yet.
     """
 
     seal: Seal
     head: SnapshotHead
-    after: State
+    record: SnapshotRecord
     pages: Pages
     number: int = 1
     filled: int = 0

@@ -49,8 +49,8 @@ from penglai.monitor.sealing import Sealing
 PERMISSIONS = np.uint64(Pte.R | Pte.W | Pte.X | Pte.U)
 WINDOW = 64
 """Pages that are looked at together for some that are not zero."""
-FIRST_WORDS = 8
-"""Of a page that is not zero, one of the first words mostly is not."""
+NUMBER = 4
+"""Bytes of a number of a page."""
 
 
 def begin(platform: Platform, enclave: Enclave, options: int, pa: int, size: int) -> int:
@@ -61,6 +61,9 @@ def begin(platform: Platform, enclave: Enclave, options: int, pa: int, size: int
     _check_quiet(platform, enclave, options)
     addresses, pages, entries = enclave.table.leaves()
     own = addresses < SHARED_BASE
+    shadow = enclave.template
+    if shadow is not None and shadow.shadow_pages is not None:
+        own &= ~np.isin(pages, shadow.shadow_pages.shared)
     permissions = (entries[own] & PERMISSIONS).astype(np.uint8)
     record = _record(platform, enclave, addresses[own].astype(np.uint64), permissions)
     uid = enclave.uid or secrets.token_bytes(ID_BYTES)
@@ -81,7 +84,7 @@ def next_piece(platform: Platform, enclave: Enclave, pa: int, size: int) -> int:
     if sealing.whole:
         raise no_snapshot(Why.ABANDONED, "every piece has been taken")
     indices, looked_at = _next_pages(platform.memory, sealing)
-    numbers = np.array([len(indices), *indices], dtype="<u4").tobytes()
+    numbers = len(indices).to_bytes(NUMBER, "little") + indices.astype("<u4").tobytes()
     contents = _contents(platform.memory, sealing.pages[indices])
     last = looked_at == len(sealing.pages)
     written = _write(platform, sealing.seal.seal(sealing.number, [numbers, *contents], last=last), pa, size)
@@ -159,6 +162,7 @@ def _record(
     regions = np.array([(region.start, region.page_count) for region in enclave.regions], dtype=REGION)
     servers = list(_servers(platform, enclave))
     account, context, waits = enclave.account, enclave.context, enclave.ocall
+    shadow = enclave.template
     record = SnapshotRecord(
         state=enclave.state,
         entry=enclave.entry,
@@ -174,10 +178,12 @@ def _record(
         server_calls=account.server_calls,
         ocalls=account.ocalls - (waits is not None),
         clock=platform.clock.wall_ns() + enclave.clock_offset,
+        uptime=platform.clock.now(),
         limits=tuple(enclave.limits),
         policy=enclave.policy,
         heap_pages=enclave.heap_pages,
         shm_bytes=len(enclave.shm) * PAGE_SIZE,
+        shared_pages=0 if shadow is None or shadow.shadow_pages is None else len(shadow.shadow_pages.shared),
         spans=len(spans),
         regions=len(regions),
         servers=len(servers),
@@ -231,12 +237,11 @@ def _next_pages(memory: PhysicalMemory, sealing: Sealing) -> tuple[NDArray[np.in
 
 
 def _not_zero(memory: PhysicalMemory, pages: Pages) -> NDArray[np.bool_]:
-    found = memory.words[pages, :FIRST_WORDS].max(axis=1) != 0
+    found: NDArray[np.bool_] = memory.words[pages, 0] != 0  # so it mostly is, and the rest need not be read
     rest = np.flatnonzero(~found)
     if len(rest):
-        found[rest] = memory.words[pages[rest]].max(axis=1) != 0
-    answer: NDArray[np.bool_] = found
-    return answer
+        found[rest] = np.bitwise_or.reduce(memory.words[pages[rest]], axis=1) != 0
+    return found
 
 
 def _contents(memory: PhysicalMemory, pages: Pages) -> Iterator[memoryview]:
