@@ -1,7 +1,7 @@
 """The fleet's books: which machines there are, which enclaves, and where each is."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +96,7 @@ class Entry:
             if snapshot is not None:
                 snapshot.path.unlink(missing_ok=True)
         self.sealed = self.saved = None
+        self.order = replace(self.order, image=b"", servers=())  # nobody needs them any more
         self.over.set()
 
 

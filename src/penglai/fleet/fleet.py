@@ -343,14 +343,18 @@ def _started(nodes: int, size: Size, state: Path, saving: Saving, *, tied: bool)
     cluster.check_outside()
     here = site.Site.new(tied=tied)
     try:
-        names = here.add(nodes, size)
+        (first,) = here.add(1, size)
         cluster.connect(here.door)
         store = saving.store or here.snapshots
         store.mkdir(parents=True, exist_ok=True)
         keeper = cluster.start(Keeper, store, saving.every, resources=HEAD, calls=CALLS, name=KEEPER)
         cluster.answer(cluster.ask(keeper, "open"))
-        for adding in [cluster.ask(keeper, "add_machine", name, size, state) for name in names]:
-            cluster.answer(adding)
+        adding = [cluster.ask(keeper, "add_machine", first, size, state)]
+        for _ in range(nodes - 1):  # meanwhile
+            (name,) = here.add(1, size)
+            adding.append(cluster.ask(keeper, "add_machine", name, size, state))
+        for each in adding:
+            cluster.answer(each)
     except BaseException:
         _leave(here)
         raise

@@ -39,7 +39,7 @@ class Mover:
         """
         entry = self._books.live(number)
         async with entry.busy:
-            if entry.sealed is None:
+            if self._is_somewhere(entry):
                 self._check_target(entry, where)
                 await self._depart(entry)
             try:
@@ -110,7 +110,7 @@ class Mover:
                 self._note(entry, error)
 
     async def settle(self) -> None:
-        """There is a new machine: what waits in snapshots may find room."""
+        """There is a new machine, or more room: what waits in snapshots may find some."""
         for entry in list(self._books.entries.values()):
             if entry.status is Status.SEALED:
                 await self.recover(entry)
