@@ -33,13 +33,17 @@ class Place:
         return self.size.pages - self.used
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Sealed:
-    """A snapshot of an enclave.  device: key of the one that can open it.  written: what it had written."""
+    """A snapshot of an enclave.  device: key of the one that can open it.  written: what it had written.
+
+    certain: nobody can have restored it, and its making was finished, as far as it was to move into it.
+    """
 
     path: Path
     device: bytes
     written: bytes
+    certain: bool = True
 
 
 @dataclass

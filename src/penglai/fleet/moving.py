@@ -145,30 +145,33 @@ class Mover:
         try:
             written = await self._books.at(entry, "depart", path)
         except FleetError:  # the machine has died: it may be in the snapshot or not, and the device knows
+            sealed.certain = False
             entry.sealed = sealed if path.exists() else None
             raise
         entry.sealed = self._sealed(entry, path, written)
 
     async def _arrive(self, entry: Entry, where: str = "") -> str:
-        """Out of the snapshot that has it, on a machine that can open it; that one's name."""
+        """Out of the snapshot that has it, on a machine that can open it; that one's name.
+
+        While it may have moved into one, no other is taken.  A file that is refused stays: it may be all that
+        is left of the enclave.
+        """
         failure: PenglaiError = FleetError("there is no snapshot of it")
-        for sealed in (entry.sealed, entry.saved):
-            if sealed is None:
-                continue
+        while (sealed := entry.sealed or entry.saved) is not None:
             try:
                 return await self._restore(entry, sealed, where)
-            except SnapshotError as error:  # spent, or damaged: it is not in there
+            except SnapshotError as error:
                 failure = error
-                sealed.path.unlink(missing_ok=True)
-                entry.sealed = None if sealed is entry.sealed else entry.sealed
-                entry.saved = None if sealed is entry.saved else entry.saved
+                if sealed is entry.saved or sealed.certain:
+                    break
+                entry.sealed = None  # it is not in there, or no more
         raise failure
 
     async def _restore(self, entry: Entry, sealed: Sealed, where: str) -> str:
         """Out of this snapshot; the machine's name.
 
-        One that nobody takes comes back to where it moved away from, if that lives.  Raises SnapshotError if
-        it is not in there, another one if it was not moved.
+        One that nobody takes comes back to where it moved away from, if that lives.  Raises why it was not
+        moved: SnapshotError if the last machine said that it is not in there.
         """
         home = entry.place if sealed is entry.sealed and entry.place and self._is_live(entry.place) else None
         failure: PenglaiError = FleetError("no machine lives")
@@ -180,7 +183,7 @@ class Mover:
         for place in [*filter(None, map(self._books.places.get, names)), *([home] if home else [])]:
             try:
                 await self._put(entry, sealed, place)
-            except (NoMemoryError, ExistsError, FleetError) as error:
+            except (NoMemoryError, ExistsError, SnapshotError, FleetError) as error:
                 failure = error
                 continue
             if place is home:
@@ -196,8 +199,10 @@ class Mover:
         try:
             arguments = (entry.number, entry.order, sealed.path, not entry.stopped)
             await self._books.call(place, "arrive", *arguments)
-        except PenglaiError:
+        except PenglaiError as error:
             entry.place, entry.written = before
+            if isinstance(error, FleetError):  # it died, with the enclave or before
+                sealed.certain = False
             raise
         if not entry.status.over:
             entry.status = Status.STOPPED if entry.stopped else Status.RUNNING
