@@ -5,6 +5,7 @@ from time to time is for clones, which the enclave must allow; only then can it 
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Mover:
     def __init__(self, books: Books, store: Path) -> None:
         self._books = books
         self._store = store
+        self._fleet = secrets.token_hex(4)  # others may have used the store
         self._files = 0
 
     async def move(self, number: int, where: str = "") -> str:
@@ -162,7 +164,7 @@ class Mover:
                 return await self._restore(entry, sealed, where)
             except SnapshotError as error:
                 failure = error
-                if sealed is entry.saved or sealed.certain:
+                if sealed is entry.saved or sealed.certain or self._is_somewhere(entry):
                     break
                 entry.sealed = None  # it is not in there, or no more
         raise failure
@@ -217,7 +219,7 @@ class Mover:
 
     def _new_file(self, entry: Entry) -> Path:
         self._files += 1
-        return self._store / f"{entry.number}-{self._files}.snapshot"
+        return self._store / f"{self._fleet}-{entry.number}-{self._files}.snapshot"
 
 
 async def _quietly(saving: Awaitable[None]) -> None:
