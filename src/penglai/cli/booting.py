@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from penglai.abi.profile import ProfileName
+from penglai.cli.halting import Gdb, WithGdb
 from penglai.cli.linuxhost import host
 from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Memory, Profile, command
@@ -35,6 +36,7 @@ def boot(
     kernel: Annotated[Path | None, typer.Option(help="Another Linux Image.")] = None,
     initrd: Annotated[Path | None, typer.Option(help="Another initial ramfs.")] = None,
     profile: Profile = ProfileName.NATIVE,
+    gdb: Gdb = None,
     timeout: Annotated[
         float | None,
         typer.Option(help="Switch off after this many seconds.", parser=seconds, metavar="SECONDS"),
@@ -55,6 +57,7 @@ def boot(
         kernel=kernel,
         initrd=initrd,
         profile=profile,
+        gdb=gdb,
         timeout=timeout,
     )
     raise typer.Exit(status)
@@ -62,4 +65,4 @@ def boot(
 
 def register(app: typer.Typer) -> None:
     """Add the command of this module."""
-    app.command("boot")(boot)
+    app.command("boot", cls=WithGdb)(boot)

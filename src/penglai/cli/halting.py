@@ -1,9 +1,9 @@
-"""The option --gdb: halt an enclave at its entry until a gdb connects."""
+"""The option --gdb: halt what a command runs at its entry until a gdb connects."""
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -11,8 +11,10 @@ from typer.core import TyperCommand
 from penglai.abi.errors import PenglaiError
 from penglai.cli.numbers import whole
 from penglai.cli.options import err
-from penglai.embedded import Machine
-from penglai.host.enclave import Enclave
+
+if TYPE_CHECKING:
+    from penglai.embedded import Machine
+    from penglai.host.enclave import Enclave
 
 ANY_PORT = "0"
 
@@ -48,7 +50,7 @@ Gdb = Annotated[
 
 
 @contextlib.contextmanager
-def halted(machine: Machine, enclave: Enclave, place: int | Path | None) -> Iterator[None]:
+def halted(machine: "Machine", enclave: "Enclave", place: int | Path | None) -> Iterator[None]:
     """Wait for gdb at this place, if it is one; at the end, until gdb knows that the enclave has ended."""
     if place is None:
         yield

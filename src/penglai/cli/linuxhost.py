@@ -3,18 +3,21 @@
 Apart from its command line, so that without options nothing has to be imported to read one.
 """
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from penglai.abi.errors import MachineError
 from penglai.abi.timeout import checked_timeout
 from penglai.cli.exits import end_on_signals, err
 from penglai.guest.boot import Boot
-from penglai.guest.image.current import Image
+from penglai.guest.image.current import Image, current_image
 from penglai.guest.linux import LinuxGuest, check_sizes
 from penglai.guest.sharing import Share
 from penglai.guest.terminal import Terminal, is_terminal
+from penglai.machine.memory import HostMemory
 from penglai.toolchain.places import state_dir
 from penglai.virt.system import End, Outcome
 
@@ -33,6 +36,7 @@ def host(
     kernel: Path | None = None,
     initrd: Path | None = None,
     profile: str = "native",
+    gdb: int | Path | None = None,
     timeout: float | None = None,
 ) -> int:
     """Boot, until Linux ends; the command's status.  Arguments as the options of penglai boot."""
@@ -59,7 +63,8 @@ def host(
             interactive=interactive, take_input=run is None or not os.isatty(0), our_init=plan.ours
         )
         guest = LinuxGuest(software, terminal, memory, harts, state=state, shares=shares, profile=profile)
-        outcome = _session(guest, terminal, timeout)
+        with _halted(guest, plan, gdb):
+            outcome = _session(guest, terminal, timeout)
         if terminal.failure is not None:
             raise MachineError(f"cannot write the output: {terminal.failure.strerror}")
         if terminal.abandoned:
@@ -83,6 +88,24 @@ def _build() -> Image:
     err.print("there is no image yet; building it takes some minutes, once", style="dim")
     with progress() as tell:
         return build_image(tell=tell)
+
+
+@contextlib.contextmanager
+def _halted(guest: LinuxGuest, plan: Boot, place: int | Path | None) -> Iterator[None]:
+    """Let it wait for gdb at its first instruction, if there is a place."""
+    if place is None:
+        yield
+        return
+    from penglai.debug.kernel import KernelSession  # noqa: PLC0415 - only if it is debugged
+    from penglai.guest.image.symbols import kernel_symbols  # noqa: PLC0415
+
+    off = guest.system.close
+    with KernelSession(guest.system.supervisor, HostMemory(guest.memory), off, place) as session:
+        if plan.kernel is None and (image := plan.image or current_image()):
+            err.print(f"in gdb: file {kernel_symbols(image)}")
+        err.print(f"halted at the first instruction; in gdb: target remote {session.address}")
+        yield
+        session.end("W00")
 
 
 def _session(guest: LinuxGuest, terminal: Terminal, timeout: float | None) -> Outcome:

@@ -14,7 +14,7 @@ from penglai.abi.errors import BadArgumentError, PenglaiError, StateError
 from penglai.debug import packets
 from penglai.debug.packets import ProtocolError, Reader, framed
 from penglai.debug.probe import Debugger
-from penglai.debug.stub import Stub
+from penglai.debug.stub import Debuggable, Stub
 from penglai.debug.target import Signal, Target
 from penglai.driver.task import Reason, Result
 from penglai.machine.memory import PhysicalMemory
@@ -29,29 +29,27 @@ Event = packets.Request | Signal | str | None
 """A request of gdb's, a stop, the end in the protocol's words, or that gdb is gone."""
 
 
-class DebugSession:
-    """Waits for gdb on a socket; made by `Machine.debug`.
+class Session:
+    """Waits for gdb on a socket.
 
-    A context manager; leaving it, or `close`, lets the enclave run on.
+    A context manager; leaving it, or `close`, lets the target run on.
     """
 
     def __init__(
         self,
-        debugger: Debugger,
-        enclave: Enclave,
-        memory: PhysicalMemory,
+        target: Debuggable,
+        lock: threading.Condition,
         kill: Callable[[], None],
         place: int | Path,
         *,
         attached: bool,
     ) -> None:
-        """enclave: the monitor's record, halted from now on.  kill: ends it.  place: a port, or a new file.
+        """target: what is debugged, halted from now on.  kill: ends it.  place: a port, or a new file.
 
-        attached: gdb lets it live when it quits.  Raises BadArgumentError for a place where nobody can wait,
-        StateError if it is being debugged already.
+        attached: gdb lets it live when it quits.  Raises BadArgumentError for a place where nobody can wait.
         """
-        self._debugger = debugger
-        self._target = Target(enclave, memory, self.on_stop)
+        self._target = target
+        self._lock = lock
         self._kill = kill
         self._attached = attached
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
@@ -59,11 +57,15 @@ class DebugSession:
         self._open = True
         self._listener, self.address = _listen(place)
         """The address is what gdb's `target remote` takes."""
-        if not debugger.add(self._target):
-            self._listener.close()
-            raise StateError(f"enclave {enclave.eid} is being debugged already; close that session first")
         self._thread = threading.Thread(target=self._serve, name="penglai-gdb", daemon=True)
+
+    def start(self) -> None:
+        """Wait for gdb from now on."""
         self._thread.start()
+
+    def let_go(self) -> None:
+        """Nobody debugs it any more: it runs on."""
+        raise NotImplementedError
 
     # ---- what others tell ------------------------------------------------------------------------
 
@@ -71,28 +73,25 @@ class DebugSession:
         """For the target."""
         self._events.put(signal)
 
-    def on_end(self, result: Result | None) -> None:
-        """The run is over; None if there never was one."""
-        value = (result.value or 0) & 0xFF if result is not None else 0
-        reason = Reason.DESTROYED if result is None else result.reason
-        ends = {Reason.EXITED: f"W{value:02x}", Reason.FAULTED: f"X{Signal.SEGV:02x}"}
-        self._events.put(ends.get(reason, f"X{Signal.KILL:02x}"))
+    def end(self, how: str) -> None:
+        """It has ended.  how: as the protocol has it, W and the value or X and a signal."""
+        self._events.put(how)
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # nobody more need come
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the enclave has ended and gdb knows, or until `close`; False after timeout seconds."""
+        """Wait until the target has ended and gdb knows, or until `close`; False after timeout seconds."""
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
     def close(self) -> None:
-        """Debug the enclave no more: it runs on.  More than once does nothing."""
+        """Debug it no more: it runs on.  More than once does nothing."""
         self._open = False
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self._events.put(CLOSED)  # behind what gdb has still to hear
-        self._debugger.remove(self._target)
+        self.let_go()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -114,10 +113,10 @@ class DebugSession:
                 break
             with connection:
                 self._talk(connection)
-        self._debugger.remove(self._target)
+        self.let_go()
 
     def _talk(self, connection: socket.socket) -> None:
-        """One gdb, until it goes away or the enclave has ended."""
+        """One gdb, until it goes away or the target has ended."""
         room = threading.Semaphore(MOST_WAITING)
         reading = threading.Thread(target=self._read, args=(connection, room), daemon=True)
         said = [b""]
@@ -127,10 +126,10 @@ class DebugSession:
             with contextlib.suppress(OSError):
                 connection.sendall(said[0])
 
-        with self._debugger.lock:
+        with self._lock:
             self._target.attended = True
             self._target.halt()
-        stub = Stub(self._debugger, self._target, answer, self._kill_it, attached=self._attached)
+        stub = Stub(self._lock, self._target, answer, self._kill_it, attached=self._attached)
         reading.start()
         while not stub.over:
             event = self._events.get()
@@ -174,16 +173,16 @@ class DebugSession:
         self._events.put(CLOSED)
 
     def _run_on(self) -> None:
-        """gdb is gone: the enclave goes on without breakpoints, and another gdb may come."""
-        with self._debugger.lock:
+        """gdb is gone: the target goes on without breakpoints, and another gdb may come."""
+        with self._lock:
             self._target.attended = False
             self._target.breakpoints.clear()
             if self._target.halted and self._target.alive:
                 self._target.resume(step=False, deliver=False)
-                self._debugger.lock.notify_all()
+                self._lock.notify_all()
 
     def _forget_requests(self) -> None:
-        """What a gdb that is gone has said; not what has become of the enclave."""
+        """What a gdb that is gone has said; not what has become of the target."""
         kept: list[Event] = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -196,6 +195,45 @@ class DebugSession:
     def _kill_it(self) -> None:
         with contextlib.suppress(PenglaiError):  # it has ended meanwhile
             self._kill()
+
+
+class DebugSession(Session):
+    """Debugs an enclave; made by `Machine.debug`.
+
+    A context manager; leaving it, or `close`, lets the enclave run on.
+    """
+
+    def __init__(
+        self,
+        debugger: Debugger,
+        enclave: Enclave,
+        memory: PhysicalMemory,
+        kill: Callable[[], None],
+        place: int | Path,
+        *,
+        attached: bool,
+    ) -> None:
+        """enclave: the monitor's record, halted from now on.  Besides see Session.
+
+        Raises BadArgumentError for a place where nobody can wait, StateError if it is being debugged already.
+        """
+        self._debugger = debugger
+        self._enclave_target = Target(enclave, memory, self.on_stop)
+        super().__init__(self._enclave_target, debugger.lock, kill, place, attached=attached)
+        if not debugger.add(self._enclave_target):
+            self._listener.close()
+            raise StateError(f"enclave {enclave.eid} is being debugged already; close that session first")
+        self.start()
+
+    def let_go(self) -> None:
+        self._debugger.remove(self._enclave_target)
+
+    def on_end(self, result: Result | None) -> None:
+        """The run is over; None if there never was one."""
+        value = (result.value or 0) & 0xFF if result is not None else 0
+        reason = Reason.DESTROYED if result is None else result.reason
+        ends = {Reason.EXITED: f"W{value:02x}", Reason.FAULTED: f"X{Signal.SEGV:02x}"}
+        self.end(ends.get(reason, f"X{Signal.KILL:02x}"))
 
 
 def _listen(place: int | Path) -> tuple[socket.socket, str]:

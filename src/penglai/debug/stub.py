@@ -5,11 +5,13 @@ It knows no sockets: `request` takes a packet, and `answer` of the constructor s
 
 import re
 from collections.abc import Callable
+from threading import Condition
+from typing import Protocol
 
 from penglai.debug.packets import MOST_BYTES, escaped, unescaped
-from penglai.debug.probe import Debugger
 from penglai.debug.registers import COUNT, TARGET_XML, get, put, width
-from penglai.debug.target import MOST_BREAKPOINTS, Signal, Target
+from penglai.debug.target import MOST_BREAKPOINTS, Signal
+from penglai.machine.context import Context
 
 UNKNOWN, FINE = b"", b"OK"
 """An empty answer says that there is no such request."""
@@ -22,6 +24,42 @@ Handler = Callable[["Stub", str, bytes], bytes | None]
 """(stub, what follows the request's name as text, the same as bytes) -> the answer; None: it comes later."""
 
 
+class Debuggable(Protocol):
+    """What a stub debugs.  All of it is under the lock, but for what only reads."""
+
+    halted: bool
+    attended: bool
+    breakpoints: set[int]
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+
+    @property
+    def context(self) -> Context:
+        """Its registers; exact while it is halted."""
+
+    @property
+    def thread(self) -> int:
+        """What gdb calls it."""
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+
+    def halt(self) -> None:
+        """Stop it wherever it is."""
+
+    def resume(self, *, step: bool, deliver: bool) -> None:
+        """Let it run, or one instruction of it; with deliver it gets what it was stopped for."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """What is at an address, as far as there is something."""
+
+    def write(self, address: int, data: bytes) -> bool:
+        """Write it all, or nothing and False."""
+
+
 class Malformed(Exception):  # noqa: N818 - the peer's mistake
     """A request that is none."""
 
@@ -29,20 +67,20 @@ class Malformed(Exception):  # noqa: N818 - the peer's mistake
 class Stub:
     """gdb's side of a target.
 
-    answer: sends a packet.  kill: ends the enclave.  attached: gdb leaves it alive when it quits.  Every
-    method is called on one thread; what happens to the enclave meanwhile comes by `stopped` and `ended`.
+    lock: the target's.  answer: sends a packet.  kill: ends it.  attached: gdb leaves it alive when it quits.
+    Every method is called on one thread; what happens to the target meanwhile comes by `stopped` and `ended`.
     """
 
     def __init__(
         self,
-        debugger: Debugger,
-        target: Target,
+        lock: Condition,
+        target: Debuggable,
         answer: Callable[[bytes], None],
         kill: Callable[[], None],
         *,
         attached: bool,
     ) -> None:
-        self.debugger = debugger
+        self.lock = lock
         self.target = target
         self.attached = attached
         self.over = False
@@ -52,13 +90,13 @@ class Stub:
         self.kill = kill
         self._answer = answer
         self._waiting = self._interrupted = False
-        self._last = b"T%02xthread:%x;" % (Signal.TRAP, target.enclave.eid)
+        self._last = b"T%02xthread:%x;" % (Signal.TRAP, target.thread)
         self._end: bytes | None = None
 
     @property
     def thread(self) -> bytes:
-        """How gdb calls the enclave: there is one thread, with its id."""
-        return b"%x" % self.target.enclave.eid
+        """How gdb calls the target, which is one thread."""
+        return b"%x" % self.target.thread
 
     def request(self, packet: bytes) -> None:
         """Answer a packet."""
@@ -78,7 +116,7 @@ class Stub:
 
     def interrupt(self) -> None:
         """Ctrl-C in gdb.  One that crosses a stop on its way is for the next time that it runs."""
-        with self.debugger.lock:
+        with self.lock:
             self._interrupted = self.target.halted
             if self._end is None:
                 self.target.halt()
@@ -106,7 +144,7 @@ class Stub:
         if self._end is not None:
             self.over = True
             return self._end
-        with self.debugger.lock:
+        with self.lock:
             if not self.target.halted:
                 return NOT_NOW
             interrupted, self._interrupted = self._interrupted, False
@@ -115,7 +153,7 @@ class Stub:
                 return self._last
             self._waiting = True
             self.target.resume(step=step, deliver=deliver)
-            self.debugger.lock.notify_all()
+            self.lock.notify_all()
         return None
 
     def check_halted(self) -> bool:
@@ -163,7 +201,7 @@ def _no_acknowledgements(stub: Stub, _text: str, _raw: bytes) -> bytes:
 
 def _why(stub: Stub, _text: str, _raw: bytes) -> bytes | None:
     if not stub.target.halted and stub.last[:1] == b"T":
-        with stub.debugger.lock:
+        with stub.lock:
             stub.target.halt()
     return stub.last
 
@@ -236,7 +274,7 @@ def _store(stub: Stub, place: str, data: bytes) -> bytes:
 def _insert(stub: Stub, text: str, _raw: bytes) -> bytes:
     """Of both kinds alike: nothing is written into memory."""
     address, _ = _numbers(f",{HEX},{HEX}", text)
-    with stub.debugger.lock:
+    with stub.lock:
         if len(stub.target.breakpoints) >= MOST_BREAKPOINTS:
             return TOO_MANY
         stub.target.breakpoints.add(address)
@@ -245,7 +283,7 @@ def _insert(stub: Stub, text: str, _raw: bytes) -> bytes:
 
 def _remove(stub: Stub, text: str, _raw: bytes) -> bytes:
     address, _ = _numbers(f",{HEX},{HEX}", text)
-    with stub.debugger.lock:
+    with stub.lock:
         stub.target.breakpoints.discard(address)
     return FINE
 
@@ -301,8 +339,7 @@ def _no_more_threads(_stub: Stub, _text: str, _raw: bytes) -> bytes:
 
 
 def _about_thread(stub: Stub, _text: str, _raw: bytes) -> bytes:
-    enclave = stub.target.enclave
-    return f"{enclave.kind.name.lower()} enclave {enclave.name}".encode().hex().encode()
+    return stub.target.title.encode().hex().encode()
 
 
 def _current_thread(stub: Stub, _text: str, _raw: bytes) -> bytes:

@@ -85,6 +85,16 @@ class Target:
         """Its registers; exact while it is halted."""
         return self.enclave.context
 
+    @property
+    def thread(self) -> int:
+        """What gdb calls it."""
+        return self.enclave.eid
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        return f"{self.enclave.kind.name.lower()} enclave {self.enclave.name}"
+
     # ---- what the debugger wants -----------------------------------------------------------------
 
     def halt(self) -> None:

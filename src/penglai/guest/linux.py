@@ -18,8 +18,9 @@ from penglai.abi.timeout import checked_timeout
 from penglai.guest.sharing import Share
 from penglai.machine.board import MAX_HARTS, start_thread
 from penglai.machine.clock import Clock
-from penglai.machine.memory import PhysicalMemory, check_size, parse_size
+from penglai.machine.memory import HostMemory, PhysicalMemory, check_size, parse_size
 from penglai.virt.devices.virtio import Function
+from penglai.virt.guard import Guard
 from penglai.virt.services import ConsolePort
 from penglai.virt.system import Outcome, Software, System, Vendor
 
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 LOOKS_UP = 0.5
 """Seconds.  The system may hand a signal to any thread, and Python serves it on the main one, which has to
 run for that: it does not wait longer than this at once."""
+
+CREATES = (sbi.HostCall.CREATE, sbi.HostCall.CREATE_SERVER, sbi.HostCall.CREATE_SHADOW)
 
 DRIVER = "penglai,monitor"
 """What penglai.ko looks for in the device tree."""
@@ -72,6 +75,7 @@ class LinuxGuest:
         self._ended: Outcome | Exception | None = None
         self._firmware_lock = threading.Lock()
         self._firmware: Firmware | None = None
+        self._guard = Guard(HostMemory(self.memory), self.memory.protect)
         vendor = Vendor(
             extensions=frozenset([sbi.EXTENSION]),
             answer=self._answer,
@@ -134,7 +138,14 @@ class LinuxGuest:
         return self._have_firmware().monitor
 
     def _answer(self, extension: int, function: int, arguments: tuple[int, ...]) -> SbiResult:
-        return self._have_firmware().answer(extension, function, arguments)
+        if extension == sbi.EXTENSION:
+            guarded = self._guard.answer(function, arguments)
+            if guarded is not None:
+                return guarded
+        result = self._have_firmware().answer(extension, function, arguments)
+        if extension == sbi.EXTENSION and function in CREATES and not result.error:
+            self._guard.created(arguments[0])
+        return result
 
     def _have_firmware(self) -> "Firmware":
         with self._firmware_lock:

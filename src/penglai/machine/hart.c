@@ -24,6 +24,7 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include "hart.h"
 
@@ -295,4 +296,19 @@ void hart_release(struct hart *h)
         uc_close(h->uc);
     if (h->pages != MAP_FAILED)
         munmap(h->pages, state_bytes(h));
+}
+
+/*
+ * From now on a run ends before it executes an instruction at any of these addresses, also the first one; an
+ * enclave's with CAUSE_DEBUG.  Whatever was translated before does not know of them.  On the hart's own thread,
+ * between runs.  Returns 0, or a uc_err.
+ */
+EXPORT int hart_break(struct hart *h, const uint64_t *addresses, uint64_t count)
+{
+    if (count > BREAKS_MAX)
+        return UC_ERR_ARG;
+    memcpy(h->breaks, addresses, count * sizeof *addresses);
+    h->break_count = count;
+    int error = uc_ctl_set_exits(h->uc, h->breaks, count);
+    return error ? error : uc_ctl_flush_tb(h->uc);
 }

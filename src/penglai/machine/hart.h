@@ -196,6 +196,9 @@ void write_reg(struct hart *h, int id, uint64_t value);
 /* The view of the code that trapped last, read from the engine's registers. */
 struct view look(struct hart *h);
 
+/* Writes x1 to x31, f0 to f31 and fcsr. */
+void set_registers(struct hart *h, const struct context *c);
+
 /* Moves a context into Unicorn, and back. */
 void load_context(struct hart *h, struct context *c);
 void save_context(struct hart *h, struct context *c);
@@ -227,6 +230,8 @@ void hart_release(struct hart *h);
  * cause and tval, and for data faults the access.  Returns a uc_err that is nobody's trap.
  */
 int step(struct hart *h, uint64_t *pc, struct trap *t, struct access *a);
+
+int hart_break(struct hart *h, const uint64_t *addresses, uint64_t count);
 
 #define FOREIGN_CONTEXT (-1)
 

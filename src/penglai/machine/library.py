@@ -79,7 +79,9 @@ class Library:
             _declare(loaded.native_counts, None, pointer, pointer)
             _declare(loaded.hart_invalidate, ctypes.c_int, pointer, word, word)
             _declare(loaded.shortcuts_in_effect, ctypes.c_bool)
-            _declare(loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, word, word)
+            _declare(
+                loaded.supervisor_open, pointer, pointer, word, word, clock, pointer, pointer, word, word
+            )
             _declare(loaded.supervisor_close, None, pointer)
             _declare(loaded.supervisor_set_x, None, pointer, ctypes.c_uint32, word)
             _declare(loaded.supervisor_set_timer, None, pointer, word)
@@ -90,7 +92,12 @@ class Library:
             _declare(loaded.supervisor_interrupt, None, pointer)
             _declare(loaded.supervisor_flush, None, pointer)
             _declare(loaded.supervisor_run, ctypes.c_int, pointer, ctypes.POINTER(ExitRecord))
-            _declare(loaded.supervisor_registers, None, pointer, pointer)
+            _declare(loaded.supervisor_settle, None, pointer, ctypes.POINTER(ExitRecord))
+            _declare(loaded.supervisor_save, None, pointer, ctypes.POINTER(Context))
+            _declare(loaded.supervisor_load, None, pointer, ctypes.POINTER(Context))
+            _declare(loaded.supervisor_break, ctypes.c_int, pointer, ctypes.POINTER(word), word)
+            _declare(loaded.supervisor_translate, ctypes.c_bool, pointer, word, ctypes.POINTER(word))
+            _declare(loaded.supervisor_return, word, pointer)
             _declare(loaded.supervisor_show, ctypes.c_int, pointer, word, word)
             _declare(loaded.supervisor_written, None, pointer, word)
 

@@ -76,6 +76,7 @@ class PhysicalMemory:
             raise BadArgumentError(f"the system gives no memory of {size:#x} bytes: {error}") from error
         self.lock = threading.Lock()
         self._hidden = mmap.mmap(-1, self.page_count)  # zeros, which cost nothing until they are touched
+        self._protected = mmap.mmap(-1, self.page_count)
         self._watchers: list[Callable[[int, int], None]] = []
         self.mapped = Mapped(self.fd, self.page_count)
 
@@ -120,6 +121,11 @@ class PhysicalMemory:
     def hidden_address(self) -> int:
         """Where `host_hidden` lies in this process, a byte for each page: for the engine."""
         return _address(self._hidden)
+
+    @property
+    def protected_address(self) -> int:
+        """Where, a byte for each page, lies what `protect` has said: for the engine."""
+        return _address(self._protected)
 
     def close(self) -> None:
         """Give the memory back to the system.
@@ -183,6 +189,17 @@ class PhysicalMemory:
         if self._watchers and len(pages):
             for watcher in self._watchers:
                 watcher(int(pages.min()), int(pages.max()))
+
+    def protect(self, pa: int, size: int) -> None:
+        """Let no hart in the host's world write to whole pages, [pa, pa + size) of RAM, any more.
+
+        It protects the host from itself: devices and firmware write there as before.
+        """
+        first, last = self.page_of(pa), self.page_of(pa + size - 1)
+        with self.lock:
+            self._protected[first : last + 1] = b"\1" * (last + 1 - first)
+            for watcher in self._watchers:
+                watcher(first, last)
 
     def first_hidden(self, pa: int, size: int) -> int | None:
         """The first address of [pa, pa + size) that the host may not touch, or None.

@@ -3,7 +3,6 @@
  * and closed.
  */
 #include <stdlib.h>
-#include <string.h>
 #include "hart.h"
 
 #define DEAD_PAGES_MAX 256
@@ -98,21 +97,6 @@ EXPORT void hart_interrupt(struct hart *h)
     if (h->native)
         native_want(h->native);
     await_exit(h);
-}
-
-/*
- * From now on a run ends with CAUSE_DEBUG before it executes an instruction at any of these addresses, also the
- * first one.  Whatever was translated before does not know of them.  On the hart's own thread, between runs.
- * Returns 0, or a uc_err.
- */
-EXPORT int hart_break(struct hart *h, const uint64_t *addresses, uint64_t count)
-{
-    if (count > BREAKS_MAX)
-        return UC_ERR_ARG;
-    memcpy(h->breaks, addresses, count * sizeof *addresses);
-    h->break_count = count;
-    int error = uc_ctl_set_exits(h->uc, h->breaks, count);
-    return error ? error : uc_ctl_flush_tb(h->uc);
 }
 
 EXPORT void hart_acknowledge(struct hart *h)

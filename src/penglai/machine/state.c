@@ -53,6 +53,13 @@ static void point_at(struct context *c, void *values[REGS])
     values[63] = &c->fcsr;
 }
 
+void set_registers(struct hart *h, const struct context *c)
+{
+    void *values[REGS];
+    point_at((struct context *)c, values); /* to be read */
+    uc_reg_write_batch(h->uc, reg_ids, values, REGS);
+}
+
 void load_context(struct hart *h, struct context *c)
 {
     /* Writing the privilege also drops an LR reservation that another context left. */
@@ -64,9 +71,7 @@ void load_context(struct hart *h, struct context *c)
         uc_ctl_flush_tlb(h->uc);
     }
     write_reg(h, UC_RISCV_REG_PRIV, c->priv);
-    void *values[REGS];
-    point_at(c, values);
-    uc_reg_write_batch(h->uc, reg_ids, values, REGS);
+    set_registers(h, c);
 }
 
 void save_context(struct hart *h, struct context *c)

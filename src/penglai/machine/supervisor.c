@@ -24,7 +24,7 @@ enum { MIP_SSIP = 1 << 1, MIP_STIP = 1 << 5, MIP_SEIP = 1 << 9 };
 #define NEVER UINT64_MAX
 
 /* Why supervisor_run() came back. */
-enum { EXIT_REQUEST = 0, EXIT_CALL = 1, EXIT_DEVICE = 2 };
+enum { EXIT_REQUEST = 0, EXIT_CALL = 1, EXIT_DEVICE = 2, EXIT_BREAK = 3 };
 
 /* What to do after a trap: continue the guest, check what is due, or ask Python. */
 enum next { GO_ON, LOOK, LEAVE };
@@ -42,6 +42,7 @@ struct exit {
 struct supervisor {
     struct hart hart;
     uint64_t slab_bytes;
+    const uint8_t *protected; /* for each page, whether the hart may only read it */
 
     _Atomic uint32_t lines;  /* bits of mip that devices hold up */
     _Atomic uint32_t raised; /* bits of mip to set once; the guest clears them */
@@ -192,6 +193,10 @@ static enum next dispatch(struct supervisor *s, struct trap *t, struct exit *x)
 {
     switch (t->cause) {
     case NO_CAUSE:
+        if (is_break(&s->hart, s->pc)) {
+            x->reason = EXIT_BREAK;
+            return LEAVE;
+        }
         wait_for_interrupt(s);
         return LOOK;
     case CAUSE_M_TIMER:
@@ -241,10 +246,12 @@ EXPORT void supervisor_close(struct supervisor *s)
 
 /*
  * A hart in S-mode at pc, with nothing on its bus yet: supervisor_show().  hidden: one byte for each page of
- * RAM, 0 if the bus shows it; Python changes it.  slab_bytes: RAM is mapped in pieces of at most that size.
+ * RAM, 0 if the bus shows it; Python changes it.  protected: likewise, 0 if it may be written.  slab_bytes: RAM
+ * is mapped in pieces of at most that size.
  */
 EXPORT struct supervisor *supervisor_open(void *ram, uint64_t base, uint64_t bytes, struct clock *clock,
-                                          const uint8_t *hidden, uint64_t slab_bytes, uint64_t pc)
+                                          const uint8_t *hidden, const uint8_t *protected,
+                                          uint64_t slab_bytes, uint64_t pc)
 {
     struct supervisor *s = calloc(1, sizeof *s);
     if (!s)
@@ -255,6 +262,7 @@ EXPORT struct supervisor *supervisor_open(void *ram, uint64_t base, uint64_t byt
         return NULL;
     }
     h->hidden = hidden;
+    s->protected = protected;
     s->slab_bytes = slab_bytes;
     s->pc = pc;
     s->timer = NEVER;
@@ -343,13 +351,51 @@ EXPORT int supervisor_run(struct supervisor *s, struct exit *x)
     return error;
 }
 
-/* The register file, for debuggers: x0..x31, then pc.  Between runs. */
-EXPORT void supervisor_registers(struct supervisor *s, uint64_t out[33])
+/* ---- for debuggers, between runs ------------------------------------------------------------- */
+
+/* Does what Python's answer to the last exit means: then the registers are those before the next instruction. */
+EXPORT void supervisor_settle(struct supervisor *s, const struct exit *x)
 {
-    for (int i = 0; i < 32; i++)
-        out[i] = read_reg(&s->hart, UC_RISCV_REG_X0 + i);
-    out[32] = s->pc;
+    finish(s, x);
 }
+
+/* The registers but for satp, which is left as it is. */
+EXPORT void supervisor_save(struct supervisor *s, struct context *c)
+{
+    save_context(&s->hart, c);
+    c->pc = s->pc;
+    c->priv = read_reg(&s->hart, UC_RISCV_REG_PRIV);
+}
+
+/* Changes x, f, fcsr and pc. */
+EXPORT void supervisor_load(struct supervisor *s, const struct context *c)
+{
+    set_registers(&s->hart, c);
+    s->pc = c->pc;
+}
+
+/* Runs end with EXIT_BREAK before they execute an instruction at any of these addresses, as hart_break() says. */
+EXPORT int supervisor_break(struct supervisor *s, const uint64_t *addresses, uint64_t count)
+{
+    return hart_break(&s->hart, addresses, count);
+}
+
+/* The physical address at which S-mode, which may look at pages of U-mode, finds va; false if at none. */
+EXPORT bool supervisor_translate(struct supervisor *s, uint64_t va, uint64_t *pa)
+{
+    s->hart.priv = read_reg(&s->hart, UC_RISCV_REG_PRIV);
+    struct view v = look(&s->hart);
+    v.supervisor = v.sum = v.mxr = true;
+    return translate(&s->hart, &v, va, PTE_R, pa);
+}
+
+/* Where an sret leads. */
+EXPORT uint64_t supervisor_return(struct supervisor *s)
+{
+    return read_reg(&s->hart, UC_RISCV_REG_SEPC);
+}
+
+/* ---- the bus --------------------------------------------------------------------------------- */
 
 static int map_slab(struct supervisor *s, uint64_t first, uint64_t count)
 {
@@ -357,11 +403,12 @@ static int map_slab(struct supervisor *s, uint64_t first, uint64_t count)
     int error = 0;
     for (uint64_t page = first, end = first + count; page < end && !error;) {
         uint64_t run = page;
-        while (run < end && !h->hidden[run])
+        while (run < end && !h->hidden[run] && s->protected[run] == s->protected[page])
             run++;
         if (run > page)
             error = uc_mem_map_ptr(h->uc, h->ram_base + page * PAGE_BYTES, (run - page) * PAGE_BYTES,
-                                   UC_PROT_ALL, h->ram + page * PAGE_BYTES);
+                                   s->protected[page] ? UC_PROT_READ | UC_PROT_EXEC : UC_PROT_ALL,
+                                   h->ram + page * PAGE_BYTES);
         page = run;
         while (page < end && h->hidden[page])
             page++;

@@ -7,20 +7,19 @@ What comes back are calls of the firmware, and accesses to where no RAM is: devi
 import ctypes
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from typing import Protocol
 
 from penglai.abi.errors import MachineError
 from penglai.abi.riscv import CHUNK_SIZE, NS_PER_TICK, PAGE_SIZE
 from penglai.machine.clock import Clock
-from penglai.machine.context import NEVER
+from penglai.machine.context import NEVER, Context
 from penglai.machine.library import NO_HART, ExitRecord, library
 from penglai.machine.memory import PhysicalMemory
 
 SLABS = 64
 """RAM is mapped in about this many pieces: with more, a change of the bus gets slow (docs/engine.md)."""
-
-REGISTERS = 33
 
 
 class Exit(IntEnum):
@@ -32,6 +31,21 @@ class Exit(IntEnum):
     """A call to the firmware: a0..a7 in `exit.a`; results go into a[0] and a[1]."""
     DEVICE = 2
     """An access to exit.address: exit.bytes, exit.store, exit.value; `no_device` if there is none."""
+    BREAK = 3
+    """It stands at an address of `break_at`.  Only its watcher sees that."""
+
+
+class Watcher(Protocol):
+    """Who stands before and behind each run: a debugger."""
+
+    def before(self) -> bool:
+        """On the hart's thread, like all that is between runs.  False: it has to look around, not to run."""
+
+    def after(self, reason: Exit) -> bool:
+        """True if the end of a run was the watcher's own, and the next one is to follow."""
+
+    def requested(self) -> None:
+        """Somebody wants the hart, and `before` is not to make it wait.  From any thread."""
 
 
 class Supervisor:
@@ -50,6 +64,8 @@ class Supervisor:
         """When the timer interrupt comes, ns of the machine's clock."""
         self.exit = ExitRecord()
         """The exit under way: read it, write the answer, run again."""
+        self.watcher: Watcher | None = None
+        """Set before the first run."""
         self._library = library()
         self._calls, self._quick = self._library.calls, self._library.quick
         self._keep = (memory, clock)  # supervisor.c points into them
@@ -62,6 +78,7 @@ class Supervisor:
             memory.size,
             ctypes.byref(clock.record),
             memory.hidden_address,
+            memory.protected_address,
             _slab_bytes(memory.size),
             entry,
         )
@@ -77,12 +94,18 @@ class Supervisor:
     def run(self) -> Exit:
         """Execute until there is something for Python.  Raises MachineError if the engine gives up."""
         self._thread = threading.get_ident()
-        if self._stale:
-            self._update_view()
-        error = self._calls.supervisor_run(self._pointer, self.exit)
-        if error:
-            raise MachineError(f"the host's hart: Unicorn gave up ({error}) at {self.exit.address:#x}")
-        return Exit(self.exit.reason)
+        watcher = self.watcher
+        while True:
+            if watcher is not None and not watcher.before():
+                return Exit.REQUEST
+            if self._stale:
+                self._update_view()
+            error = self._calls.supervisor_run(self._pointer, self.exit)
+            if error:
+                raise MachineError(f"the host's hart: Unicorn gave up ({error}) at {self.exit.address:#x}")
+            reason = Exit(self.exit.reason)
+            if watcher is None or not watcher.after(reason):
+                return reason
 
     def no_device(self) -> None:
         """Nothing answers the access under way: an access fault."""
@@ -104,9 +127,44 @@ class Supervisor:
 
     def registers(self) -> list[int]:
         """x0 to x31, then pc: for those who look into the machine."""
-        values = (ctypes.c_uint64 * REGISTERS)()
-        self._quick.supervisor_registers(self._pointer, values)
-        return list(values)
+        context = self.save()
+        return [*context.x, context.pc]
+
+    # ---- the same, for debuggers -----------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Do what the answer to the last exit means: the registers are those before the next instruction."""
+        self._quick.supervisor_settle(self._pointer, self.exit)
+
+    def save(self) -> Context:
+        """The registers, but for satp."""
+        context = Context()
+        self._quick.supervisor_save(self._pointer, context)
+        return context
+
+    def load(self, context: Context) -> None:
+        """Change x, f, fcsr and pc."""
+        self._quick.supervisor_load(self._pointer, context)
+
+    def break_at(self, addresses: Sequence[int]) -> None:
+        """Let runs end with BREAK before an instruction at any of these virtual addresses.
+
+        Raises MachineError for more than engine.MOST_BREAKS.
+        """
+        array = (ctypes.c_uint64 * len(addresses))(*addresses)
+        error = self._calls.supervisor_break(self._pointer, array, len(addresses))
+        if error:
+            raise MachineError(f"the host's hart cannot stop at {len(addresses)} addresses ({error})")
+
+    def translate(self, address: int) -> int | None:
+        """The physical address of a virtual one, as S-mode sees it now, pages of its programs included."""
+        found = ctypes.c_uint64()
+        return found.value if self._quick.supervisor_translate(self._pointer, address, found) else None
+
+    @property
+    def returns_to(self) -> int:
+        """Where an sret would lead."""
+        return int(self._quick.supervisor_return(self._pointer))
 
     # ---- from any thread -----------------------------------------------------------------------
 
@@ -121,6 +179,8 @@ class Supervisor:
     def request(self) -> None:
         """Let the run under way, or the next one, come back with REQUEST."""
         self._quick.supervisor_request(self._pointer)
+        if self.watcher is not None:
+            self.watcher.requested()
 
     def interrupt(self) -> None:
         """`request`, and wait until the hart executes nothing.  Not from the hart's own thread."""
