@@ -136,6 +136,18 @@ def test_ctrl_c_leaves_nothing(state: dict[str, str], words: tuple[str, ...]):
     assert "no fleet is up" in penglai(state, "ps").stderr
 
 
+def test_what_a_killed_up_leaves_down_ends(state: dict[str, str], tmp_path: Path):
+    with subprocess.Popen([PENGLAI, "fleet", "up", *SMALL], env=state) as process:
+        until((tmp_path / site.RECORD).exists)
+        process.kill()
+    left = site.found(tmp_path / site.RECORD)
+    assert "has not come up" in penglai(state, "ps").stderr
+    assert "a fleet is up already" in penglai(state, "up").stderr
+    assert penglai(state, "down").returncode == 0
+    assert not any(each.processes() for each in left.sessions.values())
+    assert not left.directory.exists()
+
+
 def _session(pid: int) -> int:
     try:
         return os.getsid(pid)

@@ -1,7 +1,7 @@
 """The fleet's books: which machines there are, which enclaves, and where each is."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,17 @@ class Place:
         return self.size.pages - self.used
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Sealed:
-    """A snapshot of an enclave.  device: key of the one that can open it.  written: what it had written."""
+    """A snapshot of an enclave.  device: key of the one that can open it.  written: what it had written.
+
+    certain: nobody can have restored it, and its making was finished, as far as it was to move into it.
+    """
 
     path: Path
     device: bytes
     written: bytes
+    certain: bool = True
 
 
 @dataclass
@@ -96,6 +100,7 @@ class Entry:
             if snapshot is not None:
                 snapshot.path.unlink(missing_ok=True)
         self.sealed = self.saved = None
+        self.order = replace(self.order, image=b"", servers=())  # nobody needs them any more
         self.over.set()
 
 

@@ -29,6 +29,7 @@ ENVIRONMENT = {
 os.environ.update(ENVIRONMENT)  # some of it Ray reads while it is imported
 try:
     import ray
+    from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]
     from ray.exceptions import ActorDiedError, GetTimeoutError, RayError, RayTaskError
 except ImportError as error:
     raise FleetError(f"a fleet needs Ray; run: pip install 'pypenglai[fleet]' ({error})") from error
@@ -72,10 +73,10 @@ def connect(door: Door) -> None:
     check_outside()
     host, _, port = door.address.rpartition(":")
     os.environ.update(door.environment())
+    AuthenticationTokenLoader.instance().reset_cache()  # Ray would show the token of an earlier fleet
     try:
-        socket.create_connection(
-            (host, int(port)), CONNECT_SECONDS
-        ).close()  # Ray itself would try for minutes
+        # Ray itself would try for minutes
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         ray.init(
             address=door.address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.CRITICAL
         )

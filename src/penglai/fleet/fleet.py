@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from penglai.abi.errors import AttestationError, BadArgumentError, PenglaiError, WaitTimeoutError
+from penglai.abi.errors import AttestationError, BadArgumentError, FleetError, PenglaiError, WaitTimeoutError
 from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.report import PUBLIC_KEY_BYTES
 from penglai.abi.timeout import checked_timeout
@@ -60,7 +60,7 @@ class Fleet:
         store: str | os.PathLike[str] | None = None,
     ) -> None:
         saving = Saving.checked(save_every, store)
-        self._enter(_started(nodes, _size(memory, harts), _state(state), saving, tied=True), ends=True)
+        self._enter(_started(nodes, _size(memory, harts), _state(state), saving), ends=True)
 
     @classmethod
     def connect(cls) -> Self:
@@ -70,6 +70,8 @@ class Fleet:
         """
         with site.recorded() as path:
             here = site.found(path)
+        if not here.address:
+            raise FleetError("the fleet has not come up; end what is left of it with: penglai fleet down")
         cluster.connect(here.door)
         fleet = cls.__new__(cls)
         fleet._enter(here, ends=False)
@@ -154,7 +156,6 @@ class Fleet:
             with site.recorded() as path:
                 self._site = site.found(path)
                 (name,) = self._site.add(1, size)
-                site.keep(path, self._site)
         self._ask("add_machine", name, size, _state(state))
         return name
 
@@ -320,8 +321,7 @@ def start_recorded(
     size = _size(memory, harts)
     with site.recorded() as path:
         site.check_free(path)
-        here = _started(nodes, size, _state(state), saving or Saving(), tied=False)
-        site.keep(path, here)
+        here = _started(nodes, size, _state(state), saving or Saving(), record=path)
     fleet = Fleet.__new__(Fleet)
     fleet._enter(here, ends=False)
     return fleet
@@ -332,25 +332,31 @@ def end_recorded() -> int:
     with site.recorded() as path:
         here = site.found(path)
         here.end()
-        path.unlink()
     return len(here.sessions)
 
 
-def _started(nodes: int, size: Size, state: Path, saving: Saving, *, tied: bool) -> site.Site:
-    """Nodes, the keeper and the machines; this process is in the fleet.  After an error nothing is left."""
+def _started(nodes: int, size: Size, state: Path, saving: Saving, record: Path | None = None) -> site.Site:
+    """Nodes, the keeper and the machines; this process is in the fleet.  After an error nothing is left.
+
+    record: of a fleet that outlives this process.
+    """
     if nodes < 1:
         raise BadArgumentError(f"a fleet of {nodes} nodes: it has at least one")
     cluster.check_outside()
-    here = site.Site.new(tied=tied)
+    here = site.Site.new(tied=record is None, record=record)
     try:
-        names = here.add(nodes, size)
+        (first,) = here.add(1, size)
         cluster.connect(here.door)
         store = saving.store or here.snapshots
         store.mkdir(parents=True, exist_ok=True)
         keeper = cluster.start(Keeper, store, saving.every, resources=HEAD, calls=CALLS, name=KEEPER)
         cluster.answer(cluster.ask(keeper, "open"))
-        for adding in [cluster.ask(keeper, "add_machine", name, size, state) for name in names]:
-            cluster.answer(adding)
+        adding = [cluster.ask(keeper, "add_machine", first, size, state)]
+        for _ in range(nodes - 1):  # meanwhile
+            (name,) = here.add(1, size)
+            adding.append(cluster.ask(keeper, "add_machine", name, size, state))
+        for each in adding:
+            cluster.answer(each)
     except BaseException:
         _leave(here)
         raise

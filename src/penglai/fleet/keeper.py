@@ -126,6 +126,8 @@ class Keeper:
             except (NoMemoryError, ExistsError) as error:
                 failure = error
                 continue
+            if self._books.places.get(name) is not place:
+                continue  # it has died, with the enclave
             self._books.entries[number] = Entry(number, order, place)
             self._begin(self._look(place))
             return Made(number, name, report)
@@ -203,6 +205,7 @@ class Keeper:
         entry = self._books.entries.get(number)
         if entry is not None and entry.place is not None and entry.place.number == machine:
             entry.finish(end)
+            self._begin(self._mover.settle())
 
     # ---- inside --------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from time to time is for clones, which the enclave must allow; only then can it 
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class Mover:
     def __init__(self, books: Books, store: Path) -> None:
         self._books = books
         self._store = store
+        self._fleet = secrets.token_hex(4)  # others may have used the store
         self._files = 0
 
     async def move(self, number: int, where: str = "") -> str:
@@ -39,7 +41,7 @@ class Mover:
         """
         entry = self._books.live(number)
         async with entry.busy:
-            if entry.sealed is None:
+            if self._is_somewhere(entry):
                 self._check_target(entry, where)
                 await self._depart(entry)
             try:
@@ -110,7 +112,7 @@ class Mover:
                 self._note(entry, error)
 
     async def settle(self) -> None:
-        """There is a new machine: what waits in snapshots may find room."""
+        """There is a new machine, or more room: what waits in snapshots may find some."""
         for entry in list(self._books.entries.values()):
             if entry.status is Status.SEALED:
                 await self.recover(entry)
@@ -145,30 +147,33 @@ class Mover:
         try:
             written = await self._books.at(entry, "depart", path)
         except FleetError:  # the machine has died: it may be in the snapshot or not, and the device knows
+            sealed.certain = False
             entry.sealed = sealed if path.exists() else None
             raise
         entry.sealed = self._sealed(entry, path, written)
 
     async def _arrive(self, entry: Entry, where: str = "") -> str:
-        """Out of the snapshot that has it, on a machine that can open it; that one's name."""
+        """Out of the snapshot that has it, on a machine that can open it; that one's name.
+
+        While it may have moved into one, no other is taken.  A file that is refused stays: it may be all that
+        is left of the enclave.
+        """
         failure: PenglaiError = FleetError("there is no snapshot of it")
-        for sealed in (entry.sealed, entry.saved):
-            if sealed is None:
-                continue
+        while (sealed := entry.sealed or entry.saved) is not None:
             try:
                 return await self._restore(entry, sealed, where)
-            except SnapshotError as error:  # spent, or damaged: it is not in there
+            except SnapshotError as error:
                 failure = error
-                sealed.path.unlink(missing_ok=True)
-                entry.sealed = None if sealed is entry.sealed else entry.sealed
-                entry.saved = None if sealed is entry.saved else entry.saved
+                if sealed is entry.saved or sealed.certain or self._is_somewhere(entry):
+                    break
+                entry.sealed = None  # it is not in there, or no more
         raise failure
 
     async def _restore(self, entry: Entry, sealed: Sealed, where: str) -> str:
         """Out of this snapshot; the machine's name.
 
-        One that nobody takes comes back to where it moved away from, if that lives.  Raises SnapshotError if
-        it is not in there, another one if it was not moved.
+        One that nobody takes comes back to where it moved away from, if that lives.  Raises why it was not
+        moved: SnapshotError if the last machine said that it is not in there.
         """
         home = entry.place if sealed is entry.sealed and entry.place and self._is_live(entry.place) else None
         failure: PenglaiError = FleetError("no machine lives")
@@ -180,7 +185,7 @@ class Mover:
         for place in [*filter(None, map(self._books.places.get, names)), *([home] if home else [])]:
             try:
                 await self._put(entry, sealed, place)
-            except (NoMemoryError, ExistsError, FleetError) as error:
+            except (NoMemoryError, ExistsError, SnapshotError, FleetError) as error:
                 failure = error
                 continue
             if place is home:
@@ -196,8 +201,10 @@ class Mover:
         try:
             arguments = (entry.number, entry.order, sealed.path, not entry.stopped)
             await self._books.call(place, "arrive", *arguments)
-        except PenglaiError:
+        except PenglaiError as error:
             entry.place, entry.written = before
+            if isinstance(error, FleetError):  # it died, with the enclave or before
+                sealed.certain = False
             raise
         if not entry.status.over:
             entry.status = Status.STOPPED if entry.stopped else Status.RUNNING
@@ -212,7 +219,7 @@ class Mover:
 
     def _new_file(self, entry: Entry) -> Path:
         self._files += 1
-        return self._store / f"{entry.number}-{self._files}.snapshot"
+        return self._store / f"{self._fleet}-{entry.number}-{self._files}.snapshot"
 
 
 async def _quietly(saving: Awaitable[None]) -> None:

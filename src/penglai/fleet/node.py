@@ -8,6 +8,7 @@ others reach (docs/decisions/0029-a-fleet-on-ray.md).
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -85,6 +86,8 @@ def main() -> int:
             Path(plan.directory, f"{plan.name}.end").write_text(f"{dead[0][0]} ended\n")
             return 1
     node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+    if plan.tied and not plan.address:
+        shutil.rmtree(plan.directory, ignore_errors=True)  # whoever would do it may be dead
     return 0
 
 

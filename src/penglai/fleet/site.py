@@ -28,21 +28,22 @@ TOKEN = "token"  # noqa: S105 - the file's name
 class Site:
     """directory: for Ray's files, below /tmp, since paths of sockets are short.  sessions: by names of nodes.
 
-    tied: its nodes end with this process.  planned: how many nodes were begun.  started: those
-    that this process has started.
+    tied: its nodes end with this process.  record: the file that tells of it, also while
+    it comes up.  planned: how many nodes were begun.  started: those that this process has started.
     """
 
     directory: Path
     tied: bool = False
+    record: Path | None = None
     address: str = ""
     sessions: dict[str, Session] = field(default_factory=dict)
     planned: int = 0
     started: list[nodes.Started] = field(default_factory=list, repr=False)
 
     @classmethod
-    def new(cls, *, tied: bool) -> "Site":
+    def new(cls, *, tied: bool, record: Path | None = None) -> "Site":
         """One without nodes.  Whoever has its token may do what this user may; nobody else can read it."""
-        site = cls(Path(tempfile.mkdtemp(prefix="penglai-fleet-")), tied)
+        site = cls(Path(tempfile.mkdtemp(prefix="penglai-fleet-")), tied, record)
         site.snapshots.mkdir()
         token = site.directory / TOKEN
         token.touch(0o600)
@@ -74,6 +75,7 @@ class Site:
         plan = Plan(name, str(self.directory), size.pages, size.harts, self.address, self.tied)
         started = nodes.start(plan, self.door.environment())
         self.sessions[name] = started.session
+        self.keep()
         self.started.append(started)
         try:
             self.address = started.address()
@@ -83,7 +85,21 @@ class Site:
             nodes.end([self.sessions.pop(name)])
             self.planned -= 1
             return self._start(size, attempts - 1)
+        self.keep()
         return name
+
+    def keep(self) -> None:
+        """Bring the record up to date, whole or not at all, if there is one."""
+        if self.record is None:
+            return
+        text = {
+            "directory": str(self.directory),
+            "address": self.address,
+            "sessions": {name: [each.number, each.began] for name, each in self.sessions.items()},
+        }
+        beside = self.record.with_suffix(".new")
+        beside.write_text(json.dumps(text), encoding="utf-8")
+        beside.replace(self.record)
 
     def end_node(self, name: str) -> None:
         """End one node, if it is on this computer."""
@@ -96,6 +112,8 @@ class Site:
         for started in self.started:
             started.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+        if self.record is not None:
+            self.record.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -117,6 +135,7 @@ def found(path: Path) -> Site:
         return Site(
             Path(record["directory"]),
             address=record["address"],
+            record=path,
             sessions=sessions,
             planned=len(sessions),
         )
@@ -130,15 +149,3 @@ def check_free(path: Path) -> None:
     """Raises ExistsError if the user has a fleet."""
     if path.exists():
         raise ExistsError("a fleet is up already; end it with: penglai fleet down")
-
-
-def keep(path: Path, site: Site) -> None:
-    """Record a site, whole or not at all."""
-    record = {
-        "directory": str(site.directory),
-        "address": site.address,
-        "sessions": {name: [each.number, each.began] for name, each in site.sessions.items()},
-    }
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(record), encoding="utf-8")
-    beside.replace(path)

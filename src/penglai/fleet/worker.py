@@ -5,6 +5,7 @@ import hashlib
 import os
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ from penglai.host.enclave import Enclave, Run
 Tell = Callable[[int, End], object]
 """Is told that an enclave of this number has ended, and how."""
 
+REMEMBERED = 100
+"""Enclaves that have ended, of which the machine still tells."""
 ENDED = (State.EXITED, State.DESTROYED)
 
 
@@ -199,12 +202,16 @@ class Worker:
 
     def _tell_ends(self, tell: Tell) -> None:
         """On a thread of its own, since a hart's is not to wait."""
+        over: deque[int] = deque()
         while True:
             number, run = self._ended.get()
             if _moved(run):
                 continue
             self._forget_servers(number)
             tell(number, _end(run))
+            over.append(number)
+            if len(over) > REMEMBERED:  # the keeper has heard of it, and has the last of what it wrote
+                self._enclaves.pop(over.popleft(), None)
 
 
 def _end(run: Run) -> End:
