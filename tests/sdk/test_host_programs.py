@@ -288,8 +288,6 @@ class TestShadow:
 
 def test_checks_of_host_programs_are_traps(tmp_path: Path):
     """There is no library for their messages, as there is for enclaves."""
-    (tmp_path / "sum.c").write_text(
-        "int main(int count, char **words) { return 0x7fffffff + count; }\n"
-    )
+    (tmp_path / "sum.c").write_text("int main(int count, char **words) { return 0x7fffffff + count; }\n")
     build_host(tmp_path / "sum.c", tmp_path / "sum", ["-fsanitize=undefined", "-fstack-protector-strong"])
     assert (tmp_path / "sum").exists()
