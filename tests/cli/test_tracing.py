@@ -37,7 +37,7 @@ def test_a_trace_of_enclaves_that_run_at_once(tmp_path: Path):
 
 COMMANDS = (
     ("run", "hello-world"),
-    ("test-stop", "loop", "--seconds", "0.1"),
+    ("test-stop", "loop", "--seconds", "0.5"),
     ("trace", "hello-world"),
 )
 

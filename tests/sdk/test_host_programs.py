@@ -284,3 +284,10 @@ class TestShadow:
     def test_after_a_fault_the_template_is_destroyed_too(self, demo: Demo):
         done = demo(demo.image(FAULTS), 5)
         assert (done.returncode, done.stdout) == (1, "shadow 1 created\nshadow 1 destroyed\n")
+
+
+def test_checks_of_host_programs_are_traps(tmp_path: Path):
+    """There is no library for their messages, as there is for enclaves."""
+    (tmp_path / "sum.c").write_text("int main(int count, char **words) { return 0x7fffffff + count; }\n")
+    build_host(tmp_path / "sum.c", tmp_path / "sum", ["-fsanitize=undefined", "-fstack-protector-strong"])
+    assert (tmp_path / "sum").exists()

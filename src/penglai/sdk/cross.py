@@ -129,7 +129,7 @@ def abi_of(arguments: Sequence[str]) -> Abi:
 def kit_key(kind: Kind) -> str:
     """Tells apart what programs of this kind are linked with, wherever it lies."""
     script = [kind.script] if kind.script else []
-    key = hashlib.sha256()
+    key = hashlib.sha256(repr((kind.standard, kind.machine, kind.own, kind.linking)).encode())
     for path in (
         Path(__file__),
         Path(linker.__file__),

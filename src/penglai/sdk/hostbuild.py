@@ -14,6 +14,7 @@ HOST = Kind(
     include=DIRECTORY / "include",
     library=tuple(sorted((DIRECTORY / "lib").glob("*.c"))),
     standard="-std=c11",
+    own=("-fsanitize-trap=undefined",),  # here is no library that would print messages
 )
 """Programs for Linux."""
 

@@ -80,19 +80,20 @@ def penglai_machine(request: pytest.FixtureRequest) -> Iterator[penglai.embedded
     words = {"state": None, **_wanted(request.node, MACHINE_WORDS)}
     coverage = request.config.getoption("--penglai-coverage")
     counts = coverage is not None and words.get("engine") != "native"  # which cannot
-    with Machine(**words, coverage=counts) as machine:
+    when = request.config.getoption("--penglai-trace")
+    with Machine(**words, coverage=counts, sampling=when != "off") as machine:
         watch = request.node.stash[WATCH] = Watch(machine)
-        if request.config.getoption("--penglai-trace") != "off":
-            watch.begin_trace(_place(request))
+        if when != "off":
+            watch.begin_trace(_place(request), always=when == "always")
         try:
             yield machine
         finally:
-            always = request.config.getoption("--penglai-trace") == "always"
             left = "" if watch.failed else watch.leaks()
             if counts:
                 watch.add_coverage(request.config.rootpath / coverage)
             machine.close()
-            watch.end_trace(keep=always or watch.failed or bool(left))
+            watch.failed = watch.failed or bool(left)
+            watch.end()
             del request.node.stash[WATCH]
             if left:
                 pytest.fail(left, pytrace=False)

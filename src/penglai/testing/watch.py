@@ -1,13 +1,27 @@
 """What a test's machine tells of the test: in the report of a failure, in files that are kept, at its end."""
 
 import fcntl
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from penglai.embedded import Machine
-from penglai.tracing.trace import Trace
 
 MOST_OUTPUT = 16 << 10
 """Bytes of what enclaves wrote that a report shows: the end of it."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A file that is written while a test runs.
+
+    heading: of it in the report.  always: it is kept of tests that pass, too.  close: completes it.
+    """
+
+    heading: str
+    path: Path
+    always: bool
+    close: Callable[[], None]
 
 
 class Watch:
@@ -20,21 +34,19 @@ class Watch:
         self.failed = False
         self._machine = machine
         self._pages = machine.in_use().pages
-        self._trace: Trace | None = None
-        self._traced = Path()
+        self._files: list[Kept] = []
 
-    def begin_trace(self, place: Path) -> None:
+    def begin_trace(self, place: Path, *, always: bool) -> None:
         """Write a trace from now on.  place: its path without the suffix."""
-        self._traced = place.with_name(f"{place.name}.trace.json")
-        self._trace = self._machine.trace(self._traced)
+        path = place.with_name(f"{place.name}.trace.json")
+        self._files.append(Kept("trace, for ui.perfetto.dev", path, always, self._machine.trace(path).close))
 
-    def end_trace(self, *, keep: bool) -> None:
-        """The machine is closed: complete the trace, and remove it unless it is to be kept."""
-        if self._trace is None:
-            return
-        self._trace.close()
-        if not keep:
-            self._traced.unlink(missing_ok=True)
+    def end(self) -> None:
+        """The machine is closed: complete what was written, and remove what is not to be kept."""
+        for each in self._files:
+            each.close()
+            if not (self.failed or each.always):
+                each.path.unlink(missing_ok=True)
 
     def add_coverage(self, path: Path) -> None:
         """Add what was executed to a file, in which others may be writing at the same time."""
@@ -51,9 +63,7 @@ class Watch:
         for fault in self._machine.faults:
             whose = fault.details.enclave if fault.details else "an enclave"
             found.append((f"fault of {whose}", f"{fault}\n{fault.explain(registers=True)}"))
-        if self._trace is not None:
-            found.append(("trace, for ui.perfetto.dev", str(self._traced)))
-        return found
+        return found + [(each.heading, str(each.path)) for each in self._files]
 
     def leaks(self) -> str:
         """What the test has left behind, in words; empty if nothing."""
