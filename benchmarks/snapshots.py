@@ -38,8 +38,9 @@ def cycle(report: Report, machine: penglai.Machine, made: penglai.Enclave, what:
     take, put, seal = Series(), Series(), Series()
     for _ in range(rounds):
         pieces: list[bytes] = []
-        take.time(lambda task=task, pieces=pieces: driver.snapshot(task, pieces.append, 0))
-        driver.move_away(task)
+        take.time(lambda task=task: driver.snapshot(task, len, 0))
+        number = driver.snapshot(task, pieces.append, 0)
+        driver.move_away(task, number)
         blob = io.BytesIO(b"".join(pieces))
         order = Order(task.name, task.kind, task.stack_size, task.on_end, task.make_run)
         back: list[Task] = []

@@ -96,7 +96,7 @@ def _snapshot(*, taken: int) -> Scene:
     calls = (
         lambda: mover.begin(eid),
         lambda: mover.next(eid),
-        lambda: mover.raw.call(HostCall.SNAPSHOT_MOVE, eid),
+        lambda: mover.go(eid),
     )
     for call_ in calls[:taken]:
         assert call_().error == 0

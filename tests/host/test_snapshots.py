@@ -1,11 +1,15 @@
 """Enclaves that move: bit for bit, on both engines, into other processes; one life, whatever is killed."""
 
 import asyncio
+import itertools
 import os
+import random
 import signal
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -98,6 +102,73 @@ def test_the_result_is_the_same_bit_for_bit(state: Path, tmp_path: Path, engine:
         value = enclave.wait(PATIENCE).value
         written += machine.console.text
     assert (value, written) == (expected, text)
+
+
+MOVES, RARELY = 12, 500
+"""So many moves are enough; so rarely somebody resumes it, who stops it all the time."""
+
+
+class Crowd:
+    """Threads that stop, resume and move whatever lives on a machine, until it has moved often or ended."""
+
+    def __init__(self, machine: penglai.Machine, directory: Path) -> None:
+        self.machine, self.directory = machine, directory
+        self.over = threading.Event()
+        self.ended: list[penglai.Result] = []
+        self.moves: list[int] = []
+        self.names = itertools.count()
+
+    def note(self, run: Future[penglai.Result]) -> None:
+        """A run is over; unless the enclave goes on elsewhere, all is."""
+        if run.result().reason is not Reason.MOVED:
+            self.ended.append(run.result())
+            self.over.set()
+
+    def disturb(self, seed: int) -> None:
+        chance = random.Random(seed)
+        while not self.over.is_set():
+            for enclave in self.machine.enclaves:
+                with suppress(penglai.PenglaiError):
+                    (enclave.stop if chance.randrange(RARELY) else enclave.resume)()
+
+    def move(self) -> None:
+        while not self.over.is_set():
+            for enclave in self.machine.enclaves:
+                with suppress(penglai.PenglaiError):
+                    self.move_one(enclave)
+
+    def move_one(self, enclave: penglai.Enclave) -> None:
+        file = self.directory / str(next(self.names))
+        enclave.stop()
+        enclave.snapshot(file)
+        restored = self.machine.restore(file)
+        restored.last_run.add_done_callback(self.note)
+        self.moves.append(restored.eid)
+        restored.resume()
+        if len(self.moves) >= MOVES:
+            self.over.set()
+
+
+def test_one_life_while_others_stop_and_resume_it(state: Path, tmp_path: Path):
+    """Who has moved it restores it; every other one's snapshot is refused, or worth nothing."""
+    program = compiled(MIXED)
+    with machine_on(state, harts=2) as machine:
+        expected = machine.create(program).run(timeout=PATIENCE).value
+        crowd = Crowd(machine, tmp_path)
+        machine.create(program).start().add_done_callback(crowd.note)
+        threads = [threading.Thread(target=crowd.move) for _ in range(2)]
+        threads.append(threading.Thread(target=crowd.disturb, args=(1,)))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE)
+        for enclave in machine.enclaves:
+            with suppress(penglai.StateError):
+                enclave.resume()
+        until(lambda: crowd.ended)
+        assert [result.value for result in crowd.ended] == [expected]
+        assert machine.enclaves == []
+    assert len(set(crowd.moves)) == len(crowd.moves) > 0
 
 
 @pytest.mark.slow

@@ -54,6 +54,19 @@ def test_a_derived_key_is_of_one_program_one_kind_one_device(tmp_path: Path):
     assert len({key, *others}) == 4
 
 
+def test_a_key_of_a_snapshot_is_of_one_snapshot_one_device_one_monitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store, snapshot = Store(tmp_path / "a"), bytes(16)
+    key = Keys(store).snapshot_key(snapshot)
+    assert Keys(Store(tmp_path / "a")).snapshot_key(snapshot) == key
+    others = [Keys(store).snapshot_key(bytes([1] * 16)), Keys(Store(tmp_path / "b")).snapshot_key(snapshot)]
+    others.append(Keys(store, debuggable=True).snapshot_key(snapshot))
+    monkeypatch.setattr("penglai.monitor.keys.monitor_hash", lambda: bytes(32))
+    others.append(Keys(store).snapshot_key(snapshot))
+    assert len({key, *others}) == 5
+
+
 @given(size=st.integers(1, 8160))
 def test_a_derived_key_has_the_size_that_is_asked_for(size: int):
     keys = Keys(Store(None))

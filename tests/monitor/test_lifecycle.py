@@ -129,7 +129,7 @@ class Bench:
             return self.mover.begin(eid).error
         if state in ("FRESH", "STOPPED"):
             self.mover.pieces(eid)
-        return self.raw.call(HostCall.SNAPSHOT_MOVE, eid).error
+        return self.mover.go(eid).error
 
     def end(self, eid: int) -> None:
         for function in (HostCall.DESTROY, HostCall.DESTROY_SERVER, HostCall.DESTROY_SHADOW):

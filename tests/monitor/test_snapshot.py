@@ -125,7 +125,7 @@ def test_everything_comes_back_as_it_was(raw: RawHost, mover: Mover, port: HostP
     )
     pieces = mover.pieces(eid)
     facts, image = facts_of(raw, eid), image_of(raw, eid)
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid).error == 0
+    assert mover.go(eid).error == 0
     assert raw.call(HostCall.STOP, eid).error == ErrorCode.NO_SUCH_ENCLAVE
     check(raw.monitor)
     restored = mover.restore(pieces)
@@ -186,7 +186,7 @@ def test_an_instance_shares_the_pages_of_the_same_shadow_again(raw: RawHost, mov
     image = image_of(raw, eid)
     pieces = mover.pieces(eid)
     assert sum(map(len, pieces)) < 3 * PAGE_SIZE, "its own page and some of its stack, not what it shares"
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid).error == 0
+    assert mover.go(eid).error == 0
     assert raw.call(HostCall.DESTROY_SHADOW, shadow).error == 0
     assert mover.refusal(pieces) == Why.SHADOW
     raw.make_shadow(shadow_spec(raw, b"others"), name="others")
@@ -263,7 +263,7 @@ def test_an_answer_between_two_pieces_drops_the_snapshot(raw: RawHost, mover: Mo
     assert mover.begin(eid).error == 0
     assert raw.answer(eid).error == 0
     assert mover.next(eid) == (ErrorCode.GENERIC, Why.ABANDONED)
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid) == (ErrorCode.GENERIC, Why.ABANDONED)
+    assert mover.go(eid) == (ErrorCode.GENERIC, Why.ABANDONED)
 
 
 @pytest.mark.parametrize("size", [0, PAGE_SIZE, 3 * PAGE_SIZE])
@@ -282,6 +282,7 @@ def test_the_hosts_shared_memory_has_to_be_there_again(raw: RawHost, mover: Move
     check(raw.monitor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [call(EnclaveCall.CLOCK), "rdtime a0\n"])
 def test_time_never_goes_back(tmp_path: Path, read: str):
     """The other machine's clock is an hour behind."""
@@ -341,7 +342,7 @@ def test_after_a_report_a_name_means_that_program_or_nobody(raw: RawHost, mover:
     server = raw.make_server("server", SERVER)
     eid = stopped(raw, name_at(ARGUMENT, "server") + report + YIELD + call(97, ARGUMENT) + EXIT, port)
     other = mover.pieces(eid)
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid).error == 0
+    assert mover.go(eid).error == 0
     assert raw.call(HostCall.DESTROY_SERVER, server).error == 0
     raw.make_server("server", EXIT)
     assert finish(raw, mover.restore(other), port) == (1 << 64) - 1
@@ -428,18 +429,18 @@ def test_the_buffer_has_to_be_the_hosts(raw: RawHost, mover: Mover):
     before = raw.snapshot()
     assert raw.call(HostCall.SNAPSHOT, eid, 0, secret, 1 << 20).error == ErrorCode.SECURITY
     assert mover.begin(eid).error == 0
-    assert raw.call(HostCall.SNAPSHOT_PIECE, eid, secret, 1 << 20).error == ErrorCode.SECURITY
+    assert raw.call(HostCall.SNAPSHOT_PIECE, eid, mover.number, secret, 1 << 20).error == ErrorCode.SECURITY
     assert raw.snapshot() == before
 
 
 def test_nothing_is_moved_before_every_piece_was_taken(raw: RawHost, mover: Mover):
     eid = raw.make(FOREVER)
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid) == (ErrorCode.GENERIC, Why.ABANDONED)
+    assert mover.go(eid) == (ErrorCode.GENERIC, Why.ABANDONED)
     assert mover.begin(eid).error == 0
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid) == (ErrorCode.GENERIC, Why.UNFINISHED)
+    assert mover.go(eid) == (ErrorCode.GENERIC, Why.UNFINISHED)
     assert mover.next(eid).error == 0
     assert mover.next(eid) == (ErrorCode.GENERIC, Why.ABANDONED), "there are no more"
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid).error == 0
+    assert mover.go(eid).error == 0
 
 
 # ---- one life ----------------------------------------------------------------------------------
@@ -467,6 +468,24 @@ def test_one_that_did_not_move_is_nobodys(raw: RawHost, mover: Mover):
     assert mover.refusal(pieces) == Why.SPENT
 
 
+@pytest.mark.parametrize("started", [False, True])
+def test_one_that_has_gone_on_does_not_move_into_what_it_was(raw: RawHost, mover: Mover, started: bool):
+    """It is stopped again, and looks as if nothing had been."""
+    eid = raw.make(FOREVER)
+    if started:
+        raw.start(eid)
+        assert raw.call(HostCall.STOP, eid).error == 0
+    pieces = mover.pieces(eid)
+    if started:
+        assert raw.call(HostCall.RESUME, eid, ResumeReason.STOP).error == 0
+    else:
+        raw.start(eid)
+    assert raw.call(HostCall.STOP, eid).error == 0
+    assert mover.go(eid) == (ErrorCode.GENERIC, Why.ABANDONED)
+    assert mover.refusal(pieces) == Why.SPENT
+    assert raw.state(eid) is State.STOPPED
+
+
 def test_an_old_one_is_refused(raw: RawHost, mover: Mover):
     first = mover.move(raw.make(FOREVER))
     second = mover.move(mover.restore(first))
@@ -474,6 +493,17 @@ def test_an_old_one_is_refused(raw: RawHost, mover: Mover):
     restored = mover.restore(second)
     assert record_of(raw, restored).generation == 2
     assert mover.refusal(first) == mover.refusal(second) == Why.SPENT
+
+
+def test_who_begins_another_snapshot_takes_no_pieces_of_the_first(raw: RawHost, mover: Mover):
+    """Two programs at once: one has all pieces of its own snapshot, and moves; the other one is told."""
+    eid, other = raw.make(FOREVER), Mover(raw)
+    assert mover.begin(eid).error == 0
+    pieces = other.pieces(eid)
+    assert mover.next(eid) == (ErrorCode.GENERIC, Why.ABANDONED)
+    assert mover.go(eid) == (ErrorCode.GENERIC, Why.ABANDONED)
+    assert other.go(eid).error == 0
+    assert raw.state(mover.restore(pieces)) is State.FRESH
 
 
 def test_pieces_of_two_snapshots_do_not_go_together(raw: RawHost, mover: Mover):
@@ -488,7 +518,7 @@ def test_clones_are_others_and_may_be_many(raw: RawHost, mover: Mover, port: Hos
     text = call(EnclaveCall.SET_POLICY, Policy.CLONE) + YIELD + call(EnclaveCall.GENERATION) + EXIT
     eid = stopped(raw, text, port)
     pieces = mover.pieces(eid, Option.CLONE)
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid).error == ErrorCode.BAD_ARGUMENT
+    assert mover.go(eid).error == ErrorCode.BAD_ARGUMENT
     clones = [mover.restore(pieces) for _ in range(3)]
     assert len({record_of(raw, each).uid for each in (eid, *clones)}) == 4
     assert finish(raw, eid, port) == 0
@@ -500,10 +530,10 @@ def test_the_list_of_snapshots_has_a_limit(raw: RawHost, mover: Mover, monkeypat
     moved = [mover.move(raw.make(FOREVER)) for _ in range(2)]
     eid = raw.make(FOREVER)
     mover.pieces(eid)
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid) == (ErrorCode.GENERIC, Why.FULL)
+    assert mover.go(eid) == (ErrorCode.GENERIC, Why.FULL)
     assert raw.state(eid) is State.FRESH
     assert mover.refusal(moved[0]) == 0
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid).error == 0
+    assert mover.go(eid).error == 0
 
 
 # ---- hostile snapshots -------------------------------------------------------------------------
@@ -617,10 +647,10 @@ def test_a_storage_that_fails_moves_nothing(tmp_path: Path, on_board: Boards):
     mover, eid = Mover(raw), raw.make(FOREVER)
     mover.pieces(eid)
     (tmp_path / "state").chmod(0o755)
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid) == (ErrorCode.GENERIC, Why.STORAGE)
+    assert mover.go(eid) == (ErrorCode.GENERIC, Why.STORAGE)
     (tmp_path / "state").chmod(0o700)
     assert raw.state(eid) is State.FRESH
-    assert raw.call(HostCall.SNAPSHOT_MOVE, eid).error == 0
+    assert mover.go(eid).error == 0
 
 
 # ---- limits ------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from rich.table import Table
 from tests.mutation.asking import ask
 from tests.mutation.promise import Mutation
 from tests.mutation.promises_native import NATIVE
+from tests.mutation.promises_snapshots import SNAPSHOTS
 
 ROOT = Path(__file__).parents[2]
 MONITOR = "src/penglai/monitor"
@@ -188,7 +189,7 @@ MUTATIONS = [
 def main(only: str = "") -> int:
     """Break all of them whose promise or file contains `only`; how many nobody noticed."""
     obstacle = ask("from penglai.machine.engine import Native", 'Native.obstacle() or ""')
-    there_are = MUTATIONS + ([] if obstacle else NATIVE)
+    there_are = MUTATIONS + SNAPSHOTS + ([] if obstacle else NATIVE)
     chosen = [each for each in there_are if only in each.promise or only in each.file]
     table = Table(title="broken promises", title_justify="left")
     for column in ("promise", "broken in", "noticed by", "seconds"):

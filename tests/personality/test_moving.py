@@ -1,11 +1,13 @@
 """Linux programs in enclaves that move into other machines."""
 
+import os
 from pathlib import Path
 
 import pytest
 from tests.support.binaries import debian_root
+from tests.support.linuxprograms import linux_program
 from tests.support.moving import stop_after
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 import penglai
 
@@ -24,6 +26,43 @@ for part in range(8):
     feed(50)
     print(part, digest.hexdigest(), flush=True)
 """
+
+
+COPY = """#include <unistd.h>
+int main(void)
+{
+    static char text[100];
+    ssize_t size;
+    while ((size = read(0, text, sizeof text)) > 0)
+        if (write(1, text, (size_t)size) != size) return 1;
+    return size < 0;
+}
+"""
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_who_waits_for_input_gets_it_where_it_goes_on(tmp_path: Path, early: bool):
+    """Its question is asked again there.  early: there is input while it is stopped, before it moves."""
+    state, (reader, writer) = tmp_path / "state", os.pipe()
+    with penglai.Machine("64M", 1, state=state) as machine:
+        enclave = machine.create(penglai.pack(linux_program(COPY)))
+        enclave.start(stdin=penglai.Stdin(reader))
+        os.write(writer, b"here ")
+        machine.console.wait_for("here ", PATIENCE)
+        until(lambda: enclave._task.in_callback)
+        enclave.stop()
+        if early:
+            os.write(writer, b"early ")
+            until(lambda: not enclave._task.in_callback)
+        enclave.snapshot(tmp_path / "file")
+    with penglai.Machine("64M", 1, state=state) as machine:
+        enclave = machine.restore(tmp_path / "file", stdin=penglai.Stdin(reader))
+        os.write(writer, b"there")
+        os.close(writer)
+        enclave.resume()
+        assert enclave.wait(PATIENCE).value == 0
+        assert machine.console.text == ("early there" if early else "there")
+    os.close(reader)
 
 
 @pytest.mark.binary("python")

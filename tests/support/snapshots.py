@@ -17,14 +17,22 @@ class Mover:
 
     def __init__(self, raw: RawHost) -> None:
         self.raw = raw
+        self.number = 0
         pages = [raw.page() for _ in range(BUFFER_BYTES // PAGE_SIZE)]
         self.buffer = pages[0]
 
     def begin(self, eid: int, options: int = 0, size: int = BUFFER_BYTES) -> SbiResult:
-        return self.raw.call(HostCall.SNAPSHOT, eid, options, self.buffer, size)
+        result = self.raw.call(HostCall.SNAPSHOT, eid, options, self.buffer, size)
+        if not result.error:
+            self.number = SnapshotHead.from_buffer_copy(self.raw.memory.read(self.buffer, HEAD)).number
+        return result
 
     def next(self, eid: int, size: int = BUFFER_BYTES) -> SbiResult:
-        return self.raw.call(HostCall.SNAPSHOT_PIECE, eid, self.buffer, size)
+        return self.raw.call(HostCall.SNAPSHOT_PIECE, eid, self.number, self.buffer, size)
+
+    def go(self, eid: int) -> SbiResult:
+        """Move into the snapshot that was begun last."""
+        return self.raw.call(HostCall.SNAPSHOT_MOVE, eid, self.number)
 
     def taken(self, result: SbiResult) -> bytes:
         """The piece that a call has written."""
@@ -42,7 +50,7 @@ class Mover:
     def move(self, eid: int) -> list[bytes]:
         """A whole snapshot, into which the enclave has moved."""
         found = self.pieces(eid)
-        assert self.raw.call(HostCall.SNAPSHOT_MOVE, eid).error == 0
+        assert self.go(eid).error == 0
         return found
 
     def restore_first(self, head: bytes, piece: bytes, **fields: int) -> SbiResult:

@@ -49,9 +49,11 @@ class HostCall(IntEnum):
 
     Begins a snapshot; the head and the first piece go into the buffer.  value: bytes, also of the next."""
     SNAPSHOT_PIECE = 5
-    """Not of Penglai-TVM: eid, pa and size of a buffer, for the next piece."""
+    """Not of Penglai-TVM: eid, which snapshot (the first 8 bytes of its id), pa and size of a buffer.
+
+    The next piece goes there."""
     SNAPSHOT_MOVE = 6
-    """Not of Penglai-TVM: eid.  The snapshot is whole, and safe with the host: the enclave goes there."""
+    """Not of Penglai-TVM: eid, which snapshot.  It is whole, and the host has it: the enclave goes there."""
     RESTORE = 7
     """Not of Penglai-TVM: pa of RestoreParam.  value: eid."""
     RESTORE_PIECE = 8

@@ -98,8 +98,8 @@ class SnapshotHead(ctypes.LittleEndianStructure):
     """What a snapshot begins with, 184 bytes; the host sees it.
 
     monitor: hash of the monitor, as in reports.  device: the device's public key.  id: random, of this
-    snapshot.  uid: random, of the enclave, in all snapshots the same.  generation: how often it has been
-    restored.
+    snapshot; calls name it by the number that the first 8 bytes are.  uid: random, of the enclave, in all
+    snapshots the same.  generation: how often it has been restored.
     """
 
     _fields_ = (
@@ -113,6 +113,11 @@ class SnapshotHead(ctypes.LittleEndianStructure):
         ("generation", ctypes.c_uint64),
         ("measurement", ctypes.c_uint8 * HASH_BYTES),
     )
+
+    @property
+    def number(self) -> int:
+        """The number by which calls name the snapshot."""
+        return int.from_bytes(bytes(self.id)[:8], "little")
 
 
 class PieceHead(ctypes.LittleEndianStructure):

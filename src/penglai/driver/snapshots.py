@@ -2,6 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from penglai.abi.ecall import Ocall
 from penglai.abi.errors import SnapshotError, StateError
@@ -38,24 +39,33 @@ class SnapshotDriver(Driver):
         with self.settled:
             self.settled.wait_for(lambda: self._is_settled(task))
 
-    def snapshot(self, task: Task, write: Write, options: int) -> None:
-        """Hand a snapshot to write, piece by piece.  options: abi.snapshot.Option.
+    def snapshot(self, task: Task, write: Write, options: int) -> int:
+        """Hand a snapshot to write, piece by piece; its number.  options: abi.snapshot.Option.
 
         Raises StateError, NoSuchEnclaveError, SnapshotError, NoMemoryError, and what write raises; the
         enclave is as it was.
         """
-        with Shield():
-            size = BUFFER_BYTES
-            while (longer := self._take(task, write, options, size)) > size:
-                size = longer
+        with Shield(), self._buffer_for_first(task, options) as (place, size, length):
+            piece = self._memory.read(place, length)
+            number = SnapshotHead.from_buffer_copy(piece).number
+            write(piece)
+            last = False
+            while not last:
+                result = self._ecall(HostCall.SNAPSHOT_PIECE, task.eid, number, place, size)
+                if result.error:
+                    self._refused("snapshot", task, result)
+                piece = self._memory.read(place, result.value)
+                write(piece)
+                last = bool(PieceHead.from_buffer_copy(piece).last)
+            return number
 
-    def move_away(self, task: Task) -> None:
-        """A snapshot of an enclave is whole, and safe: from now on the enclave is there.
+    def move_away(self, task: Task, number: int) -> None:
+        """The snapshot with this number is whole, and safe: from now on the enclave is there.
 
         Raises as `snapshot` does, and the enclave is here.
         """
         with Shield():
-            self._call("snapshot", task, HostCall.SNAPSHOT_MOVE)
+            self._call("snapshot", task, HostCall.SNAPSHOT_MOVE, number)
             self._end(task, Result(Reason.MOVED))
             self._release_if_over(task)
 
@@ -91,23 +101,19 @@ class SnapshotDriver(Driver):
                 task.run = task.make_run(task)
             return task
 
-    def _take(self, task: Task, write: Write, options: int, size: int) -> int:
-        """Hand all pieces on through a buffer of size bytes; how many it needs, if these are too few."""
-        with self._pages.borrow(size) as place:
-            result = self._ecall(HostCall.SNAPSHOT, task.eid, options, place, size)
-            if result.error and result.value > size:
-                return result.value  # its list of spans and regions is long
-            at, last = HEAD, False
-            while not (result.error or last):
-                piece = self._memory.read(place, result.value)
-                write(piece)
-                last = bool(PieceHead.from_buffer_copy(piece, at).last)
-                at = 0
-                if not last:
-                    result = self._ecall(HostCall.SNAPSHOT_PIECE, task.eid, place, size)
-        if result.error:
-            self._refused("snapshot", task, result)
-        return size
+    @contextmanager
+    def _buffer_for_first(self, task: Task, options: int) -> Iterator[tuple[int, int, int]]:
+        """Begin a snapshot in a buffer that is large enough: its address and size, and the first bytes."""
+        size = BUFFER_BYTES
+        while True:
+            with self._pages.borrow(size) as place:
+                result = self._ecall(HostCall.SNAPSHOT, task.eid, options, place, size)
+                if not result.error:
+                    yield place, size, result.value
+                    return
+            if result.value <= size:
+                self._refused("snapshot", task, result)
+            size = result.value  # its list of spans and regions is long
 
     def _fill(self, task: Task, read: Read) -> None:
         with self._pages.borrow(BUFFER_BYTES) as place:

@@ -53,7 +53,7 @@ def save(driver: SnapshotDriver, task: Task, path: str | os.PathLike[str], *, cl
 def _save(driver: SnapshotDriver, task: Task, place: Path, *, clone: bool) -> None:
     try:
         with os.fdopen(os.open(place, FOR_ITS_OWNER_ALONE, 0o600), "wb") as file:
-            _write(driver, task, file, Option.CLONE if clone else 0)
+            number = _write(driver, task, file, Option.CLONE if clone else 0)
         _sync_directory(place.parent)
     except FileExistsError:
         raise BadArgumentError(
@@ -68,7 +68,7 @@ def _save(driver: SnapshotDriver, task: Task, place: Path, *, clone: bool) -> No
     if clone:
         return
     try:
-        driver.move_away(task)
+        driver.move_away(task, number)
     except (SnapshotError, StateError, NoSuchEnclaveError):
         _forget(place)  # it did not move; after any other error nobody knows, and the file is kept
         raise
@@ -84,14 +84,19 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[BinaryIO, HostPart]]:
         raise BadArgumentError(f"cannot read the snapshot {path}: {error.strerror or error}") from error
 
 
-def _write(driver: SnapshotDriver, task: Task, file: BinaryIO, options: int) -> None:
+def _write(driver: SnapshotDriver, task: Task, file: BinaryIO, options: int) -> int:
+    """Write all of a file; the snapshot's number."""
     part = HostPart(MAGIC, VERSION, task.stack_size, os.fsencode(task.name))
+    file.seek(ctypes.sizeof(part))
+    number = driver.snapshot(task, file.write, options)
+    # Last: an answer that changes the buffer from here on is one to the enclave, too, which has gone on then.
     part.kernel_buffer[:] = driver.kernel_buffer(task)
     part.checksum[:] = _checksum(part)
+    file.seek(0)
     file.write(bytes(part))
-    driver.snapshot(task, file.write, options)
     file.flush()
     os.fsync(file.fileno())
+    return number
 
 
 def _read(file: BinaryIO, path: str | os.PathLike[str]) -> HostPart:

@@ -193,18 +193,18 @@ class Monitor:
             next_state(Call.SNAPSHOT, enclave.state)
             return SbiResult(ErrorCode.OK, snapshot.begin(self.platform, enclave, options, pa, size))
 
-    def _snapshot_piece(self, _hart: Hart | None, eid: int, pa: int, size: int) -> SbiResult:
+    def _snapshot_piece(self, _hart: Hart | None, eid: int, number: int, pa: int, size: int) -> SbiResult:
         enclave = self._find(eid)
         with enclave.lock:
             _check_alive(enclave)
             next_state(Call.SNAPSHOT, enclave.state)
-            return SbiResult(ErrorCode.OK, snapshot.next_piece(self.platform, enclave, pa, size))
+            return SbiResult(ErrorCode.OK, snapshot.next_piece(self.platform, enclave, number, pa, size))
 
-    def _snapshot_move(self, _hart: Hart | None, eid: int) -> SbiResult:
+    def _snapshot_move(self, _hart: Hart | None, eid: int, number: int) -> SbiResult:
         enclave = self._find(eid)
         with enclave.lock:
             _check_alive(enclave)
-            snapshot.move(self.platform, enclave, next_state(Call.MOVE, enclave.state))
+            snapshot.move(self.platform, enclave, number, next_state(Call.MOVE, enclave.state))
         return OK
 
     def _restore(self, _hart: Hart | None, param_pa: int) -> SbiResult:
@@ -332,8 +332,8 @@ _CALLS: dict[int, tuple[str, int, Callable[..., SbiResult]]] = {
     HostCall.INFO: ("info", 3, Monitor._info),
     HostCall.LIMIT: ("limit", 3, Monitor._limit),
     HostCall.SNAPSHOT: ("snapshot", 4, Monitor._snapshot),
-    HostCall.SNAPSHOT_PIECE: ("snapshot piece", 3, Monitor._snapshot_piece),
-    HostCall.SNAPSHOT_MOVE: ("move", 1, Monitor._snapshot_move),
+    HostCall.SNAPSHOT_PIECE: ("snapshot piece", 4, Monitor._snapshot_piece),
+    HostCall.SNAPSHOT_MOVE: ("move", 2, Monitor._snapshot_move),
     HostCall.RESTORE: ("restore", 1, Monitor._restore),
     HostCall.RESTORE_PIECE: ("restore piece", 3, Monitor._restore_piece),
 }

@@ -78,9 +78,12 @@ def begin(platform: Platform, enclave: Enclave, options: int, pa: int, size: int
     return written
 
 
-def next_piece(platform: Platform, enclave: Enclave, pa: int, size: int) -> int:
-    """Write the next piece; its bytes.  Raises Refusal, and the same piece comes again."""
-    sealing = _under_way(enclave)
+def next_piece(platform: Platform, enclave: Enclave, number: int, pa: int, size: int) -> int:
+    """Write the next piece of the snapshot with this number; its bytes.
+
+    Raises Refusal, and the same piece comes again.
+    """
+    sealing = _under_way(enclave, number)
     if sealing.whole:
         raise no_snapshot(Why.ABANDONED, "every piece has been taken")
     indices, looked_at = _next_pages(platform.memory, sealing)
@@ -93,13 +96,14 @@ def next_piece(platform: Platform, enclave: Enclave, pa: int, size: int) -> int:
     return written
 
 
-def move(platform: Platform, enclave: Enclave, after: State) -> None:
-    """The enclave goes on in its snapshot, which is whole, and ends here.
+def move(platform: Platform, enclave: Enclave, number: int, after: State) -> None:
+    """The enclave goes on in the snapshot with this number, which is whole, and ends here.
 
     Raises Refusal, and it is here and nowhere else.
     """
-    head = _under_way(enclave).head
-    if not _under_way(enclave).whole:
+    sealing = _under_way(enclave, number)
+    head = sealing.head
+    if not sealing.whole:
         raise no_snapshot(Why.UNFINISHED, "there are pieces that nobody has taken")
     if head.options & Option.CLONE:
         raise bad_argument("the snapshot is for clones: the enclave stays")
@@ -126,9 +130,13 @@ def _check_quiet(platform: Platform, enclave: Enclave, options: int) -> None:
         raise no_snapshot(Why.RELAY, "it has relay pages")
 
 
-def _under_way(enclave: Enclave) -> Sealing:
-    if enclave.sealing is None:
-        raise no_snapshot(Why.ABANDONED, "no snapshot is being made")
+def _under_way(enclave: Enclave, number: int) -> Sealing:
+    """The snapshot that is being made, if it is this one: somebody may have begun another.
+
+    Raises Refusal.
+    """
+    if enclave.sealing is None or enclave.sealing.head.number != number:
+        raise no_snapshot(Why.ABANDONED, "no such snapshot is being made")
     return enclave.sealing
 
 
