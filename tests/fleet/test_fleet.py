@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.sessions import living
 from tests.support.waiting import PATIENCE, until
 
 import penglai
@@ -198,12 +199,5 @@ def test_at_the_end_nothing_is_left(state: Path):
         )
         assert done.returncode == status, done.stderr
         session, directory = done.stdout.split()
-        until(lambda: not [p for p in psutil.pids() if _session(p) == int(session)])  # noqa: B023
+        until(lambda: not living({int(session)}))  # noqa: B023
         until(lambda: not Path(directory).exists())  # noqa: B023
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
