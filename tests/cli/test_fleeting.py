@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.support.person import PENGLAI
+from tests.support.sessions import living
 from tests.support.waiting import PATIENCE, until
 
 from penglai.fleet import site
@@ -132,7 +133,7 @@ def test_ctrl_c_leaves_nothing(state: dict[str, str], words: tuple[str, ...]):
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 128 + signal.SIGINT
         assert process.stderr.read() == "penglai: interrupted\n"
-    assert [pid for pid in psutil.pids() if _session(pid) in sessions] == []
+    assert living(sessions) == []
     assert "no fleet is up" in penglai(state, "ps").stderr
 
 
@@ -146,10 +147,3 @@ def test_what_a_killed_up_leaves_down_ends(state: dict[str, str], tmp_path: Path
     assert penglai(state, "down").returncode == 0
     assert not any(each.processes() for each in left.sessions.values())
     assert not left.directory.exists()
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0

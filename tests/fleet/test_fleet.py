@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.sessions import living
 from tests.support.waiting import PATIENCE, until
 
 import penglai
@@ -161,6 +162,27 @@ def test_a_node_that_is_killed_is_left_out(fleet: penglai.Fleet):
     assert fleet.place("prime").wait(PATIENCE).machine == "node-1"
 
 
+def test_without_ray_it_says_what_to_install():
+    script = """
+import sys
+sys.modules["ray"] = None
+from penglai import *
+try:
+    Fleet()
+except FleetError as error:
+    print(error)
+"""
+    said = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert said.startswith("a fleet needs Ray; run: pip install 'pypenglai[fleet]'")
+
+
+def test_whoever_wants_no_fleet_imports_no_ray():
+    script = (
+        "import sys, os; from penglai import *; print('ray' in sys.modules, 'RAY_AUTH_MODE' in os.environ)"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "False False\n"
+
+
 def test_at_the_end_nothing_is_left(state: Path):
     """A fleet of its own, since it ends; a process has one."""
     script = "import penglai, sys; f = penglai.Fleet(1, '16M', 1, state=sys.argv[1]); f.place('loop');"
@@ -177,12 +199,5 @@ def test_at_the_end_nothing_is_left(state: Path):
         )
         assert done.returncode == status, done.stderr
         session, directory = done.stdout.split()
-        until(lambda: not [p for p in psutil.pids() if _session(p) == int(session)])  # noqa: B023
+        until(lambda: not living({int(session)}))  # noqa: B023
         until(lambda: not Path(directory).exists())  # noqa: B023
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0

@@ -7,24 +7,10 @@ machine), and a call whose result is lost is not made once more.
 import logging
 import os
 import socket
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from penglai.abi.errors import FleetError, PenglaiError, StateError, WaitTimeoutError
-
-ENVIRONMENT = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # addresses of the loopback stay what they are, on Linux too
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # standard output is the program's, not Ray's
-    "RAY_enable_worker_prestart": "false",
-    "RAY_prestart_worker_first_driver": "false",
-    "RAY_health_check_initial_delay_ms": "1000",
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "10000",
-}
-"""Of every process of a fleet."""
+from penglai.fleet.door import ENVIRONMENT, Door
 
 os.environ.update(ENVIRONMENT)  # some of it Ray reads while it is imported
 try:
@@ -45,18 +31,6 @@ MachineDied = ActorDiedError
 """What is raised for every call of an actor that is no more."""
 Unreachable = RayError
 """What is raised for a call whose result does not come."""
-
-
-@dataclass(frozen=True)
-class Door:
-    """How to get to a cluster.  address: host:port.  token: a file with what everybody has to show there."""
-
-    address: str
-    token: Path
-
-    def environment(self) -> dict[str, str]:
-        """What Ray has to find in the environment of whoever goes in."""
-        return {**ENVIRONMENT, "RAY_AUTH_TOKEN_PATH": str(self.token)}
 
 
 def check_outside() -> None:

@@ -17,8 +17,7 @@ from penglai.abi.layout import DEFAULT_STACK_SIZE, NAME_BYTES
 from penglai.abi.report import PUBLIC_KEY_BYTES
 from penglai.abi.timeout import checked_timeout
 from penglai.attestation.report import Report
-from penglai.fleet import cluster, site
-from penglai.fleet.keeper import CALLS, KEEPER, Keeper
+from penglai.fleet import site
 from penglai.fleet.rows import EnclaveRow, MachineRow, Made, Order, Size
 from penglai.host.image import UNNAMED, Image, load
 from penglai.machine.memory import check_size, parse_size
@@ -70,6 +69,8 @@ class Fleet:
         """
         with site.recorded() as path:
             here = site.found(path)
+        from penglai.fleet import cluster  # noqa: PLC0415 - Ray, which is not in every installation
+
         if not here.address:
             raise FleetError("the fleet has not come up; end what is left of it with: penglai fleet down")
         cluster.connect(here.door)
@@ -79,6 +80,9 @@ class Fleet:
 
     def _enter(self, here: site.Site, *, ends: bool) -> None:
         """The process is in the fleet of a site; ends: it ends when this is left."""
+        from penglai.fleet import cluster  # noqa: PLC0415 - Ray, which is not in every installation
+        from penglai.fleet.keeper import KEEPER  # noqa: PLC0415 - Ray, which is not in every installation
+
         self._site = here
         self._off = weakref.finalize(self, _leave, here if ends else None)
         self._keeper = cluster.find(KEEPER)
@@ -198,6 +202,8 @@ class Fleet:
             end_recorded()
 
     def _ask(self, method: str, *arguments: object) -> Any:
+        from penglai.fleet import cluster  # noqa: PLC0415 - Ray, which is not in every installation
+
         return cluster.answer(cluster.ask(self._keeper, method, *arguments))
 
     def __enter__(self) -> Self:
@@ -340,6 +346,9 @@ def _started(nodes: int, size: Size, state: Path, saving: Saving, record: Path |
 
     record: of a fleet that outlives this process.
     """
+    from penglai.fleet import cluster  # noqa: PLC0415 - Ray, which is not in every installation
+    from penglai.fleet.keeper import CALLS, KEEPER, Keeper  # noqa: PLC0415 - Ray, which is not in every installation
+
     if nodes < 1:
         raise BadArgumentError(f"a fleet of {nodes} nodes: it has at least one")
     cluster.check_outside()
@@ -364,6 +373,8 @@ def _started(nodes: int, size: Size, state: Path, saving: Saving, record: Path |
 
 
 def _leave(ended: site.Site | None) -> None:
+    from penglai.fleet import cluster  # noqa: PLC0415 - Ray, which is not in every installation
+
     cluster.disconnect()
     if ended is not None:
         ended.end()

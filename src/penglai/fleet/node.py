@@ -12,32 +12,16 @@ import shutil
 import signal
 import sys
 import threading
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ray._private.node import Node
 from ray._private.parameter import RayParams
 
+from penglai.fleet.door import Plan
+
 LOOPBACK = "127.0.0.1"
 STORE_BYTES = 80_000_000
 """Of Ray's store of objects, in a file that is mapped; images of enclaves pass through it."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """name: of the node.  directory: of the cluster, short, since sockets lie below.  address: of the cluster
-    that it joins; empty: it is the first node of one.  tied: it ends when its input is closed."""
-
-    name: str
-    directory: str
-    pages: int
-    harts: int
-    address: str = ""
-    tied: bool = False
-
-    def to_json(self) -> str:
-        """In one line."""
-        return json.dumps(asdict(self))
 
 
 def start(plan: Plan) -> Node:

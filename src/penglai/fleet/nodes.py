@@ -5,17 +5,18 @@ named without looking at names of programs.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from penglai.abi.errors import FleetError
-from penglai.fleet.node import Plan
+from penglai.fleet.door import Plan
 
 GRACE = 10.0
 """Seconds in which a node may end by itself before it is killed."""
@@ -113,7 +114,7 @@ def start(plan: Plan, environment: Mapping[str, str]) -> Started:
     stat = _stat(process.pid)
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(plan.to_json() + "\n")
+        process.stdin.write(json.dumps(asdict(plan)) + "\n")
         process.stdin.flush()
     return Started(process, Session(process.pid, stat.began if stat else 0), log)
 

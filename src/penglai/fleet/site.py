@@ -12,8 +12,7 @@ from pathlib import Path
 
 from penglai.abi.errors import ExistsError, FleetError
 from penglai.fleet import nodes
-from penglai.fleet.cluster import Door
-from penglai.fleet.node import Plan
+from penglai.fleet.door import Door, Plan
 from penglai.fleet.nodes import Session
 from penglai.fleet.rows import Size
 from penglai.toolchain.places import state_dir
