@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.debug.test_stub import COUNT, SUM, address_of
 from tests.support.bare import ENGINES
+from tests.support.gdbclient import GdbClient
 from tests.support.linuxprograms import linux_program
 from tests.support.programs import compiled, eapp
 from tests.support.waiting import PATIENCE, SOAK
@@ -206,6 +208,31 @@ def test_a_recording_begins_at_any_moment(recorded: str, replayed: str, tmp_path
                 enclave.stop()
     for name in ("first", "second"):
         replays(tmp_path / name, replayed)
+
+
+@on_each_pair
+def test_what_gdb_did_meanwhile_is_recorded_too(recorded: str, replayed: str, tmp_path: Path):
+    image = compiled(COUNT)
+    add, counter = address_of(image, "add"), address_of(image, "counter")
+
+    def body(machine: penglai.Machine) -> None:
+        enclave = machine.create(image)
+        with machine.debug(enclave) as session:
+            run = enclave.start()
+            with GdbClient(session.address) as gdb:
+                assert gdb.ask(f"Z0,{add:x},2") == "OK"
+                for value in (5, 6):
+                    assert gdb.ask("c") == "T05thread:1;"
+                    assert gdb.ask(f"P0a={value:02x}00000000000000") == "OK"
+                    for _ in range(3):
+                        assert gdb.ask("s") == "T05thread:1;"
+                assert gdb.ask(f"M{counter:x},1:40") == "OK"
+                assert gdb.ask(f"z0,{add:x},2") == "OK"
+                assert gdb.ask("c").startswith("W")
+            assert run.result(PATIENCE).value != SUM
+
+    record(tmp_path / "run.rec", body, recorded)
+    replays(tmp_path / "run.rec", replayed)
 
 
 # ---- what differs is found -------------------------------------------------------------------------
