@@ -263,7 +263,7 @@ def test_another_input_is_found_where_it_matters(prime: Path, engine: str):
         if not isinstance(event, Run):
             return event
         changes = tuple((index, value ^ 1 if index == 10 else value) for index, value in event.changes)
-        return Run(**{**vars(event), "changes": changes})
+        return event._replace(changes=changes)
 
     with pytest.raises(RecordingError, match=r"run \d+ of enclave 1 prime: .*(not with|are not what)"):
         penglai.replay(change(prime, other_result), engine=engine)
