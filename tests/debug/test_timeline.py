@@ -10,7 +10,7 @@ from tests.debug.test_stub import COUNT, address_of
 from tests.support.bare import ENGINES
 from tests.support.gdbclient import GdbClient
 from tests.support.programs import compiled, eapp
-from tests.support.waiting import PATIENCE, SOAK, until
+from tests.support.waiting import PATIENCE, SOAK
 
 from penglai.abi.errors import RecordingError
 from penglai.debug import recording, rewind, snapshots
@@ -240,8 +240,10 @@ def test_ctrl_c_ends_a_movement(tmp_path: Path):
     timeline = Timeline(Reader(path), "unicorn")
     more = address_of(compiled(PREEMPTED), "more")
     with rewind.ReplaySession(timeline, 0) as session, GdbClient(session.address) as gdb:
+        gdb.ask(f"Z0,{more:x},2")
+        assert gdb.ask("c") == gdb.ask("c") == "T05thread:1;"
+        gdb.ask(f"z0,{more:x},2")
         gdb.send("c")
-        until(lambda: timeline.moment.jumps > 0 or timeline.moment.run > 100)
         gdb.interrupt()
         assert gdb.receive() in (b"T02thread:1;", b"T05thread:1;replaylog:end;")
         gdb.ask(f"Z0,{more:x},2")

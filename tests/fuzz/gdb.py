@@ -76,7 +76,7 @@ def one(data: bytes) -> None:
     debugger, target, memory = known()
     context = bytes(target.context)
     answers: list[bytes] = []
-    stub = Stub(debugger, target, answers.append, lambda: None, attached=True)
+    stub = Stub(debugger.lock, target, answers.append, lambda: None, attached=True)
     for _ in range(1 + choices.below(MOST_PACKETS)):
         packet = some_packet(choices)
         through_reader(choices, packet)

@@ -251,5 +251,5 @@ def test_the_harts_code_reads_ram_in_one_function():
     assert uses == {
         ("access.c", "memcpy(out, h->ram + offset, bytes);"),
         ("paging.c", "return in_ram(h, pa) ? (const uint64_t *)(h->ram + (pa - h->ram_base)) : NULL;"),
-        ("supervisor.c", "UC_PROT_ALL, h->ram + page * PAGE_BYTES);"),
+        ("supervisor.c", "h->ram + page * PAGE_BYTES);"),
     }

@@ -1,6 +1,7 @@
 """penglai record and penglai replay."""
 
 import contextlib
+import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ import typer
 from penglai.abi.layout import DEFAULT_STACK_SIZE
 from penglai.cli.halting import WithGdb, parse_place
 from penglai.cli.numbers import seconds
-from penglai.cli.options import Eapp, Memory, Servers, StackSize, command, err, out
+from penglai.cli.options import Eapp, Memory, Servers, StackSize, command, err
 from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Mounted, Root
 from penglai.cli.running import run
 from penglai.debug.recording import Reader
@@ -82,13 +83,15 @@ def replay(
 ) -> None:
     """Execute a recording again, and compare: registers after each run, and pages now and then.
 
-    The exit status is 1 if anything is not as it was recorded.
+    What the enclaves wrote is on standard output.  The exit status is 1 if anything is not as it was
+    recorded.
     """
     reader = Reader(recording)
     if gdb is not None:
         _debug(reader, engine, eid, gdb)
         return
     player = Player(reader, engine)
+    player.on_text = _show
     ended: list[BaseException | None] = []
     thread = threading.Thread(target=lambda: ended.append(_caught(player, reader)))
     thread.start()
@@ -104,7 +107,12 @@ def replay(
         raise ended[0]
     done = player.summary
     enclaves = "1 enclave" if done.enclaves == 1 else f"{done.enclaves} enclaves"
-    out.print(f"{recording}: {done.runs} runs of {enclaves}, bit by bit as they were recorded")
+    err.print(f"{recording}: {done.runs} runs of {enclaves}, bit by bit as they were recorded", style="dim")
+
+
+def _show(text: bytes) -> None:
+    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.flush()
 
 
 def _debug(reader: Reader, engine: str | None, eid: int | None, place: int | Path) -> None:

@@ -97,7 +97,8 @@ class RecordingCore:
         error = self._core.run(context)
         record.times = 0
         if space is not None and not error:
-            recording.after(space, context, record, tuple(self._times[: record.times_known]))
+            known = record.times_known
+            recording.after(space, context, record, tuple(self._times[:known]) if known else ())
         return error
 
     def flush(self, space: int, ended: bool, /) -> None:

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from penglai.abi.errors import BadArgumentError, RecordingError, StorageError
 from penglai.abi.riscv import PAGE_SIZE, RAM_BASE
@@ -107,8 +107,7 @@ class Write:
         return WRITE.pack(self.address, len(self.data)) + self.data
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """An enclave has run on the hart.
 
     changes: registers that were others than when it left the hart before, as (index, value).  times: what it
@@ -127,8 +126,7 @@ class Run:
 
     def pack(self) -> bytes:
         """Its fields as the file has them."""
-        ended = (self.space, self.cause, self.tval, self.jumps, self.pc, self.digest)
-        head = RUN.pack(*ended, len(self.changes), len(self.times))
+        head = RUN.pack(*self[:6], len(self.changes), len(self.times))
         return head + b"".join([CHANGE.pack(*change) for change in self.changes]) + _words(self.times)
 
 

@@ -8,14 +8,16 @@ bit, or it ends with an error that says where it was another one.
 import contextlib
 import ctypes
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
+from penglai.abi import ecall, layout
+from penglai.abi.ecall import EnclaveCall, Ocall
 from penglai.abi.errors import BadArgumentError, RecordingError
 from penglai.abi.riscv import INTERRUPT, PAGE_SIZE, Cause
 from penglai.debug.recording import MOST_TIMES, Digest, Ended, Event, Page, Reader, Run, Space, Write, Zeros
-from penglai.debug.spaces import Reach, digest, reach, register_digest, registers
+from penglai.debug.spaces import Reach, digest, physical, reach, register_digest, registers
 from penglai.machine.clock import Clock
 from penglai.machine.context import NEVER, Context, RunRecord, cause_name
 from penglai.machine.engine import Core, choose
@@ -78,6 +80,8 @@ class Player:
             raise RecordingError(f"{reader.path} cannot be replayed: {error}") from error
         self.spaces: list[Replayed] = []
         self.digests = 0
+        self.on_text: Callable[[bytes], None] | None = None
+        """Called with what enclaves write."""
         self._uninterrupted = False
         self._breaks: tuple[int, ...] = ()
         self._path = reader.path
@@ -248,11 +252,23 @@ class Player:
                 f"it ends with {cause_name(cause)} at pc {pc:#x}, after {jumps} jumps back, "
                 f"not with {cause_name(event.cause)} at pc {event.pc:#x}, after {event.jumps}",
             )
+        if self.on_text is not None and _writes(event.cause, space.context):
+            self.on_text(self._text(space))
         if register_digest(registers(space.context)) != event.digest:
             raise self._different(space, f"its registers at pc {pc:#x} are not what they were")
 
+    def _text(self, space: Replayed) -> bytes:
+        """What is in its kernel buffer, up to the NUL."""
+        place = physical(self.memory, space.space.satp, layout.KERNEL_BUFFER)
+        return b"" if place is None else self.memory.read(place, PAGE_SIZE).partition(b"\0")[0]
+
     def _different(self, space: Replayed, what: str) -> RecordingError:
         return RecordingError(f"{self._path}, run {space.runs} of {space.label}: {what}")
+
+
+def _writes(cause: int, context: Context) -> bool:
+    call = (context.a6, context.a7, context.a0)
+    return cause == Cause.ECALL_U and call == (ecall.EXTENSION, EnclaveCall.OCALL, Ocall.WRITE)
 
 
 def replay(path: str | os.PathLike[str], *, engine: str | None = None) -> Summary:

@@ -44,8 +44,11 @@ def register_digest(found: bytes) -> bytes:
 def changes(before: bytes, now: bytes) -> tuple[tuple[int, int], ...]:
     """(index, value) of each register that is another one now."""
     if before[:A0] == now[:A0] and before[BEHIND_A0:PC] == now[BEHIND_A0:PC]:  # nearly always
-        pairs = ((index, before[8 * index :][:8], now[8 * index :][:8]) for index in (A0 // 8, PC // 8))
-        return tuple((index, int.from_bytes(new, "little")) for index, old, new in pairs if old != new)
+        a0 = (A0 // 8, int.from_bytes(now[A0:BEHIND_A0], "little"))
+        pc = (PC // 8, int.from_bytes(now[PC:], "little"))
+        if before[PC:] == now[PC:]:
+            return (a0,)
+        return (pc,) if before[A0:BEHIND_A0] == now[A0:BEHIND_A0] else (a0, pc)
     words = np.frombuffer(now, dtype="<u8")
     found = np.flatnonzero(words != np.frombuffer(before, dtype="<u8"))
     return tuple(
