@@ -117,6 +117,35 @@ def test_single_precision_is_boxed_wherever_it_comes_from(board: Board):
     assert low == [0x3F800000, 0xBF800000, 0x3F800000, 0xBF800000, 0]
 
 
+NUMBERS = {"1": 0x3FF0000000000000, "2": 0x4000000000000000, "NaN": 0x7FF8000000000000}
+
+
+@pytest.mark.parametrize("second", NUMBERS)
+@pytest.mark.parametrize("first", NUMBERS)
+@pytest.mark.parametrize("compare", ["flt.d", "fle.d", "feq.d"])
+@pytest.mark.parametrize("branch", ["bnez", "beqz"])
+def test_a_branch_behind_a_comparison_of_numbers(
+    board: Board, branch: str, compare: str, first: str, second: str
+):
+    _, context = load(board, f"{compare} t0, f0, f1\n{branch} t0, 1f\nli a3, 5\necall\n1: li a3, 6\necall")
+    context.f[0], context.f[1] = NUMBERS[first], NUMBERS[second]
+    assert board.harts[0].run(context).cause == Cause.ECALL_U
+    less, equal = (first, second) == ("1", "2"), first == second != "NaN"
+    true = {"flt.d": less, "fle.d": less or equal, "feq.d": equal}[compare]
+    assert (context.t0, context.a3) == (true, 6 if true == (branch == "bnez") else 5)
+    assert counts(board)["elsewhere"] == 0
+
+
+def test_a_branch_that_others_jump_to_looks_at_its_register(board: Board):
+    """Not at the comparison in front of it, which they have not made."""
+    text = "bnez a3, 2f\n1: flt.d t0, f0, f1\n2: bnez t0, 3f\nli a4, 5\necall\n3: li a4, 6\necall"
+    for value, expected in ((0, 5), (1, 6)):
+        _, context = load(board, text)
+        context.a3, context.t0 = 1, value
+        assert board.harts[0].run(context).cause == Cause.ECALL_U
+        assert context.a4 == expected
+
+
 @pytest.mark.parametrize("text", ["fadd.d f0, f0, f0", "fld f0, 0(a0)", "frflags t0"])
 def test_a_hart_without_floating_point_takes_it_for_illegal(board: Board, text: str):
     """Also if another hart has translated the same text."""

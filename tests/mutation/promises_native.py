@@ -17,8 +17,8 @@ NATIVE = [
     Mutation(
         "what a block knows of a register holds in that block only",
         f"{WHERE}/translate.c",
-        "    t->checked = t->known = t->boxed = 0;\n",
-        "    t->known = t->boxed = 0;\n",
+        "    t->checked = t->known = t->boxed = t->truth = 0;\n",
+        "    t->known = t->boxed = t->truth = 0;\n",
         (ONE.format("a_jump_into_the_middle_of_a_block_finds_nothing_checked"), RANDOM),
     ),
     Mutation(
@@ -59,9 +59,23 @@ NATIVE = [
     Mutation(
         "a NaN is the one that RISC-V has",
         f"{WHERE}/floating.c",
-        "    emit(&t->b, I_MOVQ_LOAD, xmm, constant(C_NAN + (wide ? 0 : 2)));\n",
+        "        emit(b, I_MOVQ_LOAD, nan->xmm, constant(C_NAN + (nan->insn.wide ? 0 : 2)));\n",
         "",
         (RANDOM,),
+    ),
+    Mutation(
+        "a branch behind a comparison goes where the comparison says",
+        f"{WHERE}/translate.c",
+        "INVERSE(t->truth_condition)",
+        "t->truth_condition",
+        (ONE.format("a_branch_behind_a_comparison_of_numbers"),),
+    ),
+    Mutation(
+        "a branch that begins a block looks at its register",
+        f"{WHERE}/translate.c",
+        "t->boxed = t->truth = 0;\n",
+        "t->boxed = 0;\n",
+        (ONE.format("a_branch_that_others_jump_to_looks_at_its_register"),),
     ),
     Mutation(
         "a program rounds as it says",

@@ -160,6 +160,7 @@ enum condition {
     CC_LE = 14,
     CC_G = 15,
 };
+#define INVERSE(which) ((enum condition)((which) ^ 1))
 
 void put8(struct buffer *b, uint8_t value);
 void put32(struct buffer *b, uint32_t value);

@@ -59,13 +59,20 @@ static void finish(struct translator *t, unsigned f, unsigned xmm, bool wide)
         t->boxed |= 1u << f;
 }
 
-/* A NaN becomes the one that RISC-V has. */
+static void add_nan(struct translator *t, struct nan nan)
+{
+    emit(&t->b, compares(nan.insn.wide, I_UCOMIS), nan.xmm, in_reg((enum reg)nan.xmm));
+    nan.from = emit_jcc(&t->b, CC_P);
+    nan.back = (uint32_t)t->b.used;
+    nan.pc = t->b.pc;
+    if (append((void **)&t->nans, &t->nan_room, t->nan_count, sizeof *t->nans, &t->b.failed))
+        t->nans[t->nan_count++] = nan;
+}
+
+/* A NaN becomes the one that RISC-V has; wide: that of double precision. */
 static void make_canonical(struct translator *t, unsigned xmm, bool wide)
 {
-    emit(&t->b, compares(wide, I_UCOMIS), xmm, in_reg((enum reg)xmm));
-    uint32_t number = emit_jcc(&t->b, CC_NP);
-    emit(&t->b, I_MOVQ_LOAD, xmm, constant(C_NAN + (wide ? 0 : 2)));
-    land(&t->b, number);
+    add_nan(t, (struct nan){.insn = {.wide = wide}, .xmm = (uint8_t)xmm});
 }
 
 static void translate_two(struct translator *t, const struct insn *i, uint32_t op)
@@ -93,21 +100,35 @@ static void translate_root(struct translator *t, const struct insn *i)
  * Of infinity times zero plus a NaN the host says nothing, and RISC-V does: a NaN that comes of one in the third
  * operand, and of none in the factors, is left to the other engine if one of these is zero.
  */
-static void settle_fused_nan(struct translator *t, const struct insn *i, unsigned second)
+static void settle_fused_nan(struct translator *t, const struct nan *nan)
 {
     struct buffer *b = &t->b;
+    const struct insn *i = &nan->insn;
     uint32_t w = i->wide ? REX_W : 0;
     load_f(t, 2, i->rs1);
-    emit(b, compares(i->wide, I_UCOMIS), 2, in_reg((enum reg)second));
+    emit(b, compares(i->wide, I_UCOMIS), 2, in_reg((enum reg)nan->second));
     uint32_t of_factor = emit_jcc(b, CC_P);
-    const unsigned factors[] = {2, second};
+    const unsigned factors[] = {2, nan->second};
     for (unsigned k = 0; k < 2; k++) { /* twice the bits are those without the sign */
         emit(b, I_MOVD_FROM | w, factors[k], in_reg(RAX));
         emit(b, I_ADD | w, RAX, in_reg(RAX));
         leave_if(t, CC_E, LEFT_ELSEWHERE);
     }
     land(b, of_factor);
-    emit(b, I_MOVQ_LOAD, 0, constant(C_NAN + (i->wide ? 0 : 2)));
+}
+
+void translate_nans(struct translator *t)
+{
+    struct buffer *b = &t->b;
+    for (size_t k = 0; k < t->nan_count; k++) {
+        const struct nan *nan = &t->nans[k];
+        land(b, nan->from);
+        b->pc = nan->pc;
+        if (nan->fused)
+            settle_fused_nan(t, nan);
+        emit(b, I_MOVQ_LOAD, nan->xmm, constant(C_NAN + (nan->insn.wide ? 0 : 2)));
+        land_at(b, emit_jmp(b), nan->back);
+    }
 }
 
 static void translate_fused(struct translator *t, const struct insn *i)
@@ -120,10 +141,7 @@ static void translate_fused(struct translator *t, const struct insn *i)
     unsigned second = float_source(t, i->rs2, 1);
     struct vex vex = {codes[i->op - OP_FMADD], 2, 1, i->wide};
     emit_vex(&t->b, vex, 0, second, float_operand(t, i->rs3));
-    emit(&t->b, compares(i->wide, I_UCOMIS), 0, in_reg(0));
-    uint32_t number = emit_jcc(&t->b, CC_NP);
-    settle_fused_nan(t, i, second);
-    land(&t->b, number);
+    add_nan(t, (struct nan){.insn = *i, .second = (uint8_t)second, .fused = true});
     finish(t, i->rd, 0, i->wide);
 }
 
@@ -180,9 +198,11 @@ static void translate_extreme(struct translator *t, const struct insn *i)
 
 static void store_bool(struct translator *t, unsigned rd)
 {
-    emit(&t->b, I_MOVZX8, RAX, in_reg(RAX));
-    if (rd)
-        store_x(t, rd, RAX);
+    if (!rd)
+        return;
+    enum reg to = target(t, rd, RAX);
+    emit(&t->b, I_MOVZX8, to, in_reg(RAX));
+    store_x(t, rd, to);
 }
 
 static void translate_equal(struct translator *t, const struct insn *i)
@@ -204,8 +224,11 @@ static void translate_compare(struct translator *t, const struct insn *i)
         return;
     }
     emit(&t->b, compares(i->wide, I_COMIS), float_source(t, i->rs2, 1), float_operand(t, i->rs1));
-    emit_setcc(&t->b, i->op == OP_FLT ? CC_A : CC_AE, RAX);
-    store_bool(t, i->rd);
+    t->truth_condition = i->op == OP_FLT ? CC_A : CC_AE;
+    emit_setcc(&t->b, t->truth_condition, RAX);
+    store_bool(t, i->rd); /* which leaves the flags as they are */
+    t->truth = i->rd;
+    t->truth_at = t->b.used;
 }
 
 /* ---- conversions ------------------------------------------------------------------------------ */

@@ -196,6 +196,15 @@ struct jump {
     uint64_t target;
 };
 
+/* A result that is a NaN: what is done with it stands behind the blocks, so that others do not jump over it. */
+struct nan {
+    uint32_t from, back;
+    uint64_t pc;
+    struct insn insn;
+    uint8_t xmm, second; /* the result, and the second factor if it is of a fused multiplication */
+    bool fused;
+};
+
 struct translator {
     struct code *code;
     struct buffer b;
@@ -205,6 +214,8 @@ struct translator {
     size_t cold_count, cold_room;
     struct jump *jumps;
     size_t jump_count, jump_room;
+    struct nan *nans;
+    size_t nan_count, nan_room;
     size_t insns;
 
     /* What is known at this point of a block. */
@@ -212,6 +223,11 @@ struct translator {
     uint32_t known; /* registers that hold these values */
     uint32_t boxed; /* floating-point registers that hold single precision */
     uint64_t values[32];
+
+    /* At `truth_at` of what was emitted the host's flags say what x holds, which is 0 or 1; 0: they do not. */
+    size_t truth_at;
+    unsigned truth;
+    enum condition truth_condition;
 };
 
 /* ---- ways.c ---- */
@@ -242,6 +258,9 @@ bool translate_integer(struct translator *t, const struct insn *i);
 bool translate_memory(struct translator *t, const struct insn *i);
 bool translate_atomic(struct translator *t, const struct insn *i);
 bool translate_floating(struct translator *t, const struct insn *i);
+
+/* What blocks left for later: NaNs. */
+void translate_nans(struct translator *t);
 
 /* ---- registers.c ---- */
 

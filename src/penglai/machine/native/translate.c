@@ -228,18 +228,20 @@ static void translate_branch(struct translator *t, const struct insn *i)
 {
     static const enum condition conditions[] = {CC_E, CC_NE, CC_L, CC_GE, CC_B, CC_AE};
     uint64_t there = t->b.pc + (uint64_t)(int64_t)i->imm, next = t->b.pc + i->bytes;
-    if (!i->rs2)
+    enum condition condition = conditions[i->op - OP_BEQ];
+    if (t->truth && t->truth == i->rs1 && !i->rs2 && t->truth_at == t->b.used && i->op <= OP_BNE)
+        condition = i->op == OP_BNE ? t->truth_condition : INVERSE(t->truth_condition);
+    else if (!i->rs2)
         emit_imm(&t->b, REX_W, G_CMP, operand(t, i->rs1), 0);
     else if (t->code->map[i->rs1] == NO_REG && t->code->map[i->rs2] != NO_REG)
         emit(&t->b, I_CMP_TO | REX_W, t->code->map[i->rs2], operand(t, i->rs1));
     else
         emit(&t->b, I_CMP | REX_W, source(t, i->rs1, RAX), operand(t, i->rs2));
-    enum condition condition = conditions[i->op - OP_BEQ];
     if (there >= next || !t->code->cache->counts) {
         add_jump(t, emit_jcc(&t->b, condition), there, there < next);
         return;
     }
-    uint32_t over = emit_jcc(&t->b, condition ^ 1); /* the opposite one */
+    uint32_t over = emit_jcc(&t->b, INVERSE(condition));
     count_jump(t);
     add_jump(t, emit_jmp(&t->b), there, true);
     land(&t->b, over);
@@ -290,7 +292,7 @@ static void translate_block(struct translator *t, uint32_t index, uint32_t follo
         add_cold(t, emit_poll(b), LEFT_POLL, pc);
         code->marks[index] |= MARK_POLLED;
     }
-    t->checked = t->known = t->boxed = 0;
+    t->checked = t->known = t->boxed = t->truth = 0;
     for (unsigned count = 0;; count++) {
         if (count && (!in_text(code, pc) || begins(code, index_of(code, pc)) || count >= BLOCK_INSNS)) {
             if (!in_text(code, pc) || index_of(code, pc) != following)
@@ -394,11 +396,13 @@ void translate_from(struct code *code, uint64_t pc)
     qsort(t.starts, t.start_count, sizeof *t.starts, by_index);
     for (size_t k = 0; k < t.start_count; k++)
         translate_block(&t, t.starts[k], k + 1 < t.start_count ? t.starts[k + 1] : UINT32_MAX);
+    translate_nans(&t);
     translate_colds(&t);
     translate_jumps(&t);
     finish(&t);
     buffer_free(&t.b);
     free(t.starts);
     free(t.colds);
+    free(t.nans);
     free(t.jumps);
 }
