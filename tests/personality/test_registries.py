@@ -193,7 +193,6 @@ NEEDS_A_PROCESS = {"test_re": ["test_regression_gh94675"]}
         pytest.param("test_threading", 160, marks=pytest.mark.soak),
         pytest.param("test_queue", 50, marks=pytest.mark.soak),
         pytest.param("test_selectors", 60, marks=pytest.mark.soak),
-        pytest.param("test_epoll", 10, marks=pytest.mark.soak),
         pytest.param("test_signal", 10, marks=pytest.mark.soak),
     ],
 )

@@ -457,6 +457,9 @@ int threads_count(void);
 long call_clone(word flags, word stack, word parent_id, word tls, word child_id);
 long call_exit(word value);
 long call_set_tid_address(word address);
+
+/* ---- futex.c ---- */
+long futex_wake(word address, word most, unsigned bits); /* how many */
 long call_futex(word address, word operation, word value, word timeout, word other, word bits);
 
 /* ---- signals.c ---- */
