@@ -1,0 +1,114 @@
+"""A process that has read all tests; a mutant is a fork of it, which imports nothing and collects nothing."""
+
+import os
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import pytest
+
+from tests.mutation.exchange import exchange
+from tests.mutation.inside import Failing, First
+from tests.mutation.runner import OPTIONS, PASSED, Answer, Tree, Verdict, said, verdict_of
+
+FAILED = 1
+"""Exit status of pytest."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which of these tests, in this order, notices that a file has another text?
+
+    limit: seconds of the processor.
+    """
+
+    file: Path
+    before: str
+    after: str
+    tests: Sequence[str]
+    limit: float
+
+
+class Warm:
+    """name: of its directory.  options: of pytest, files of tests among them.
+
+    Raises SystemExit if they cannot be read.
+    """
+
+    def __init__(self, tree: Tree, name: str, options: Sequence[str]) -> None:
+        directory = tree.where / name
+        self._connection, inside = Pipe()
+        self._child = os.fork()
+        if not self._child:
+            try:
+                self._connection.close()
+                tree.settle(directory, None)
+                tree.enter()
+                plugins = [Failing(), _Answering(tree, inside)]
+                pytest.main([*OPTIONS, "--capture=no", *options], plugins=plugins)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(0)
+        inside.close()
+        try:
+            self._tests: set[str] = self._connection.recv()
+        except EOFError:
+            raise SystemExit(f"the tests cannot be read: {said(directory)}") from None
+
+    def knows(self, tests: Sequence[str]) -> list[str]:
+        """Those of these tests that it has."""
+        return [test for test in tests if test in self._tests]
+
+    def ask(self, question: Question) -> Verdict | None:
+        """Try a mutant; None if it shows only in a process that imports the file anew."""
+        self._connection.send(question)
+        verdict: Verdict | None = self._connection.recv()
+        return verdict
+
+
+class _Answering:
+    """Instead of running tests, answers questions."""
+
+    def __init__(self, tree: Tree, connection: Connection) -> None:
+        self._tree = tree
+        self._connection = connection
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = {item.nodeid: item for item in session.items}
+        self._connection.send(set(items))
+        while True:
+            try:
+                question: Question = self._connection.recv()
+            except EOFError:
+                return True
+            self._connection.send(self._answer(session, items, question))
+
+    def _answer(
+        self, session: pytest.Session, items: dict[str, pytest.Item], question: Question
+    ) -> Verdict | None:
+        def body() -> Answer:
+            self._connection.close()
+            if not exchange(question.file, question.before, question.after):
+                return ELSEWHERE, ""
+            return _first_failure(session, [items[test] for test in question.tests])
+
+        status, by = self._tree.run(body, question.limit)
+        return None if status == ELSEWHERE else verdict_of(status, by, question.tests)
+
+
+ELSEWHERE = -3
+"""Instead of an exit status of pytest: code could not be exchanged."""
+
+
+def _first_failure(session: pytest.Session, items: Sequence[pytest.Item]) -> Answer:
+    first = First()
+    session.config.pluginmanager.register(first)
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if first.name:
+            return FAILED, first.name
+    return PASSED, ""
