@@ -9,7 +9,6 @@ import multiprocessing
 import random
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -21,7 +20,7 @@ from rich.table import Table
 
 from tests.mutation import c, log, planted, python
 from tests.mutation.asking import ask
-from tests.mutation.judging import Judge, Mutant
+from tests.mutation.judging import Judge, Mutant, Tried
 from tests.mutation.rooms import ROOMS, Room
 from tests.mutation.runner import (
     KILLED,
@@ -32,7 +31,6 @@ from tests.mutation.runner import (
     UNREACHED,
     Reach,
     Tree,
-    Verdict,
     measure,
 )
 from tests.mutation.survivors import reasons
@@ -66,19 +64,16 @@ class Score:
     counts: Counter[str] = field(default_factory=Counter)
     unexplained: list[Mutant] = field(default_factory=list)
 
-    def add(self, mutant: Mutant, verdict: Verdict) -> str:
+    def add(self, tried: Tried) -> str:
         """Count a verdict; the word for it."""
-        outcome = verdict.outcome
-        if outcome not in NOTICED and key(mutant) in reasons():
+        outcome, mutant = tried.verdict.outcome, tried.mutant
+        key = mutant.file.relative_to(PACKAGE).as_posix(), mutant.function, *tried.change
+        if outcome not in NOTICED and key in reasons():
             outcome = "justified"
         elif outcome not in NOTICED:
             self.unexplained.append(mutant)
         self.counts[outcome] += 1
         return outcome
-
-
-def key(mutant: Mutant) -> log.Key:
-    return mutant.file.relative_to(PACKAGE).as_posix(), mutant.function, *mutant.change
 
 
 def parse() -> argparse.Namespace:
@@ -95,6 +90,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--log", type=Path, help="a file to which each verdict is appended")
     parser.add_argument(
         "--resume", action="store_true", help="what the log has as noticed is not tried again"
+    )
+    parser.add_argument(
+        "--reach",
+        type=Path,
+        help="a file that keeps what the tests of the one room reach, while they stay as they are",
     )
     arguments = parser.parse_args()
     if arguments.resume and not arguments.log:
@@ -140,10 +140,21 @@ def chosen(mutants: list[Mutant], arguments: argparse.Namespace) -> list[Mutant]
 def try_room(room: Room, arguments: argparse.Namespace, trees: Trees) -> Score:
     mutants: list[Mutant] = [each for path in room.files(arguments.only) for each in python.mutants(path)]
     say(f"{room.name}: {len(mutants)} mutants; its tests run once, to see what each of them reaches")
-    reach = measure(trees.new(), arguments.tests or room.test_files(), room.name)
+    reach = measured(arguments, trees, room)
     with_late = room.late and arguments.long and not arguments.own
     late = measure(trees.new(), room.late, room.name) if with_late else Reach()
     return try_all(room.name, mutants, arguments, (trees, reach, late))
+
+
+def measured(arguments: argparse.Namespace, trees: Trees, room: Room) -> Reach:
+    """What its tests reach, from a file if there is one."""
+    kept: Path | None = arguments.reach
+    if kept and kept.exists():
+        return Reach.read(kept)
+    found = measure(trees.new(), arguments.tests or room.test_files(), room.name)
+    if kept:
+        found.write(kept)
+    return found
 
 
 def try_c(arguments: argparse.Namespace, trees: Trees) -> Score:
@@ -163,20 +174,18 @@ def try_all(
     """Try what is chosen; what the log has as noticed is taken from there, if that is wanted."""
     score = Score(room, len(mutants))
     known = log.noticed(arguments.log) if arguments.resume else {}
-    tried = chosen(mutants, arguments)
-    open_ = [mutant for mutant in tried if key(mutant) not in known]
-    for mutant in tried:
-        if key(mutant) in known:
-            score.add(mutant, known[key(mutant)])
+    places = {log.place(mutant): mutant for mutant in chosen(mutants, arguments)}
+    score.counts.update(known[place].outcome for place in places if place in known)
+    still = [mutant for place, mutant in places.items() if place not in known]
     forked = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(arguments.jobs, forked, _begin, judging) as pool:
-        waiting = {pool.submit(_judge, mutant): mutant for mutant in open_}
+        waiting = [pool.submit(_judge, mutant) for mutant in still]
         for number, done in enumerate(as_completed(waiting), 1):
-            mutant, (verdict, took) = waiting[done], done.result()
-            outcome = score.add(mutant, verdict)
-            tell(f"{number:>4}/{len(open_)} {took:5.1f} s", mutant, verdict, outcome)
+            tried = done.result()
+            outcome = score.add(tried)
+            tell(f"{number:>4}/{len(still)} {tried.seconds:5.1f} s", tried, outcome)
             if arguments.log:
-                log.append(arguments.log, log.Entry(outcome, *key(mutant), str(mutant.line), verdict.by))
+                log.append(arguments.log, outcome, tried)
     return score
 
 
@@ -188,17 +197,16 @@ def _begin(trees: Trees, reach: Reach, late: Reach) -> None:
     judges.append(Judge(trees.new(), reach, late))
 
 
-def _judge(mutant: Mutant) -> tuple[Verdict, float]:
-    """The verdict, and seconds that it took."""
-    begun = time.monotonic()
-    return judges[0].verdict(mutant), time.monotonic() - begun
+def _judge(mutant: Mutant) -> Tried:
+    return judges[0].judge(mutant)
 
 
-def tell(progress: str, mutant: Mutant, verdict: Verdict, outcome: str) -> None:
-    by = verdict.by.partition("::")[2] or verdict.by
-    say(f"{progress}  {outcome:<9} {mutant.file.name}:{mutant.line} {mutant.operator} {by}")
+def tell(progress: str, tried: Tried, outcome: str) -> None:
+    mutant, by = tried.mutant, tried.verdict.by
+    what = f"{mutant.file.name}:{mutant.line} {mutant.operator} {by.partition('::')[2] or by}"
+    say(f"{progress}  {outcome:<9} {what}")
     if outcome in (SURVIVED, UNREACHED):
-        before, after = mutant.change
+        before, after = tried.change
         say(f"      in {mutant.function}: {before}\n      became {after}")
 
 

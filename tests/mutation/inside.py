@@ -53,14 +53,17 @@ class Watching:
 
 
 class First:
-    """Notes the first test that fails."""
+    """Notes the first test that fails, and those that pass."""
 
     def __init__(self) -> None:
         self.name = ""
+        self.passed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed and not self.name:
             self.name = report.nodeid
+        if report.passed and report.when == "call":
+            self.passed.add(report.nodeid)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed and not self.name:

@@ -1,7 +1,9 @@
 """The verdict on a mutant: which tests it meets, in which order, and in which process."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutation import c, python
@@ -25,6 +27,16 @@ OFTEN = 4.0
 """A test that has noticed something in a file is tried so many times as early for each such mutant."""
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A mutant with its verdict.  change: the lines that differ.  seconds: what it took."""
+
+    mutant: Mutant
+    verdict: Verdict
+    change: tuple[str, str]
+    seconds: float
+
+
 class Judge:
     """Tries mutants, one at a time; each process that tries some has its own.
 
@@ -45,10 +57,12 @@ class Judge:
             ]
         self._noticed: Counter[tuple[Path, str]] = Counter()
 
-    def verdict(self, mutant: Mutant) -> Verdict:
+    def judge(self, mutant: Mutant) -> Tried:
         """What becomes of a mutant."""
+        begun = time.monotonic()
         with self._tree.changed(mutant.file, mutant.source):
-            return self._verdict(mutant)
+            verdict = self._verdict(mutant)
+        return Tried(mutant, verdict, mutant.change, time.monotonic() - begun)
 
     def _verdict(self, mutant: Mutant) -> Verdict:
         verdict = self._try(mutant, self._tests(mutant))
@@ -77,6 +91,7 @@ class Judge:
             verdict = self._ask(mutant, tests, options, warm)
             if verdict.outcome in NOTICED:
                 break
+            tests = [test for test in tests if test not in verdict.settled]
         return verdict
 
     def _ask(
@@ -86,7 +101,8 @@ class Judge:
         verdict = None
         if warm and not self._reach.at_import(_name(mutant), mutant.lines):
             before, file = mutant.file.read_text(), self._tree.place(mutant.file)
-            verdict = warm.ask(Question(file, before, mutant.source, warm.knows(tests), limit))
+            seconds = {test: self._reach.seconds.get(test, 0.0) for test in warm.knows(tests)}
+            verdict = warm.ask(Question(file, before, mutant.source, seconds, limit))
         return verdict or try_tests(self._tree, tests, limit, *options)
 
 

@@ -1,47 +1,58 @@
 """A file of verdicts, one a line: what has been noticed need not be tried again."""
 
-from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+import functools
+import hashlib
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.mutation.runner import NOTICED, Verdict
+from tests.mutation.judging import Mutant, Tried
+from tests.mutation.runner import NOTICED, PACKAGE, Verdict
 
-Key = tuple[str, str, str, str]
-"""Of a mutant: file below src/penglai, function, the lines that differ before and after."""
+Place = tuple[str, str, str]
+"""Of a mutant: file below src/penglai, digest of its text, and where in the text it changes what."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """by: the test that noticed."""
+    """A line.  before, after: the lines that differ.  by: the test that noticed."""
 
     outcome: str
     file: str
+    digest: str
+    place: str
+    line: int
     function: str
     before: str
     after: str
-    line: str
     by: str
 
-    @property
-    def key(self) -> Key:
-        """Which mutant it is about, wherever in its function."""
-        return self.file, self.function, self.before, self.after
 
-
-def append(path: Path, entry: Entry) -> None:
+def append(path: Path, outcome: str, tried: Tried) -> None:
     """Write one more."""
-    with path.open("a", encoding="utf-8") as log:
-        log.write("\t".join(astuple(entry)) + "\n")
+    mutant = tried.mutant
+    entry = Entry(outcome, *place(mutant), mutant.line, mutant.function, *tried.change, tried.verdict.by)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(entry)) + "\n")
 
 
-def entries(path: Path) -> Iterator[Entry]:
-    """All of a file; none if there is no file."""
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            yield Entry(*line.split("\t"))
+def noticed(path: Path) -> dict[Place, Verdict]:
+    """Where something was noticed, and what.  A file that has changed since then has other places."""
+    if not path.exists():
+        return {}
+    entries = [Entry(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {
+        (entry.file, entry.digest, entry.place): Verdict(entry.outcome, entry.by)
+        for entry in entries
+        if entry.outcome in NOTICED
+    }
 
 
-def noticed(path: Path) -> dict[Key, Verdict]:
-    """What was noticed of each mutant of which every copy in its function was."""
-    found = {entry.key: Verdict(entry.outcome, entry.by) for entry in entries(path)}
-    return {key: verdict for key, verdict in found.items() if verdict.outcome in NOTICED}
+def place(mutant: Mutant) -> Place:
+    """Where it is."""
+    return mutant.file.relative_to(PACKAGE).as_posix(), _digest(mutant.file), mutant.place
+
+
+@functools.cache
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]

@@ -102,6 +102,11 @@ class Mutant:
     lines: range
     function: str
 
+    @property
+    def place(self) -> str:
+        """Where in the file it changes what."""
+        return f"{self.operator} {self.occurrence}"
+
     @cached_property
     def source(self) -> str:
         """The whole file, changed."""

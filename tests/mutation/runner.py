@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import coverage
 import cryptography.hazmat.primitives.hashes  # noqa: F401 - imported once, for all that is forked
@@ -59,6 +59,16 @@ class Reach:
     lines: dict[str, dict[int, list[str]]] = field(default_factory=dict)
     """File below src -> line -> tests; the test "" is the import."""
 
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """What `write` has written."""
+        seconds, lines = json.loads(path.read_text())
+        return cls(seconds, {name: {int(n): tests for n, tests in by.items()} for name, by in lines.items()})
+
+    def write(self, path: Path) -> None:
+        """Keep it in a file."""
+        _write_whole(path, json.dumps([self.seconds, self.lines]))
+
     def of(self, file: str, lines: range) -> list[str]:
         """Tests that reach one of these lines, the quickest first; if the import does, all of the file's."""
         known = self.lines.get(file, {})
@@ -75,11 +85,14 @@ class Reach:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant.  by: the test that noticed."""
+    """What became of a mutant.
+
+    by: the test that noticed.  settled: tests that did not, and would not if they tried harder.
+    """
 
     outcome: str
     by: str = ""
-    tests: int = 0
+    settled: frozenset[str] = frozenset()
 
 
 class Tree:
@@ -245,8 +258,7 @@ def try_tests(tree: Tree, tests: Sequence[str], limit: float, *options: str) -> 
         status = pytest.main([*OPTIONS, *options, "-x", *files], plugins=[Chosen(tests), first])
         return int(status), first.name
 
-    status, by = tree.run(body, limit)
-    return verdict_of(status, by, tests)
+    return verdict_of(*tree.run(body, limit))
 
 
 def limit_of(tests: Collection[str], seconds: Mapping[str, float]) -> float:
@@ -254,10 +266,10 @@ def limit_of(tests: Collection[str], seconds: Mapping[str, float]) -> float:
     return LONGER * sum(seconds.get(test, 1.0) for test in tests) + SLACK
 
 
-def verdict_of(status: int, by: str, tests: Collection[str]) -> Verdict:
+def verdict_of(status: int, by: str) -> Verdict:
     """What an answer of a mutant's process means."""
     if status == TOO_LONG:
-        return Verdict(TIMED_OUT, tests=len(tests))
+        return Verdict(TIMED_OUT)
     if status in (PASSED, NOTHING):
-        return Verdict(SURVIVED, tests=len(tests))
-    return Verdict(KILLED, "the process died" if status == DIED else by, len(tests))
+        return Verdict(SURVIVED)
+    return Verdict(KILLED, "the process died" if status == DIED else by)

@@ -1,6 +1,7 @@
 """A process that has read all tests; a mutant is a fork of it, which imports nothing and collects nothing."""
 
 import os
+import resource
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pytest
 
 from tests.mutation.exchange import exchange
 from tests.mutation.inside import Failing, First
-from tests.mutation.runner import OPTIONS, PASSED, Answer, Tree, Verdict, said, verdict_of
+from tests.mutation.runner import LONGER, OPTIONS, PASSED, SURVIVED, Answer, Tree, Verdict, said, verdict_of
 
 FAILED = 1
 """Exit status of pytest."""
@@ -20,15 +21,16 @@ FAILED = 1
 
 @dataclass(frozen=True)
 class Question:
-    """Which of these tests, in this order, notices that a file has another text?
+    """Which test notices that a file has another text?
 
-    limit: seconds of the processor.
+    tests: in this order, each with the seconds that it takes otherwise.  limit: seconds of the processor, for
+    all of them.
     """
 
     file: Path
     before: str
     after: str
-    tests: Sequence[str]
+    tests: dict[str, float]
     limit: float
 
 
@@ -93,22 +95,36 @@ class _Answering:
         def body() -> Answer:
             self._connection.close()
             if not exchange(question.file, question.before, question.after):
-                return ELSEWHERE, ""
-            return _first_failure(session, [items[test] for test in question.tests])
+                return ELSEWHERE, None
+            return _first_failure(session, [(items[test], took) for test, took in question.tests.items()])
 
-        status, by = self._tree.run(body, question.limit)
-        return None if status == ELSEWHERE else verdict_of(status, by, question.tests)
+        status, what = self._tree.run(body, question.limit)
+        if status == ELSEWHERE:
+            return None
+        return Verdict(SURVIVED, settled=frozenset(what)) if status == PASSED else verdict_of(status, what)
 
 
 ELSEWHERE = -3
 """Instead of an exit status of pytest: code could not be exchanged."""
 
+LONGEST = 3.0
+"""A test may use LONGER times what it takes otherwise, and so many seconds more."""
 
-def _first_failure(session: pytest.Session, items: Sequence[pytest.Item]) -> Answer:
+
+def _first_failure(session: pytest.Session, items: Sequence[tuple[pytest.Item, float]]) -> Answer:
+    """The first test that fails; or those that pass on every engine, and with any number of examples."""
     first = First()
     session.config.pluginmanager.register(first)
-    for item, following in zip(items, [*items[1:], None], strict=True):
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    following = [item for item, _ in items[1:]]
+    for (item, seconds), after in zip(items, [*following, None], strict=True):
+        used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+        _, most = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (min(most, int(used + LONGER * seconds + LONGEST) + 1), most))
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
         if first.name:
             return FAILED, first.name
-    return PASSED, ""
+    return PASSED, [item.nodeid for item, _ in items if _is_settled(item, first)]
+
+
+def _is_settled(item: pytest.Item, first: First) -> bool:
+    return item.nodeid in first.passed and not getattr(item.obj, "is_hypothesis_test", False)  # type: ignore[attr-defined]
