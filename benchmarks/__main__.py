@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import calls, compute, lifecycle, linux, process, scale
+from benchmarks import calls, compute, files, lifecycle, linux, process, scale
 from benchmarks.measure import Effort, Report
 from benchmarks.output import conditions, load, load_rows, print_bars, print_rows, save
 
@@ -15,6 +15,7 @@ SUBJECTS: dict[str, tuple[str, Callable[[Report, Effort], None]]] = {
     "calls": ("Calls of an enclave", calls.measure),
     "compute": ("Compute", compute.measure),
     "scale": ("Many enclaves, much memory", scale.measure),
+    "files": ("Files", files.measure),
     "linux": ("Linux as the host", linux.measure),
 }
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.docs.test_docs import ROOT, Block, blocks, commands, ids
+from tests.docs.test_docs import ROOT, blocks, commands, ids
 from tests.support.portable import PROFILES, portable
 from tests.support.waiting import PATIENCE
 
@@ -24,31 +24,28 @@ VARIES = re.compile(r"(?<=enclave )\d+|\d+(?= times as fast)")
 ELSEWHERE = ("penglai boot", "penglai test-stop")
 """Commands that have no such option, or print times: those of Linux, and the one that shows them."""
 ONLY_HERE = {
-    'create("send")': "a call of a server that is not there is kept for it; there it fails",
+    'create("send")': "any region can be sent by an asynchronous call; there only relay pages can",
     'create("client-fault")': "a server that faults leaves its caller alone; there it takes it with it",
 }
 """What a program has that differs, by the rows of docs/compatibility.md and docs/guides/hardware.md."""
 
 
-def steps(page: Path, profile: str, place: Path) -> Iterator[str]:
-    """The commands of a page, as they are on a machine of this profile; its programs lie in a directory."""
+def steps(page: Path, profile: str, place: Path) -> Iterator[tuple[str, str]]:
+    """The commands of a page, and how they are for such a machine; its programs go to a directory."""
     for number, block in enumerate(blocks(page)):
         if block.title:
             (place / block.title).write_text(block.text)
-        elif block.kind == "python":
-            yield from script(block, place / f"block{number}.py", profile)
+        elif block.kind == "python" and not any(part in block.text for part in ONLY_HERE):
+            program = place / f"block{number}.py"
+            program.write_text(
+                block.text.replace("penglai.Machine(", f"penglai.Machine(profile={profile!r}, ")
+            )
+            yield block.text, f"python {program.name}"
         elif block.kind == "console":
             for command in commands(block):
                 if not command.startswith(ELSEWHERE):
-                    command = command.replace("penglai build ", "penglai build --profile tvm ")
-                    yield command.replace("penglai run ", f"penglai run --profile {profile} ")
-
-
-def script(block: Block, path: Path, profile: str) -> Iterator[str]:
-    """The command that runs a Python program of a page, whose machines are of this profile."""
-    if not any(part in block.text for part in ONLY_HERE):
-        path.write_text(block.text.replace("penglai.Machine(", f"penglai.Machine(profile={profile!r}, "))
-        yield f"python {path.name}"
+                    portable = command.replace("penglai build ", "penglai build --profile tvm ")
+                    yield command, portable.replace("penglai run ", f"penglai run --profile {profile} ")
 
 
 def results(page: Path, profile: str, place: Path) -> list[tuple[str, int, list[str]]]:
@@ -57,9 +54,9 @@ def results(page: Path, profile: str, place: Path) -> list[tuple[str, int, list[
         shutil.copy(portable(name), place / name)
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     found = []
-    for step in steps(page, profile, place):
+    for what, command in steps(page, profile, place):
         done = subprocess.run(
-            step,
+            command,
             shell=True,
             cwd=place,
             env=environment,
@@ -68,24 +65,20 @@ def results(page: Path, profile: str, place: Path) -> list[tuple[str, int, list[
             timeout=PATIENCE,
             check=False,
         )
-        printed = VARIES.sub("#", done.stdout)
-        found.append((step.replace(profile, "PROFILE"), done.returncode, sorted(printed.splitlines())))
+        found.append((what, done.returncode, sorted(VARIES.sub("#", done.stdout).splitlines())))
     return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", TUTORIALS, ids=ids)
 def test_the_same_on_both_machines(page: Path, tmp_path: Path):
-    native, tvm = (results(page, profile, Path(tmp_path, profile)) for profile in made(tmp_path))
+    found = []
+    for profile in PROFILES:
+        (tmp_path / profile).mkdir()
+        found.append(results(page, profile, tmp_path / profile))
+    native, tvm = found
     assert native == tvm
     assert native
-
-
-def made(place: Path) -> tuple[str, ...]:
-    """The profiles, each with a directory."""
-    for profile in PROFILES:
-        (place / profile).mkdir()
-    return PROFILES
 
 
 @pytest.mark.parametrize("part", ONLY_HERE)

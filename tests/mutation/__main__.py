@@ -86,6 +86,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="a part of the file's name, or of the promise")
     parser.add_argument("--tests", action="append", help="a file of tests instead of the room's own")
     parser.add_argument("--own", action="store_true", help="in the long form, too, only the room's own tests")
+    parser.add_argument(
+        "--budget", type=float, help="seconds of quick tests that a mutant meets, and no others"
+    )
     parser.add_argument("--jobs", type=int, default=2, help="processes that try mutants (default 2)")
     parser.add_argument("--log", type=Path, help="a file to which each verdict is appended")
     parser.add_argument(
@@ -143,7 +146,7 @@ def try_room(room: Room, arguments: argparse.Namespace, trees: Trees) -> Score:
     reach = measured(arguments, trees, room)
     with_late = room.late and arguments.long and not arguments.own
     late = measure(trees.new(), room.late, room.name) if with_late else Reach()
-    return try_all(room.name, mutants, arguments, (trees, reach, late))
+    return try_all(room.name, mutants, arguments, (trees, reach, late, arguments.budget))
 
 
 def measured(arguments: argparse.Namespace, trees: Trees, room: Room) -> Reach:
@@ -162,14 +165,14 @@ def try_c(arguments: argparse.Namespace, trees: Trees) -> Score:
     mutants: list[Mutant] = [each for path in c.files(arguments.only) for each in c.mutants(path)]
     say(f"{c.ROOM}: {len(mutants)} mutants; their tests run once, to see what each takes")
     seconds = measure(trees.new(), arguments.tests or c.TESTS, "machine").seconds
-    return try_all(c.ROOM, mutants, arguments, (trees, Reach(seconds), Reach()))
+    return try_all(c.ROOM, mutants, arguments, (trees, Reach(seconds), Reach(), None))
 
 
 def try_all(
     room: str,
     mutants: list[Mutant],
     arguments: argparse.Namespace,
-    judging: tuple[Trees, Reach, Reach],
+    judging: tuple[Trees, Reach, Reach, float | None],
 ) -> Score:
     """Try what is chosen; what the log has as noticed is taken from there, if that is wanted."""
     score = Score(room, len(mutants))
@@ -193,8 +196,8 @@ judges: list[Judge] = []
 """Of a process that tries mutants: one."""
 
 
-def _begin(trees: Trees, reach: Reach, late: Reach) -> None:
-    judges.append(Judge(trees.new(), reach, late))
+def _begin(trees: Trees, reach: Reach, late: Reach, budget: float | None) -> None:
+    judges.append(Judge(trees.new(), reach, late, budget))
 
 
 def _judge(mutant: Mutant) -> Tried:

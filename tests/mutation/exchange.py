@@ -6,9 +6,12 @@ exchanged so: such a mutant needs a process that has not imported it yet.
 
 import functools
 import gc
+from collections import defaultdict
+from dataclasses import dataclass, field
 from inspect import CO_OPTIMIZED
 from pathlib import Path
 from types import CodeType, FunctionType
+from typing import Any
 
 Name = tuple[str, int]
 """Of a function in a file: its qualified name, and its first line."""
@@ -51,25 +54,33 @@ def _shape(code: CodeType) -> tuple[object, ...]:
     return code.co_code, code.co_exceptiontable, constants, arguments, names
 
 
-def exchange(file: Path, before: str, after: str) -> bool:
-    """Give the functions of a file the code that they have in another text of it, and forget what is cached.
+@dataclass
+class Kept:
+    """What a process has of a file: its functions, and those whose results are cached."""
 
-    False if that is not enough: what runs at import differs, or free variables do.
-    """
-    codes = differing(file, before, after)
-    if codes is None:
-        return False
+    functions: list[FunctionType] = field(default_factory=list)
+    caches: list[Any] = field(default_factory=list)
+
+
+def kept_by_file() -> dict[str, Kept]:
+    """Of all files, in this process.  To look for it in each fork would copy all of its memory."""
+    found: defaultdict[str, Kept] = defaultdict(Kept)
     for each in gc.get_objects():
-        if isinstance(each, FunctionType) and each.__code__.co_filename == str(file):
-            new = codes.get((each.__code__.co_qualname, each.__code__.co_firstlineno))
-            if new is not None and new.co_freevars != each.__code__.co_freevars:
-                return False
-            each.__code__ = new or each.__code__
-        elif isinstance(each, functools._lru_cache_wrapper) and _is_of(file, each):
-            each.cache_clear()
+        if isinstance(each, FunctionType):
+            found[each.__code__.co_filename].functions.append(each)
+        elif isinstance(each, functools._lru_cache_wrapper) and isinstance(each.__wrapped__, FunctionType):
+            found[each.__wrapped__.__code__.co_filename].caches.append(each)
+    return found
+
+
+def exchange(kept: Kept, codes: dict[Name, CodeType]) -> bool:
+    """Give functions other code, and forget what they have cached.  False if their free variables differ."""
+    for function in kept.functions:
+        old = function.__code__
+        new = codes.get((old.co_qualname, old.co_firstlineno), old)
+        if new.co_freevars != old.co_freevars:
+            return False
+        function.__code__ = new
+    for cached in kept.caches:
+        cached.cache_clear()
     return True
-
-
-def _is_of(file: Path, cached: object) -> bool:
-    inner = getattr(cached, "__wrapped__", None)
-    return isinstance(inner, FunctionType) and inner.__code__.co_filename == str(file)

@@ -1,5 +1,6 @@
 """The verdict on a mutant: which tests it meets, in which order, and in which process."""
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -41,17 +42,19 @@ class Judge:
     """Tries mutants, one at a time; each process that tries some has its own.
 
     tree: of that process alone.  reach: of the tests that a mutant meets.  late: of those that it meets if it
-    survives the others.
+    survives the others.  budget: seconds; if it is given, a mutant meets only as many tests as take that, on
+    the fake engine, and those first that are named after its file.
     """
 
-    def __init__(self, tree: Tree, reach: Reach, late: Reach) -> None:
+    def __init__(self, tree: Tree, reach: Reach, late: Reach, budget: float | None) -> None:
         self._tree = tree
+        self._budget = budget
         self._reach = reach
         self._late = late
         files = sorted({test.partition("::")[0] for test in reach.seconds})
         self._stages: list[tuple[list[str], Warm | None]] = [([], None)]
         if reach.lines:
-            forms = {"quick": ["--quick"], "whole": []}
+            forms = {"quick": ["--quick"]} if budget else {"quick": ["--quick"], "whole": []}
             self._stages = [
                 (options, Warm(tree, form, [*options, *files])) for form, options in forms.items()
             ]
@@ -78,7 +81,14 @@ class Judge:
         if isinstance(mutant, c.Mutant):
             return sorted(self._reach.seconds, key=self._reach.seconds.__getitem__)
         found = self._reach.of(_name(mutant), mutant.lines)
-        return sorted(found, key=lambda test: self._cost(mutant, test))
+        found.sort(key=lambda test: self._cost(mutant, test))
+        return found if self._budget is None else self._affordable(mutant, found, self._budget)
+
+    def _affordable(self, mutant: Mutant, tests: list[str], budget: float) -> list[str]:
+        own = f"/test_{mutant.file.stem}.py::"
+        tests.sort(key=lambda test: own not in test)
+        spent = itertools.accumulate(self._reach.seconds.get(test, 0.0) for test in tests)
+        return [test for test, seconds in zip(tests, spent, strict=True) if seconds < budget]
 
     def _cost(self, mutant: Mutant, test: str) -> float:
         return self._reach.seconds.get(test, 0.0) / (1 + OFTEN * self._noticed[mutant.file, test])

@@ -1,5 +1,6 @@
 """A process that has read all tests; a mutant is a fork of it, which imports nothing and collects nothing."""
 
+import gc
 import os
 import resource
 import traceback
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation.exchange import exchange
+from tests.mutation.exchange import differing, exchange, kept_by_file
 from tests.mutation.inside import Failing, First
 from tests.mutation.runner import LONGER, OPTIONS, PASSED, SURVIVED, Answer, Tree, Verdict, said, verdict_of
 
@@ -81,6 +82,8 @@ class _Answering:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         items = {item.nodeid: item for item in session.items}
+        self._kept = kept_by_file()
+        gc.freeze()  # a fork that looked through it all would copy it all
         self._connection.send(set(items))
         while True:
             try:
@@ -94,7 +97,8 @@ class _Answering:
     ) -> Verdict | None:
         def body() -> Answer:
             self._connection.close()
-            if not exchange(question.file, question.before, question.after):
+            codes = differing(question.file, question.before, question.after)
+            if codes is None or not exchange(self._kept[str(question.file)], codes):
                 return ELSEWHERE, None
             return _first_failure(session, [(items[test], took) for test, took in question.tests.items()])
 
