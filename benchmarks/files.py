@@ -1,6 +1,7 @@
 """Files: those of the file server's, in sequence, beside tmpfs in Linux on the same machine."""
 
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import penglai
@@ -11,24 +12,44 @@ from penglai.guest.image.current import current_image
 from penglai.sdk.hostbuild import build_host
 
 SOURCE = "sequential.c"
-KINDS = ("write", "read")
 WHAT = "file server: {} 1 MiB in sequence"
 PEER = "tmpfs in Linux"
 SHARED = 128 << 10
 """Bytes through which the block server and the host pass sectors."""
 
 
+ROUNDS = 3
+"""Of a program, before the other machine has its turn."""
+
+
 def measure(report: Report, effort: Effort) -> None:
-    """Write and read; the disk is a file of the host's, and each piece is stored when its call returns."""
-    flags = f"-DROUNDS={effort.rounds(9, 2)}"
-    here, there = of_server(flags), of_linux(flags)
-    if not there:
+    """Write and read, in turns.  The server's disk is a file of the host's."""
+    here, there = Times(), Times()
+    flags = f"-DROUNDS={ROUNDS}"
+    for _ in range(effort.rounds(5, 1)):
+        here.add(of_server(flags))
+        there.add(of_linux(flags))
+    if not there.write.times:
         report.notes.append(f"{PEER}: not measured, there is no image; make it with: make linux")
-    for kind in KINDS:
-        report.times(WHAT.format(kind), here[kind], there.get(kind), PEER)
+    report.times(WHAT.format("write"), here.write, there.write if there.write.times else None, PEER)
+    report.times(WHAT.format("read"), here.read, there.read if there.read.times else None, PEER)
 
 
-def of_server(flags: str) -> dict[str, Series]:
+@dataclass
+class Times:
+    """Of each round of a program."""
+
+    write: Series = field(default_factory=Series)
+    read: Series = field(default_factory=Series)
+
+    def add(self, figures: dict[str, float]) -> None:
+        """More of them.  figures: ns by kind and round, as the program prints them."""
+        for what, value in figures.items():
+            series = self.write if what.startswith("write") else self.read
+            series.times.append(int(value))
+
+
+def of_server(flags: str) -> dict[str, float]:
     """By an enclave with the shipped file server, on a machine in this process."""
     with tempfile.TemporaryDirectory() as name, penglai.Machine("64M", harts=1, state=None) as machine:
         shared = machine.shared_memory(SHARED)
@@ -38,10 +59,10 @@ def of_server(flags: str) -> dict[str, Series]:
         result = machine.create(enclave(SOURCE, flags, "-lfiles")).run()
         assert result.value == 0, result
         lines = [line.rpartition(": ") for line in machine.console.text.splitlines()]
-    return series({what: float(value) for what, _, value in lines})
+    return {what: float(value) for what, _, value in lines}
 
 
-def of_linux(flags: str) -> dict[str, Series]:
+def of_linux(flags: str) -> dict[str, float]:
     """By a program of Linux's, with a file in its memory; nothing if there is no image."""
     image = current_image()
     if image is None:
@@ -49,12 +70,4 @@ def of_linux(flags: str) -> dict[str, Series]:
     with tempfile.TemporaryDirectory() as name:
         program = build_host(HERE / SOURCE, Path(name, "sequential"), [flags])
         command = machines(image, Path(name), (f"sequential={program}",))["here"]
-        return series(figures_of(command, "mkdir -p /m; mount -t tmpfs none /m; ./sequential /m/file"))
-
-
-def series(figures: dict[str, float]) -> dict[str, Series]:
-    """The times of each kind.  figures: ns by kind and round."""
-    return {
-        kind: Series([int(value) for what, value in figures.items() if what.startswith(kind)])
-        for kind in KINDS
-    }
+        return figures_of(command, "mkdir -p /m; mount -t tmpfs none /m; ./sequential /m/file")

@@ -154,6 +154,14 @@ def test_a_cache_that_executes_nothing(small: Path):
     assert line.endswith(f"set {CACHE_VARIABLE} to a directory elsewhere")
 
 
+def test_linux_is_not_built_where_nothing_is_executed(small: Path):
+    done = run('"$P" image build', **{CACHE_VARIABLE: str(small)})
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert str(small) in line
+    assert "noexec" in line
+
+
 def test_threads_that_the_system_does_not_give(monkeypatch: pytest.MonkeyPatch):
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

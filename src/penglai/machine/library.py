@@ -9,7 +9,7 @@ from typing import Any
 from penglai.abi.errors import ToolchainError
 from penglai.machine.context import Context, RunRecord
 from penglai.toolchain.cache import compile_cached, made_once
-from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
+from penglai.toolchain.places import package_dir, package_record, refuses_to_execute
 
 SOURCES = (
     *("run.c", "supervisor.c", "hart.c", "counters.c", "floats.c", "zcb.c"),
@@ -182,6 +182,4 @@ def library() -> Library:
 
 def _why_not(path: Path, error: OSError) -> str:
     """Why a library that is whole cannot be loaded."""
-    if os.statvfs(path).f_flag & os.ST_NOEXEC:
-        return f"nothing may be executed there (noexec); set {CACHE_VARIABLE} to a directory elsewhere"
-    return f"{error}; is the process short of address space (ulimit -v)?"
+    return refuses_to_execute(path) or f"{error}; is the process short of address space (ulimit -v)?"
