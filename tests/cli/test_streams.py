@@ -257,7 +257,7 @@ def test_languages(place: Path, language: str, monkeypatch: pytest.MonkeyPatch):
         ["pack", "/dev/zero", "-o", "packed"],
         ["measure", "/dev/zero"],
         ["check", "/dev/zero"],
-        ["verify", "/dev/zero", "--measurement", "00" * 32, "--nonce", "1"],
+        ["trace", "/dev/zero", "-o", os.devnull],
     ],
     ids=" ".join,
 )

@@ -12,11 +12,11 @@ from tests.support.rawhost import EXIT, RW, RX, ImageSpec, RawHost, program
 
 from penglai.abi import layout
 from penglai.abi.errors import ErrorCode
+from penglai.abi.limits import Limit
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, PTE_PPN_SHIFT, RAM_BASE, Pte
 from penglai.abi.sbi import EnclaveType, HostCall
 from penglai.attestation.measure import measure
 from penglai.machine import Board
-from penglai.monitor.create import SHM_LIMIT
 from penglai.monitor.ownership import BUFFER
 
 SECURITY, BAD, NO_MEMORY = ErrorCode.SECURITY, ErrorCode.BAD_ARGUMENT, ErrorCode.NO_MEMORY
@@ -214,6 +214,8 @@ class TestTables:
 
 
 HIDDEN = RAM_BASE + (16 << 20) - CHUNK_SIZE
+SHM_LIMIT = 0x40_0000_0000 - 0x39_0000_0000
+"""From where shared memory lies to the end of the lower half of the addresses."""
 
 BAD_FIELDS = [
     ({"type": 1}, BAD),
@@ -278,6 +280,30 @@ def test_the_eid_may_be_the_last_thing_in_the_hosts_memory(raw: RawHost):
     result = raw.create(EXIT, eid_pa=hidden - 4)
     assert result.error == 0
     assert raw.memory.read(hidden - 4, 4) == result.value.to_bytes(4, "little")
+
+
+def test_a_kernel_buffer_that_vanishes_leaves_nothing_behind(raw: RawHost):
+    """It was the host's when the request was read, and is not when it is to be shared."""
+    ownership, buffer = raw.monitor.platform.ownership, RAM_BASE + CHUNK_SIZE
+    before, real = raw.snapshot(), ownership.share
+
+    def vanish(pa: int) -> int:
+        ownership.extend(buffer, CHUNK_SIZE)
+        return real(pa)
+
+    ownership.share = vanish  # type: ignore[method-assign]
+    assert raw.create(EXIT, kbuffer=buffer).error == SECURITY
+    _, free, live = raw.snapshot()
+    assert (free, live) == (before[1] + CHUNK_SIZE // PAGE_SIZE, 0)
+
+
+@pytest.mark.parametrize(("spare", "error"), [(0, 0), (-1, ErrorCode.ALLOCATION_FAILED)])
+def test_as_many_pages_as_the_host_allows_and_no_more(raw: RawHost, spare: int, error: int):
+    free = raw.monitor.platform.ownership.free_pages
+    raw.make(EXIT)
+    needed = free - raw.monitor.platform.ownership.free_pages
+    assert raw.call(HostCall.LIMIT, 0, Limit.PAGES, needed + spare) == (0, 0)
+    assert raw.create(EXIT).error == error
 
 
 def test_a_request_that_is_refused_uses_up_no_id(raw: RawHost):

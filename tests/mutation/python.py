@@ -172,6 +172,8 @@ class _Places:
             parts += [node.returns, *(a.annotation for a in ast.walk(node.args) if isinstance(a, ast.arg))]
         if isinstance(node, ast.AnnAssign):
             parts.append(node.annotation)
+        if isinstance(node, ast.ClassDef):
+            parts += node.decorator_list  # @dataclass(frozen=True) is a promise to the type checker
         if isinstance(node, ast.Assert | ast.ImportFrom | ast.Import | ast.JoinedStr) or _is_said(node):
             parts.append(node)
         for part in parts:
