@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import calls, compute, lifecycle, linux, process, scale, snapshots
+from benchmarks import calls, compute, files, lifecycle, linux, process, scale, snapshots
 from benchmarks.measure import Effort, Report
 from benchmarks.output import conditions, load, load_rows, print_bars, print_rows, save
 
@@ -16,6 +16,7 @@ SUBJECTS: dict[str, tuple[str, Callable[[Report, Effort], None]]] = {
     "compute": ("Compute", compute.measure),
     "snapshots": ("Snapshots", snapshots.measure),
     "scale": ("Many enclaves, much memory", scale.measure),
+    "files": ("Files", files.measure),
     "linux": ("Linux as the host", linux.measure),
 }
 

@@ -174,6 +174,9 @@ _HOMES = {
 }
 """Where names are defined that are no errors; errors are in abi.errors."""
 
+_WITHOUT_NUMPY = ("abi.", "sdk.")
+"""Where they begin, of modules that need no numpy."""
+
 
 def __getattr__(name: str) -> object:
     """Import what is used, when it is used: booting needs no ELF reader, compiling no machine."""
@@ -184,6 +187,10 @@ def __getattr__(name: str) -> object:
 
         return asynchronous
     home = next((module for module, names in _HOMES.items() if name in names), "abi.errors")
+    if not home.startswith(_WITHOUT_NUMPY):
+        from penglai.toolchain.addressspace import require_address_space  # noqa: PLC0415 - as above
+
+        require_address_space()
     found = getattr(importlib.import_module(f"penglai.{home}"), name)
     if callable(found):
         found.__module__ = "penglai"  # where its users find it, as help() and tracebacks should say

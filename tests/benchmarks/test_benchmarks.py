@@ -24,13 +24,15 @@ SAMPLES = {
     "compute": "branchy, beside bare Unicorn",
     "snapshots": "restore of 64 MiB",
     "scale": "create, 100 live",
+    "files": "file server: write 1 MiB in sequence",
     "linux": "Linux: system call (getppid)",
 }
 
 
-@pytest.mark.parametrize(
-    "subject", [pytest.param(name, marks=pytest.mark.linux if name == "linux" else ()) for name in SUBJECTS]
-)
+NEEDS = {"linux": [pytest.mark.linux], "files": [pytest.mark.linux, pytest.mark.services]}
+
+
+@pytest.mark.parametrize("subject", [pytest.param(name, marks=NEEDS.get(name, ())) for name in SUBJECTS])
 def test_a_subject_runs_and_its_figures_can_be_compared_with(
     subject: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

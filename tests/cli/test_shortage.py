@@ -18,8 +18,8 @@ from penglai.sdk.build import build_demo
 from penglai.toolchain.cache import compile_cached
 from penglai.toolchain.places import CACHE_VARIABLE, cache_dir
 
-LIMITS = (190, 300, 420, 600, 4000)
-"""MiB of address space, of which a machine with two harts takes some 900."""
+LIMITS = (40, 80, 100, 128, 150, 190, 300, 420, 600, 4000)
+"""MiB of address space, of which numpy takes some 100, and a machine with two harts some 900."""
 
 MACHINES = """
 import resource, sys
@@ -31,7 +31,7 @@ try:
     while True:
         machines.append(penglai.Machine("64M", harts=2, state=None))
         machines[-1].create("hello-world").run()
-except (penglai.PenglaiError, MemoryError) as error:
+except (penglai.PenglaiError, MemoryError, ImportError) as error:
     print(error)
 print("the process goes on")
 """
@@ -152,6 +152,14 @@ def test_a_cache_that_executes_nothing(small: Path):
     (line,) = done.stderr.splitlines()
     assert "noexec" in line
     assert line.endswith(f"set {CACHE_VARIABLE} to a directory elsewhere")
+
+
+def test_linux_is_not_built_where_nothing_is_executed(small: Path):
+    done = run('"$P" image build', **{CACHE_VARIABLE: str(small)})
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert str(small) in line
+    assert "noexec" in line
 
 
 def test_threads_that_the_system_does_not_give(monkeypatch: pytest.MonkeyPatch):

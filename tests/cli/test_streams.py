@@ -249,3 +249,35 @@ def test_languages(place: Path, language: str, monkeypatch: pytest.MonkeyPatch):
     done = shell(place, "", "run", LATIN_1, "--stats")
     assert done.returncode == 0
     assert b"1 n\xe9 " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["boot", "--kernel", "/dev/zero"],
+        ["boot", "--initrd", "/dev/full"],
+        ["run", "hello-world", "--relay", "/dev/zero"],
+        ["pack", "/dev/zero", "-o", "packed"],
+        ["measure", "/dev/zero"],
+        ["check", "/dev/zero"],
+        ["trace", "/dev/zero", "-o", os.devnull],
+    ],
+    ids=" ".join,
+)
+def test_what_has_no_end_is_not_read_to_its_end(place: Path, words: list[str]):
+    done = shell(place, "", *words)
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1, done.stderr
+
+
+def test_relay_pages_may_come_from_a_pipe(place: Path):
+    done = shell(place, "", "run", "relay-page", "--relay", "a.c", "--relay", "a.c")
+    (place / "pipe").symlink_to("/dev/stdin")
+    piped = subprocess.run(
+        ["sh", "-c", '"$@" <a.c', "sh", PENGLAI, "run", "relay-page", "--relay", "pipe", "--relay", "a.c"],
+        capture_output=True,
+        check=False,
+        timeout=PATIENCE,
+        cwd=place,
+    )
+    assert (done.returncode, done.stdout) == (piped.returncode, piped.stdout)

@@ -4,6 +4,7 @@ Pages of code may be stored to at every address at which they are mapped; stores
 their block at once; whoever else uses Unicorn is not concerned.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.support.bare import AddressSpace, R, U, W, X, assemble
 
 from penglai.abi.riscv import Cause
 from penglai.machine import Board
+from penglai.machine.library import unicorn_library
 
 ALIASES = {0x20000: R | X, 0x31000: R | W, 0x42000: R | W | X}
 """Where the page of code is mapped, and with which rights: it is executed where it may be, and stored to."""
@@ -133,6 +135,7 @@ RUN = """
 from tests.support.bare import load
 from penglai.abi.riscv import Cause
 from penglai.machine import Board
+from penglai.machine.library import unicorn_library
 from penglai.machine.library import library
 
 board = Board(4 << 20, 1)
@@ -157,31 +160,39 @@ assert machine.reg_read(riscv_const.UC_RISCV_REG_X6) == 0
 """
 
 
-def output_of(program: str) -> str:
+PRELOADED = {**os.environ, "LD_PRELOAD": str(unicorn_library())}
+"""An environment in which a process has loaded Unicorn for everybody, before its first instruction."""
+
+
+def output_of(program: str, environment: dict[str, str] | None = None) -> str:
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True, env=environment
     ).stdout.strip()
 
 
-def test_harts_have_them():
-    assert output_of(RUN) == "True"
+@pytest.mark.parametrize("before", ["", "import unicorn\n"])
+def test_harts_have_them(before: str):
+    """Also in a process that has loaded Unicorn before: its harts then have a copy of it."""
+    assert output_of(before + RUN) == "True"
 
 
 def test_who_asks_is_told_which_extensions_there_are():
     program = "from penglai.machine.engine import choose; print(choose('unicorn').extensions())"
     assert "Zcb and rdtime by trap" in output_of(program)
-    assert "no Zcb" in output_of(f"import unicorn; {program}")
+    assert "Zcb and rdtime by trap" in output_of(f"import unicorn; {program}")
+    assert "no Zcb" in output_of(program, PRELOADED)
 
 
-def test_nobody_else_in_the_process_has_them():
-    assert output_of(RUN + OTHERS) == "True"
+@pytest.mark.parametrize("before", ["", "import unicorn\n"])
+def test_nobody_else_in_the_process_has_them(before: str):
+    assert output_of(before + RUN + OTHERS) == "True"
 
 
 def test_without_them_harts_do_the_same():
-    """As in a process that has loaded Unicorn before."""
-    assert output_of(f"import unicorn\n{RUN}") == "False"
+    """As in a process that has loaded Unicorn for everybody."""
+    assert output_of(RUN, PRELOADED) == "False"
     names = ("contexts", "hostile_code", "stops", "supervisor", "translation", "traps")
     files = [str(Path(__file__).with_name(f"test_{name}.py")) for name in names]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "unicorn", "-p", "no:cacheprovider", *files]
-    done = subprocess.run(command, capture_output=True, check=False, text=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
+    done = subprocess.run(command, capture_output=True, check=False, text=True, env=PRELOADED)
     assert done.returncode == 0, done.stdout

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,8 +12,10 @@ from tests.support.rawhost import EXIT, RW, RX, ImageSpec, RawHost, program
 
 from penglai.abi import layout
 from penglai.abi.errors import ErrorCode
+from penglai.abi.limits import Limit
 from penglai.abi.riscv import CHUNK_SIZE, PAGE_SIZE, PTE_PPN_SHIFT, RAM_BASE, Pte
-from penglai.abi.sbi import HostCall
+from penglai.abi.sbi import EnclaveType, HostCall
+from penglai.attestation.measure import measure
 from penglai.machine import Board
 from penglai.monitor.ownership import BUFFER
 
@@ -211,6 +214,8 @@ class TestTables:
 
 
 HIDDEN = RAM_BASE + (16 << 20) - CHUNK_SIZE
+SHM_LIMIT = 0x40_0000_0000 - 0x39_0000_0000
+"""From where shared memory lies to the end of the lower half of the addresses."""
 
 BAD_FIELDS = [
     ({"type": 1}, BAD),
@@ -223,6 +228,8 @@ BAD_FIELDS = [
     ({"shm_paddr": HIDDEN, "shm_size": PAGE_SIZE}, SECURITY),
     ({"shm_paddr": HIDDEN - PAGE_SIZE, "shm_size": 2 * PAGE_SIZE}, SECURITY),
     ({"shm_paddr": 0, "shm_size": PAGE_SIZE}, SECURITY),
+    ({"shm_paddr": RAM_BASE, "shm_size": SHM_LIMIT}, SECURITY),
+    ({"shm_paddr": RAM_BASE, "shm_size": SHM_LIMIT + PAGE_SIZE}, BAD),
     ({"kbuffer_size": 0}, BAD),
     ({"kbuffer_size": 2 * PAGE_SIZE}, BAD),
     ({"kbuffer": RAM_BASE + 8}, BAD),
@@ -240,7 +247,10 @@ BAD_FIELDS = [
     *(
         ({field: pa}, error)
         for field in ("ocall_id_pa", "ocall_arg0_pa", "ocall_arg1_pa", "syscall_pa", "retval_pa")
-        for pa, error in ((HIDDEN, SECURITY), (RAM_BASE + 4, BAD), (0, SECURITY), ((1 << 64) - 8, SECURITY))
+        for pa, error in (
+            *((HIDDEN, SECURITY), (HIDDEN - 7, BAD), (RAM_BASE + 4, BAD)),
+            *((0, SECURITY), ((1 << 64) - 8, SECURITY)),
+        )
     ),
 ]
 
@@ -248,6 +258,99 @@ BAD_FIELDS = [
 @pytest.mark.parametrize(("fields", "error"), BAD_FIELDS, ids=lambda value: str(value)[:60])
 def test_a_bad_field_is_refused(raw: RawHost, fields: dict[str, object], error: ErrorCode):
     assert refused(raw, program(EXIT), **fields) == error
+
+
+@pytest.mark.parametrize("shared", [{}, {"shm_paddr": RAM_BASE, "shm_size": PAGE_SIZE}])
+@pytest.mark.parametrize("buffer", [RAM_BASE, RAM_BASE + PAGE_SIZE])
+def test_any_page_may_be_the_kernel_buffer_and_is_the_hosts_again(
+    raw: RawHost, buffer: int, shared: dict[str, int]
+):
+    """Page 0 too; also when create fails, since the buffer is no shared memory besides."""
+    before = raw.snapshot()
+    if shared.get("shm_paddr") == buffer:
+        assert refused(raw, program(EXIT), kbuffer=buffer, **shared) == SECURITY
+    else:
+        eid = raw.create(program(EXIT), kbuffer=buffer, **shared).value
+        assert raw.call(HostCall.DESTROY, eid).error == 0
+    assert raw.snapshot() == before
+
+
+def test_the_eid_may_be_the_last_thing_in_the_hosts_memory(raw: RawHost):
+    hidden = raw.give_chunk()
+    result = raw.create(EXIT, eid_pa=hidden - 4)
+    assert result.error == 0
+    assert raw.memory.read(hidden - 4, 4) == result.value.to_bytes(4, "little")
+
+
+def test_a_kernel_buffer_that_vanishes_leaves_nothing_behind(raw: RawHost):
+    """It was the host's when the request was read, and is not when it is to be shared."""
+    ownership, buffer = raw.monitor.platform.ownership, RAM_BASE + CHUNK_SIZE
+    before, real = raw.snapshot(), ownership.share
+
+    def vanish(pa: int) -> int:
+        ownership.extend(buffer, CHUNK_SIZE)
+        return real(pa)
+
+    ownership.share = vanish  # type: ignore[method-assign]
+    assert raw.create(EXIT, kbuffer=buffer).error == SECURITY
+    _, free, live = raw.snapshot()
+    assert (free, live) == (before[1] + CHUNK_SIZE // PAGE_SIZE, 0)
+
+
+@pytest.mark.parametrize(("spare", "error"), [(0, 0), (-1, ErrorCode.ALLOCATION_FAILED)])
+def test_as_many_pages_as_the_host_allows_and_no_more(raw: RawHost, spare: int, error: int):
+    free = raw.monitor.platform.ownership.free_pages
+    raw.make(EXIT)
+    needed = free - raw.monitor.platform.ownership.free_pages
+    assert raw.call(HostCall.LIMIT, 0, Limit.PAGES, needed + spare) == (0, 0)
+    assert raw.create(EXIT).error == error
+
+
+def test_a_request_that_is_refused_uses_up_no_id(raw: RawHost):
+    first = raw.make(EXIT)
+    for fields in ({"eid_pa": HIDDEN}, {"kbuffer": HIDDEN}, {"shm_paddr": HIDDEN, "shm_size": PAGE_SIZE}):
+        refused(raw, EXIT, **fields)
+    assert raw.make(EXIT) == first + 1
+
+
+@settings(
+    max_examples=examples(40),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(
+    pages=st.dictionaries(
+        st.integers(2, 12).map(lambda number: number * PAGE_SIZE),
+        st.tuples(st.sampled_from([RX, RW, Pte.R]), st.binary(max_size=4)),
+        max_size=6,
+    ),
+    stack=st.integers(1, 4),
+)
+def test_what_is_made_is_what_was_described_and_measured_so(
+    fuzzed: RawHost, pages: dict[int, tuple[Pte, bytes]], stack: int
+):
+    """Each page with its content and its rights, and the measurement is that of the description."""
+    fuzzed.rewind()
+    pages = {layout.TEXT_BASE: (RX, assemble(EXIT)), **pages}
+    eid = fuzzed.make(ImageSpec(pages, stack_pages=stack))
+    (enclave,) = fuzzed.monitor.enclaves()
+    below = range(layout.STACK_TOP - stack * PAGE_SIZE, layout.STACK_TOP, PAGE_SIZE)
+    whole = {**dict.fromkeys(below, (RW, b"")), **pages}
+    addresses = sorted(whole)
+    content = b"".join(whole[address][1].ljust(PAGE_SIZE, b"\0") for address in addresses)
+    assert fuzzed.board.memory.pages[enclave.image].tobytes() == content
+    executable = {enclave.image[n] for n, address in enumerate(addresses) if whole[address][0] & Pte.X}
+    assert {page for run in enclave.code for page in range(run.start, run.stop)} == executable
+    words = np.array([*addresses, layout.KERNEL_BUFFER], dtype=np.uint64)
+    rights = np.array([*(whole[address][0] | U for address in addresses), RW | U], dtype=np.uint8)
+    expected = measure(
+        EnclaveType.NORMAL,
+        layout.TEXT_BASE,
+        words,
+        rights,
+        lambda part: (content + bytes(PAGE_SIZE))[part.start * PAGE_SIZE : part.stop * PAGE_SIZE],
+    )
+    assert bytes(fuzzed.info(eid).measurement) == enclave.measurement == expected
+    assert fuzzed.call(HostCall.DESTROY, eid).error == 0
 
 
 @pytest.mark.parametrize("pa", [0, HIDDEN, RAM_BASE + 4, RAM_BASE + (16 << 20) - 8, (1 << 64) - 8])

@@ -141,6 +141,8 @@ HIDDEN = 0x8000_0000 + (16 << 20) - CHUNK_SIZE
         ({"relay_pa": 0x8000_0000, "relay_size": 1 << 62}, ErrorCode.BAD_ARGUMENT),
         ({"shm_paddr": HIDDEN, "shm_size": PAGE_SIZE}, ErrorCode.SECURITY),
         ({"size": 15 << 20}, ErrorCode.NO_MEMORY),
+        ({"size": 16 << 20}, ErrorCode.NO_MEMORY),
+        ({"size": (16 << 20) + PAGE_SIZE}, ErrorCode.BAD_ARGUMENT),
     ],
     ids=str,
 )
@@ -158,3 +160,24 @@ def test_registers_of_an_instance(raw: RawHost, port: HostPort):
     eid = raw.instance(shadow)
     raw.enter(eid, port)
     assert raw.word(4) == layout.STACK_TOP
+
+
+@pytest.mark.parametrize(("given", "name"), [(b"", "shadow"), (b"instance", "instance")])
+def test_an_instance_has_a_name_of_its_own_or_the_shadows(raw: RawHost, given: bytes, name: str):
+    eid = raw.instance(raw.make_shadow(image(EXIT)), name=given)
+    assert [enclave.name for enclave in raw.monitor.enclaves() if enclave.eid == eid] == [name]
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_instances_with_other_stacks_are_laid_out_anew(raw: RawHost, port: HostPort, stack: int):
+    """What instances have in common is kept for the next one, if that is like the last."""
+    shadow = raw.make_shadow(image(COUNT + SUM + EXIT_WITH_A0))
+    for pages in (2, stack, stack, 2):
+        eid = raw.instance(shadow, size=pages * PAGE_SIZE)
+        assert raw.info(eid).pages == 2 + pages, "data, bss, stack"
+        (record,) = [enclave for enclave in raw.monitor.enclaves() if enclave.eid == eid]
+        mapped = {address for address, _, _ in record.table.mappings()}
+        stack_pages = {address for address in mapped if layout.MMAP_TOP <= address < layout.STACK_TOP}
+        assert stack_pages == {layout.STACK_TOP - n * PAGE_SIZE for n in range(1, pages + 1)}
+        assert raw.enter(eid, port) == (0, RunValue.ENDED)
+        assert raw.word(4) == 101

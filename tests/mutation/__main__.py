@@ -5,32 +5,33 @@ broken and nobody notices.
 """
 
 import argparse
+import multiprocessing
 import random
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.mutation import c, planted, python
+from tests.mutation import c, log, planted, python
 from tests.mutation.asking import ask
+from tests.mutation.judging import Judge, Mutant, Tried
 from tests.mutation.rooms import ROOMS, Room
 from tests.mutation.runner import (
     KILLED,
+    NOTICED,
     PACKAGE,
     SURVIVED,
     TIMED_OUT,
     UNREACHED,
     Reach,
     Tree,
-    Verdict,
     measure,
-    try_tests,
 )
 from tests.mutation.survivors import reasons
 
@@ -38,11 +39,20 @@ SAMPLE = 25
 """Mutants of each room in the short form."""
 PATIENCE = 30
 """Seconds after which a test that waits has noticed something: the PENGLAI_PATIENCE of its process."""
-NOTICED = (KILLED, TIMED_OUT)
 STRICT = "monitor"
 """The room of which every survivor needs a reason."""
 
-Mutant = python.Mutant | c.Mutant
+
+@dataclass(frozen=True)
+class Trees:
+    """Copies of the source, one for each process, in a directory."""
+
+    where: Path
+    environment: dict[str, str]
+
+    def new(self) -> Tree:
+        """One more."""
+        return Tree(Path(tempfile.mkdtemp(dir=self.where)), self.environment)
 
 
 @dataclass
@@ -54,19 +64,16 @@ class Score:
     counts: Counter[str] = field(default_factory=Counter)
     unexplained: list[Mutant] = field(default_factory=list)
 
-    def add(self, mutant: Mutant, verdict: Verdict) -> str:
+    def add(self, tried: Tried) -> str:
         """Count a verdict; the word for it."""
-        outcome = verdict.outcome
-        if outcome not in NOTICED and key(mutant) in reasons():
+        outcome, mutant = tried.verdict.outcome, tried.mutant
+        key = mutant.file.relative_to(PACKAGE).as_posix(), mutant.function, *tried.change
+        if outcome not in NOTICED and key in reasons():
             outcome = "justified"
         elif outcome not in NOTICED:
             self.unexplained.append(mutant)
         self.counts[outcome] += 1
         return outcome
-
-
-def key(mutant: Mutant) -> tuple[str, str, str, str]:
-    return mutant.file.relative_to(PACKAGE).as_posix(), mutant.function, *mutant.change
 
 
 def parse() -> argparse.Namespace:
@@ -78,8 +85,24 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="which ones (default 1)")
     parser.add_argument("--only", default="", help="a part of the file's name, or of the promise")
     parser.add_argument("--tests", action="append", help="a file of tests instead of the room's own")
+    parser.add_argument("--own", action="store_true", help="in the long form, too, only the room's own tests")
+    parser.add_argument(
+        "--budget", type=float, help="seconds of quick tests that a mutant meets, and no others"
+    )
+    parser.add_argument("--jobs", type=int, default=2, help="processes that try mutants (default 2)")
     parser.add_argument("--log", type=Path, help="a file to which each verdict is appended")
-    return parser.parse_args()
+    parser.add_argument(
+        "--resume", action="store_true", help="what the log has as noticed is not tried again"
+    )
+    parser.add_argument(
+        "--reach",
+        type=Path,
+        help="a file that keeps what the tests of the one room reach, while they stay as they are",
+    )
+    arguments = parser.parse_args()
+    if arguments.resume and not arguments.log:
+        parser.error("--resume needs the --log of what was tried before")
+    return arguments
 
 
 def main() -> int:
@@ -90,14 +113,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="penglai-mutate-") as name:
         where = Path(name)
         cache = separate_cache(where)
-        state = str(where / "state")
-        places = {"PENGLAI_CACHE": str(cache), "PENGLAI_STATE": state}
-        tree = Tree(where, {"PENGLAI_PATIENCE": str(PATIENCE), **places})
-        for room in ROOMS:
-            if room.name in rooms:
-                scores.append(try_room(tree, room, arguments))
+        trees = Trees(where, {"PENGLAI_PATIENCE": str(PATIENCE), "PENGLAI_CACHE": str(cache)})
+        scores += [try_room(room, arguments, trees) for room in ROOMS if room.name in rooms]
         if c.ROOM in rooms:
-            scores.append(try_c(tree, arguments))
+            scores.append(try_c(arguments, trees))
     if scores:
         show(scores)
     strict = [mutant for score in scores if score.room == STRICT for mutant in score.unexplained]
@@ -121,55 +140,77 @@ def chosen(mutants: list[Mutant], arguments: argparse.Namespace) -> list[Mutant]
     return order if arguments.long else order[: arguments.count]
 
 
-def try_room(tree: Tree, room: Room, arguments: argparse.Namespace) -> Score:
+def try_room(room: Room, arguments: argparse.Namespace, trees: Trees) -> Score:
     mutants: list[Mutant] = [each for path in room.files(arguments.only) for each in python.mutants(path)]
     say(f"{room.name}: {len(mutants)} mutants; its tests run once, to see what each of them reaches")
-    reach = measure(tree, arguments.tests or room.test_files(), room.name)
-    late = measure(tree, room.late, room.name) if room.late and arguments.long else Reach()
-
-    def judge(mutant: Mutant) -> Verdict:
-        file = mutant.file.relative_to(PACKAGE.parent).as_posix()
-        with tree.changed(mutant.file, mutant.source):
-            verdict = try_tests(tree, reach.of(file, mutant.lines), reach.seconds)
-            if verdict.outcome not in NOTICED and late.seconds:
-                verdict = try_tests(tree, late.of(file, mutant.lines), late.seconds)
-        return verdict
-
-    return try_all(room.name, mutants, judge, arguments)
+    reach = measured(arguments, trees, room)
+    with_late = room.late and arguments.long and not arguments.own
+    late = measure(trees.new(), room.late, room.name) if with_late else Reach()
+    return try_all(room.name, mutants, arguments, (trees, reach, late, arguments.budget))
 
 
-def try_c(tree: Tree, arguments: argparse.Namespace) -> Score:
+def measured(arguments: argparse.Namespace, trees: Trees, room: Room) -> Reach:
+    """What its tests reach, from a file if there is one."""
+    kept: Path | None = arguments.reach
+    if kept and kept.exists():
+        return Reach.read(kept)
+    found = measure(trees.new(), arguments.tests or room.test_files(), room.name)
+    if kept:
+        found.write(kept)
+    return found
+
+
+def try_c(arguments: argparse.Namespace, trees: Trees) -> Score:
     """The engine, which is compiled anew for each mutant."""
     mutants: list[Mutant] = [each for path in c.files(arguments.only) for each in c.mutants(path)]
     say(f"{c.ROOM}: {len(mutants)} mutants; their tests run once, to see what each takes")
-    seconds = measure(tree, arguments.tests or c.TESTS, "machine").seconds
-
-    def judge(mutant: Mutant) -> Verdict:
-        with tree.changed(mutant.file, mutant.source):
-            return try_tests(tree, seconds, seconds)
-
-    return try_all(c.ROOM, mutants, judge, arguments)
+    seconds = measure(trees.new(), arguments.tests or c.TESTS, "machine").seconds
+    return try_all(c.ROOM, mutants, arguments, (trees, Reach(seconds), Reach(), None))
 
 
 def try_all(
-    room: str, mutants: list[Mutant], judge: Callable[[Mutant], Verdict], arguments: argparse.Namespace
+    room: str,
+    mutants: list[Mutant],
+    arguments: argparse.Namespace,
+    judging: tuple[Trees, Reach, Reach, float | None],
 ) -> Score:
+    """Try what is chosen; what the log has as noticed is taken from there, if that is wanted."""
     score = Score(room, len(mutants))
-    for number, mutant in enumerate(tried := chosen(mutants, arguments), 1):
-        begun = time.monotonic()
-        verdict = judge(mutant)
-        outcome = score.add(mutant, verdict)
-        took = time.monotonic() - begun
-        by = verdict.by.partition("::")[2] or verdict.by
-        place = f"{mutant.file.name}:{mutant.line} {mutant.operator}"
-        say(f"{number:>4}/{len(tried)} {took:5.1f} s  {outcome:<9} {place} {by}")
-        if outcome in (SURVIVED, UNREACHED):
-            before, after = mutant.change
-            say(f"      in {mutant.function}: {before}\n      became {after}")
-        if arguments.log:
-            with arguments.log.open("a") as log:
-                log.write("\t".join((outcome, *key(mutant), f"{mutant.line}", by)) + "\n")
+    known = log.noticed(arguments.log) if arguments.resume else {}
+    places = {log.place(mutant): mutant for mutant in chosen(mutants, arguments)}
+    score.counts.update(known[place].outcome for place in places if place in known)
+    still = [mutant for place, mutant in places.items() if place not in known]
+    forked = multiprocessing.get_context("fork")
+    with ProcessPoolExecutor(arguments.jobs, forked, _begin, judging) as pool:
+        waiting = [pool.submit(_judge, mutant) for mutant in still]
+        for number, done in enumerate(as_completed(waiting), 1):
+            tried = done.result()
+            outcome = score.add(tried)
+            tell(f"{number:>4}/{len(still)} {tried.seconds:5.1f} s", tried, outcome)
+            if arguments.log:
+                log.append(arguments.log, outcome, tried)
     return score
+
+
+judges: list[Judge] = []
+"""Of a process that tries mutants: one."""
+
+
+def _begin(trees: Trees, reach: Reach, late: Reach, budget: float | None) -> None:
+    judges.append(Judge(trees.new(), reach, late, budget))
+
+
+def _judge(mutant: Mutant) -> Tried:
+    return judges[0].judge(mutant)
+
+
+def tell(progress: str, tried: Tried, outcome: str) -> None:
+    mutant, by = tried.mutant, tried.verdict.by
+    what = f"{mutant.file.name}:{mutant.line} {mutant.operator} {by.partition('::')[2] or by}"
+    say(f"{progress}  {outcome:<9} {what}")
+    if outcome in (SURVIVED, UNREACHED):
+        before, after = tried.change
+        say(f"      in {mutant.function}: {before}\n      became {after}")
 
 
 def show(scores: Sequence[Score]) -> None:

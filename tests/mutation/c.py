@@ -66,6 +66,11 @@ class Mutant:
     line: int
     function: str
 
+    @property
+    def place(self) -> str:
+        """Where in the file it changes what."""
+        return f"{self.start}-{self.end} {self.new}"
+
     @cached_property
     def source(self) -> str:
         """The whole file, changed."""

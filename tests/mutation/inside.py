@@ -1,6 +1,6 @@
 """pytest plugins for the processes in which mutants run: nothing of penglai is imported here."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -8,23 +8,26 @@ from coverage import Coverage
 from hypothesis import Phase, settings
 
 
-class Chosen:
-    """Runs these tests only, the quickest first.  seconds: what each takes."""
-
-    def __init__(self, tests: Collection[str], seconds: Mapping[str, float]) -> None:
-        self._tests = tests
-        self._seconds = seconds
+class Failing:
+    """A failure is enough: no search for the smallest one."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> None:
-        """A failure is enough: no search for the smallest one."""
-        settings.register_profile("mutation", phases=[Phase.explicit, Phase.generate], database=None)
-        settings.load_profile("mutation")
+        name = settings.get_current_profile_name()
+        settings.register_profile(name, phases=[Phase.explicit, Phase.generate], database=None)
+        settings.load_profile(name)
+
+
+class Chosen(Failing):
+    """Runs these tests only, in this order."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self._places = {test: place for place, test in enumerate(tests)}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items[:] = [item for item in items if item.nodeid in self._tests]
-        items.sort(key=lambda item: self._seconds.get(item.nodeid, 0.0))
+        items[:] = [item for item in items if item.nodeid in self._places]
+        items.sort(key=lambda item: self._places[item.nodeid])
 
 
 class Watching:
@@ -50,14 +53,17 @@ class Watching:
 
 
 class First:
-    """Notes the first test that fails."""
+    """Notes the first test that fails, and those that pass."""
 
     def __init__(self) -> None:
         self.name = ""
+        self.passed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed and not self.name:
             self.name = report.nodeid
+        if report.passed and report.when == "call":
+            self.passed.add(report.nodeid)
 
     def pytest_collectreport(self, report: Any) -> None:
         if report.failed and not self.name:

@@ -102,6 +102,11 @@ class Mutant:
     lines: range
     function: str
 
+    @property
+    def place(self) -> str:
+        """Where in the file it changes what."""
+        return f"{self.operator} {self.occurrence}"
+
     @cached_property
     def source(self) -> str:
         """The whole file, changed."""
@@ -167,6 +172,8 @@ class _Places:
             parts += [node.returns, *(a.annotation for a in ast.walk(node.args) if isinstance(a, ast.arg))]
         if isinstance(node, ast.AnnAssign):
             parts.append(node.annotation)
+        if isinstance(node, ast.ClassDef):
+            parts += node.decorator_list  # @dataclass(frozen=True) is a promise to the type checker
         if isinstance(node, ast.Assert | ast.ImportFrom | ast.Import | ast.JoinedStr) or _is_said(node):
             parts.append(node)
         for part in parts:

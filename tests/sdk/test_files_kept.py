@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.fileserver import (
     O_CREAT,
@@ -382,28 +382,40 @@ OPERATIONS = (
 )
 
 
+SCRIPTS = 1000 if SOAK else 15
+LEAST = 10
+"""Operations in a script: with `make soak` 10,000 are done at least, and counted."""
+
+
 @pytest.mark.soak
-@settings(max_examples=700 if SOAK else 15, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(OPERATIONS),
-            st.integers(0, NAMES - 1),
-            st.binary(max_size=9),
-            st.sampled_from((1, 1, 70, 900)),
-        ),
-        min_size=5,
-        max_size=40,
+def test_random_operations(server: Server):
+    done = 0
+
+    @settings(max_examples=SCRIPTS)
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(OPERATIONS),
+                st.integers(0, NAMES - 1),
+                st.binary(max_size=9),
+                st.sampled_from((1, 1, 70, 900)),
+            ),
+            min_size=LEAST,
+            max_size=40,
+        )
     )
-)
-def test_random_operations(server: Server, script: list[tuple[Callable[..., None], int, bytes, int]]):
-    """With `make soak` it is more than 10,000 of them."""
-    use(server.machine, Recorder())
-    server.restart()
-    model = Model(server)
-    for operation, number, data, times in script:
-        operation(model, f"/{number}", data * times)
+    def play(script: list[tuple[Callable[..., None], int, bytes, int]]) -> None:
+        nonlocal done
+        use(server.machine, Recorder())
+        server.restart()
+        model = Model(server)
+        for operation, number, data, times in script:
+            operation(model, f"/{number}", data * times)
+            model.check()
+            done += 1
+        model.restart("", b"")
         model.check()
-    model.restart("", b"")
-    model.check()
-    model.files.puppet.destroy()
+        model.files.puppet.destroy()
+
+    play()
+    assert done >= SCRIPTS * LEAST

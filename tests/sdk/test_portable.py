@@ -1,7 +1,6 @@
 """Programs for both machines: `penglai build --profile tvm`, and what `penglai check` says of programs."""
 
 import contextlib
-import functools
 from pathlib import Path
 
 import pytest
@@ -10,26 +9,19 @@ from hypothesis import strategies as st
 from tests.cli.test_commands import penglai as command
 from tests.compat.programs import program
 from tests.support import linux
+from tests.support.portable import PROFILES, portable
 from tests.support.programs import eapp
 from tests.support.waiting import PATIENCE
 
 import penglai
 from penglai import ImageError, Reason, State, ToolchainError
-from penglai.sdk.build import PORTABLE, build_demo, demo_source, demos
+from penglai.sdk.build import build_demo, demos
 from penglai.sdk.check import check
-from penglai.sdk.cross import kit_key
-from penglai.toolchain.places import cache_dir
 
-PROFILES = ("native", "tvm")
-ALONE = [name for name in demos() if name not in ("loop", "server", "server1", "caller", "relay-page", "cxx")]
+TOGETHER = ("loop", "server", "server1", "caller", "relay-page")
+"""Demos that do not end, or not alone: each has a test of its own here."""
+ALONE = [name for name in demos() if name not in TOGETHER]
 HEAD = '#include "eapp.h"\n#include "print.h"\n#include "ocall.h"\n#include <errno.h>\n#include <stdio.h>\n'
-
-
-@functools.cache
-def portable(name: str) -> Path:
-    """A shipped demo for both machines."""
-    target = cache_dir() / "tests" / f"portable-{kit_key(PORTABLE)}" / name
-    return target if target.exists() else penglai.build(demo_source(name), target, profile="tvm")
 
 
 def built(text: str, tmp_path: Path, *flags: str) -> Path:

@@ -79,6 +79,8 @@ def _tried(body: Callable[[], int], streams: Streams) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except KeyboardInterrupt:
         return _interrupted()
+    except PenglaiError as error:  # before there is a command
+        complain(str(error))
     except MemoryError:
         complain("not enough memory")
     except ImportError as error:  # its first cause is of one line
@@ -103,8 +105,11 @@ def _in_words(error: OSError) -> str:
 
 def complain(message: str) -> None:
     """Say what is wrong."""
-    err.print("penglai: ", style="bold red", end="")
-    err.print(message)
+    try:
+        err.print("penglai: ", style="bold red", end="")
+        err.print(message)
+    except (MemoryError, ImportError, OSError):  # there is no room for what prints in colours
+        sys.stderr.write(f"penglai: {message}\n")
 
 
 def end_on_signals() -> None:

@@ -7,6 +7,7 @@ import sys
 
 from penglai.cli.exits import ended, guarded
 from penglai.cli.streams import Streams
+from penglai.toolchain.addressspace import require_address_space
 
 PLAIN_BOOT = ["boot"]
 """A command line that needs no reading: what reads command lines takes some 20 ms to import."""
@@ -27,12 +28,13 @@ def main() -> None:
 
 
 def _run() -> int:
+    if sys.argv[1:2] and sys.argv[1] in TOOLS:
+        return guarded(_become_tool)
+    require_address_space()
     if sys.argv[1:] == PLAIN_BOOT:
         from penglai.cli.linuxhost import host
 
         return guarded(host)
-    if sys.argv[1:2] and sys.argv[1] in TOOLS:
-        return guarded(_become_tool)
     from penglai.cli.app import app
 
     app()

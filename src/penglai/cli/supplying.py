@@ -7,6 +7,7 @@ from penglai.abi.errors import BadArgumentError
 from penglai.driver.shared import RelayPages, SharedMemory
 from penglai.embedded import Machine
 from penglai.machine.memory import parse_size
+from penglai.toolchain.whole import read_whole
 
 DISK_MEMORY = 128 << 10
 """Bytes of shared memory through which sectors pass if nobody asks for another size, as Penglai-TVM's hosts
@@ -46,7 +47,7 @@ def supply(machine: Machine, shm: str | None, relay: list[Path], disk: Path | No
 
 def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        content = read_whole(path)
     except OSError as error:
         raise BadArgumentError(f"cannot read {path}: {error.strerror}") from error
     if not content:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from penglai.abi.errors import ImageError
 from penglai.guest.image.cpio import CONTENT_ALIGNMENT, Archive
 from penglai.guest.image.current import Image, current_image
+from penglai.toolchain.whole import read_whole
 from penglai.virt.system import Software
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def _resolve(entries: tuple[str, ...]) -> "list[File]":
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror}") from error
 

@@ -178,7 +178,7 @@ class Unicorn:
         return LibraryCore(memory, clock, record)
 
     def describe(self) -> str:
-        """With the hart's own shortcuts, or without: another user of Unicorn in the process was first."""
+        """With the hart's own shortcuts, or without: Unicorn was loaded before, for the whole process."""
         shortcuts = "with" if _has_shortcuts() else "without"
         return f"unicorn, {shortcuts} shortcuts"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from penglai.abi.errors import ToolchainError
 from penglai.machine.context import Context, RunRecord
-from penglai.toolchain.cache import compile_cached
-from penglai.toolchain.places import CACHE_VARIABLE, package_dir, package_record
+from penglai.toolchain.cache import compile_cached, made_once
+from penglai.toolchain.places import package_dir, package_record, refuses_to_execute
 
 SOURCES = (
     *("run.c", "supervisor.c", "hart.c", "counters.c", "zcb.c", "shortcuts.c"),
@@ -32,6 +32,9 @@ NATIVE_SOURCES = (
 """Beside them on x86-64, in the same order; together they stand below run.c."""
 HEADERS = ("hart.h", "native/native.h", "native/emit.h", "native/instruction.h")
 NATIVE_MACHINE = "x86_64"
+
+SONAME, OWN_SONAME = "libunicorn.so.2", "libunicorn.so.9"
+"""What Unicorn's library calls itself, and what a copy of it does that is this package's alone."""
 
 NO_HART = "Unicorn cannot make a hart: the process is short of memory, or of address space (ulimit -v)"
 
@@ -121,24 +124,55 @@ def _declare(function: Any, result: Any, *arguments: Any) -> None:
 
 def unicorn_library() -> Path:
     """The shared library of the installed unicorn package.  Raises ToolchainError if it is missing."""
-    path = package_dir("unicorn") / "lib" / "libunicorn.so.2"
+    path = package_dir("unicorn") / "lib" / SONAME
     if not path.exists():
         raise ToolchainError(f"unicorn is installed without its library: {path} is missing")
     return path
 
 
-def build() -> Path:
-    """Compile the C files for this machine, or find it in the cache.  A second or two the first time."""
+def own_unicorn() -> Path:
+    """A copy of that library under another name, for a process that has loaded it before.
+
+    The loader takes a library that it has for each later one of its name; what that one calls is settled, and
+    would not be the functions of shortcuts.c.
+    """
+
+    def make(directory: Path) -> None:
+        before = unicorn_library().read_bytes()
+        named = before.replace(f"{SONAME}\0".encode(), f"{OWN_SONAME}\0".encode())
+        (directory / OWN_SONAME).write_bytes(named)
+
+    return made_once("own", package_record("unicorn"), make) / OWN_SONAME
+
+
+def _is_anothers() -> bool:
+    """Whether this process has loaded Unicorn before, for its loader alone.
+
+    Where it was loaded for everybody (LD_PRELOAD, RTLD_GLOBAL), a copy would call functions of that one.
+    """
+    try:
+        ctypes.CDLL(SONAME, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+    except OSError:
+        return False
+    return not hasattr(ctypes.CDLL(None), "uc_open")
+
+
+def build(unicorn: Path | None = None) -> Path:
+    """Compile the C files for this machine, or find it in the cache.  A second or two the first time.
+
+    unicorn: its library, by default that of the package.
+    """
     here = Path(__file__).parent
     native = os.uname().machine == NATIVE_MACHINE
     sources = [here / name for name in (*SOURCES, *(NATIVE_SOURCES if native else ("native/none.c",)))]
-    unicorn = unicorn_library()
+    unicorn = unicorn or unicorn_library()
+    include = unicorn_library().parent.parent / "include"
     glibc = _is_glibc()
     target = f"{os.uname().machine}-linux-{'gnu.2.28' if glibc else 'musl'}"
     arguments: list[str | Path] = [
         *("-target", target, "-std=c11", "-O2", "-fomit-frame-pointer", "-Wall", "-Wextra"),
         *("-shared", "-fPIC", "-fvisibility=hidden", *(["-ftls-model=initial-exec"] if glibc else [])),
-        *("-I", unicorn.parent.parent / "include"),
+        *("-I", include),
         *(*sources, unicorn),
         # It is hart.so that loads Unicorn: only so are the functions of shortcuts.c found first.
         f"-Wl,-rpath,{unicorn.parent},--disable-new-dtags",
@@ -158,7 +192,7 @@ def _is_glibc() -> bool:
 @functools.cache
 def library() -> Library:
     """The library of this process, built on first use.  Raises ToolchainError."""
-    path = build()
+    path = build(own_unicorn() if _is_anothers() else None)
     try:
         return Library(path)
     except OSError as error:
@@ -167,6 +201,4 @@ def library() -> Library:
 
 def _why_not(path: Path, error: OSError) -> str:
     """Why a library that is whole cannot be loaded."""
-    if os.statvfs(path).f_flag & os.ST_NOEXEC:
-        return f"nothing may be executed there (noexec); set {CACHE_VARIABLE} to a directory elsewhere"
-    return f"{error}; is the process short of address space (ulimit -v)?"
+    return refuses_to_execute(path) or f"{error}; is the process short of address space (ulimit -v)?"

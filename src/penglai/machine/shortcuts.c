@@ -2,9 +2,10 @@
  * Functions that a hart has instead of Unicorn's own: what they spare is a third of the time in which Linux boots.
  *
  * Unicorn's library calls its own functions by name, and the loader looks for a name in whoever asked for the
- * library before it looks in the library itself: so what is defined here is what Unicorn calls.  If it
- * does not come to that, because the process had loaded Unicorn before, all is as Unicorn does it, and slower:
- * has_shortcuts() tells.  Whoever else uses Unicorn in this process gets Unicorn's own functions: `running` tells.
+ * library before it looks in the library itself: so what is defined here is what Unicorn calls.  For a process
+ * that had loaded Unicorn before, the library here is a copy of it (library.py).  If Unicorn was loaded for
+ * everybody (LD_PRELOAD), all is as Unicorn does it, and slower: has_shortcuts() tells.  Whoever else uses
+ * Unicorn in this process gets Unicorn's own functions: `running` tells.
  *
  *   - At the beginning of each block Unicorn looks whether it is to stop: so does a hart, and needs no hook.
  *   - Behind each access to memory Unicorn looks again.  Nobody stops a hart there.  The one access that needs it

@@ -310,6 +310,8 @@ def decode_host_side(ownership: Ownership, param: CreateParam | ShadowRunParam |
     ownership.check_host(param.kbuffer, PAGE_SIZE, align=PAGE_SIZE)
     if param.shm_size > SHM_LIMIT or (param.shm_paddr and not param.shm_size):
         raise bad_argument(f"shared memory of {param.shm_size:#x} bytes")
+    if param.shm_size:  # before its page tables are planned
+        ownership.check_ram(param.shm_paddr, param.shm_size, align=PAGE_SIZE)
     return HostSide(param.kbuffer, mailbox, param.eid_pa, param.shm_paddr, param.shm_size)
 
 

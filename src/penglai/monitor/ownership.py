@@ -182,7 +182,7 @@ class Ownership:
         """
         if size <= 0 or size % PAGE_SIZE:
             raise bad_argument(f"relay pages of {size:#x} bytes: not whole pages")
-        self._check_host_range(pa, size, align=PAGE_SIZE)
+        self.check_ram(pa, size, align=PAGE_SIZE)
         pages = self._range(pa, size)
         with self._lock:
             self._hide(pages, owner)
@@ -204,7 +204,7 @@ class Ownership:
 
         Raises Refusal if it is not a whole page of the host's, or is shared already.
         """
-        self._check_host_range(pa, PAGE_SIZE, align=PAGE_SIZE)
+        self.check_ram(pa, PAGE_SIZE, align=PAGE_SIZE)
         page = self._memory.page_of(pa)
         with self._lock:
             if self._owner[page] != HOST:
@@ -226,7 +226,7 @@ class Ownership:
         """
         if size % PAGE_SIZE:
             raise bad_argument(f"shared memory of {size:#x} bytes: not whole pages")
-        self._check_host_range(pa, size, align=PAGE_SIZE)
+        self.check_ram(pa, size, align=PAGE_SIZE)
         pages = self._range(pa, size)
         with self._lock:
             owners = self._owner[pages]
@@ -270,6 +270,13 @@ class Ownership:
         with self._lock:
             self._check_host(pa, size, align)
 
+    def check_ram(self, pa: int, size: int, *, align: int) -> None:
+        """Raise Refusal unless [pa, pa + size) is aligned (bad argument) and in RAM (security)."""
+        if pa % align:
+            raise bad_argument(f"physical address {pa:#x} is not aligned to {align}")
+        if size < 0 or not 0 <= pa - self._base <= self._size - size:
+            raise breach(f"[{pa:#x}, +{size:#x}) is outside RAM")
+
     def copy_from_host(self, sources: Pages, targets: Pages) -> None:
         """Copy pages of the host into pages of the monitor's choice.
 
@@ -303,17 +310,11 @@ class Ownership:
         self._owner[pages] = owner
         self._memory.show(pages, visible=True)
 
-    def _check_host_range(self, pa: int, size: int, align: int) -> None:
-        if pa % align:
-            raise bad_argument(f"physical address {pa:#x} is not aligned to {align}")
-        if size < 0 or not 0 <= pa - self._base <= self._size - size:
-            raise breach(f"[{pa:#x}, +{size:#x}) is outside RAM")
-
     def _check_host(self, pa: int, size: int, align: int) -> None:
         """Raise Refusal unless it is the host's.  Under the lock."""
         start = pa - self._base
         if pa % align or size < 0 or not 0 <= start <= self._size - size:
-            self._check_host_range(pa, size, align)
+            self.check_ram(pa, size, align=align)
         first, last = start >> PAGE_SHIFT, (start + size - 1) >> PAGE_SHIFT
         one = first == last  # nearly always: a struct, a word
         if self._owner_of[first] != HOST if one else np.count_nonzero(self._owner[first : last + 1]):

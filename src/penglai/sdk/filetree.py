@@ -12,6 +12,7 @@ from enum import IntEnum
 from pathlib import Path, PurePosixPath
 
 from penglai.abi.errors import ImageError
+from penglai.toolchain.whole import read_whole
 
 DIRECTORY_MODE = stat.S_IFDIR | 0o755
 FILE_MODE = stat.S_IFREG | 0o644
@@ -184,6 +185,6 @@ def _parts(path: PurePosixPath) -> list[bytes]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror}") from error

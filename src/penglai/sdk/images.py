@@ -22,4 +22,6 @@ def find_image(name: str) -> Path:
     if not path.exists():
         shipped = ", ".join([*demos(), *services()])
         raise ImageError(f"no such file: {name} (and no demo of that name; there are {shipped})")
+    if path.is_char_device():
+        raise ImageError(f"cannot read {name}: it is a device")
     return path

@@ -20,6 +20,7 @@ from penglai.abi.riscv import PAGE_SIZE
 from penglai.sdk.filetree import FileTree, Mount, Node
 from penglai.sdk.linuxelf import EXECUTE, READ, WRITE, LinuxElf, Loaded, is_library, read_linux_elf
 from penglai.sdk.personality import build_personality
+from penglai.toolchain.whole import read_whole
 
 IMAGE = 0x9_0000_0000
 PROGRAM_BASE = 0x1000_0000
@@ -140,7 +141,7 @@ class _Loading:
 
 def _load(path: Path, tree: FileTree) -> _Loading:
     try:
-        data = path.read_bytes()
+        data = read_whole(path)
     except OSError as error:
         raise ImageError(f"cannot read {path}: {error.strerror}") from error
     program = read_linux_elf(data, str(path))

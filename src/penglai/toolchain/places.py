@@ -38,6 +38,14 @@ def state_dir() -> Path:
     return Path(override) if override else _user_dir("XDG_STATE_HOME", "~/.local/state")
 
 
+def refuses_to_execute(path: Path) -> str | None:
+    """Why nothing can be executed at a path, or below it once it is there; None if that is no reason."""
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    if os.statvfs(there).f_flag & os.ST_NOEXEC:
+        return f"nothing may be executed there (noexec); set {CACHE_VARIABLE} to a directory elsewhere"
+    return None
+
+
 def package_dir(name: str) -> Path:
     """Where an installed package lies, without importing it.  Raises ToolchainError if it is missing."""
     spec = importlib.util.find_spec(name)

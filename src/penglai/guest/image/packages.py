@@ -18,6 +18,7 @@ from penglai.abi.errors import ToolchainError
 from penglai.guest.image.current import root
 from penglai.guest.image.keys import key_of
 from penglai.guest.image.work import Tell, locked, once, run, write_whole
+from penglai.toolchain.places import refuses_to_execute
 
 CROSS = "riscv64-linux-gnu-"
 
@@ -63,8 +64,11 @@ class Versions:
 def ensure_tools(tell: Tell) -> None:
     """See to it that every tool is there.
 
-    As root on Debian what is missing is installed.  Raises ToolchainError with the command that installs it.
+    As root on Debian what is missing is installed.  Raises ToolchainError with the command that installs it,
+    or for a cache in which they could execute nothing of what they make.
     """
+    if obstacle := refuses_to_execute(root()):
+        raise ToolchainError(f"cannot build Linux in {root()}: {obstacle}")
     missing = missing_packages()
     if not missing:
         return
