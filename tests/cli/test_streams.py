@@ -42,6 +42,29 @@ WRITES: dict[str, list[str]] = {
     "trace": ["hello-world", "-o", os.devnull],
     "strace": ["hello-world", "-o", os.devnull],
     "gdb": ["--help"],  # what gdb writes is gdb's: tests/debug
+    "record": ["hello-world", "-o", os.devnull],
+    "replay": ["--help"],
+    "fuzz": ["--help"],
+    "snapshot": ["--help"],
+    "restore": ["--help"],
+    "fleet": [],
+    **{
+        f"fleet {each}": ["--help"]  # tests/cli/test_fleeting.py
+        for each in [
+            "up",
+            "join",
+            "ps",
+            "place",
+            "logs",
+            "move",
+            "save",
+            "drain",
+            "demo",
+            "destroy",
+            "verify",
+            "down",
+        ]
+    },
     "test-stop": ["loop", "--seconds", "0.01"],
     "boot": ["--help"],  # what Linux writes: tests/guest
     "image": [],

@@ -38,7 +38,7 @@ def fuzz(
         float | None,
         typer.Option("--seconds", help="Stop after so many seconds.", parser=seconds, metavar="SECONDS"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.", metavar="N")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.", parser=count(0), metavar="N")] = 1,
     longest: Annotated[
         int, typer.Option("--max-len", help="Bytes of an input, at most.", parser=count(1), metavar="N")
     ] = 4096,

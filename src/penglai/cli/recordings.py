@@ -10,7 +10,7 @@ import typer
 
 from penglai.abi.layout import DEFAULT_STACK_SIZE
 from penglai.cli.halting import WithGdb, parse_place
-from penglai.cli.numbers import seconds
+from penglai.cli.numbers import count, seconds
 from penglai.cli.options import Eapp, Memory, Servers, StackSize, command, err
 from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Mounted, Root
 from penglai.cli.running import run
@@ -78,7 +78,10 @@ def replay(
         ),
     ] = None,
     eid: Annotated[
-        int | None, typer.Option(metavar="EID", help="Whom gdb sees: by default the first one that ran.")
+        int | None,
+        typer.Option(
+            metavar="EID", help="Whom gdb sees: by default the first one that ran.", parser=count(0)
+        ),
     ] = None,
 ) -> None:
     """Execute a recording again, and compare: registers after each run, and pages now and then.
