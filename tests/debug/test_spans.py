@@ -7,10 +7,10 @@ from penglai.debug.spans import GAP, Seen, Span, spans
 
 
 def test_what_stays_goes_on_and_what_changes_ends():
-    found = list(
-        spans([Seen(0, 2, ["main", "a"]), Seen(2, 4, ["main", "a", "b"]), Seen(4, 6, ["main", "c"])])
-    )
-    assert sorted(found) == [Span("a", 0, 4), Span("b", 2, 4), Span("c", 4, 6), Span("main", 0, 6)]
+    """What is called ends a ns before what calls it."""
+    samples = [Seen(0, 20, ["main", "a"]), Seen(20, 40, ["main", "a", "b"]), Seen(40, 60, ["main", "c"])]
+    expected = [Span("a", 0, 39), Span("b", 20, 38), Span("c", 40, 59), Span("main", 0, 60)]
+    assert sorted(spans(samples)) == expected
 
 
 def test_nothing_lasts_through_a_gap():

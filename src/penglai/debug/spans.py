@@ -30,10 +30,10 @@ def spans(samples: Iterable[Seen]) -> Iterator[Span]:
     for sample in samples:
         start = max(sample.start, before)
         common = 0 if start - before > GAP else _common([name for name, _ in open_], sample.names)
-        yield from _closed(open_[common:], before)
+        yield from _closed(open_, common, before)
         open_ = open_[:common] + [(name, start) for name in sample.names[common:]]
         before = max(sample.end, start)
-    yield from _closed(open_, before)
+    yield from _closed(open_, 0, before)
 
 
 def _common(one: list[str], other: list[str]) -> int:
@@ -44,5 +44,9 @@ def _common(one: list[str], other: list[str]) -> int:
     return count
 
 
-def _closed(spans_: list[tuple[str, int]], end: int) -> Iterator[Span]:
-    return (Span(name, start, end) for name, start in spans_ if end > start)
+def _closed(open_: list[tuple[str, int]], common: int, end: int) -> Iterator[Span]:
+    """Those from a depth on.  Each ends a ns before what it is in: to a viewer, which adds start and length
+    as fractions, some would else end behind their callers."""
+    for depth, (name, start) in enumerate(open_[common:], common):
+        if end - depth > start:
+            yield Span(name, start, end - depth)
