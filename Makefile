@@ -25,7 +25,7 @@ SECONDS ?= 60
 
 # Every file that is in / of Linux after boot: names of what is shipped, and paths of your own.
 SDK_FILES ?= penglai.ko install.sh host fork-host fshost test-caller test-stop attest shadow \
-	hello-world loop prime mem relay-page caller server server1 float libc cxx zigzag
+	hello-world loop prime mem relay-page caller server server1 float libc cxx zigzag count
 
 BIN := .venv/bin
 C_FILES = $(shell find src tests benchmarks -name '*.[ch]' -o -name '*.cpp')

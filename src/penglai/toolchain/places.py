@@ -40,7 +40,7 @@ def state_dir() -> Path:
 
 def refuses_to_execute(path: Path) -> str | None:
     """Why nothing can be executed at a path, or below it once it is there; None if that is no reason."""
-    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if os.access(each, os.F_OK))
     if os.statvfs(there).f_flag & os.ST_NOEXEC:
         return f"nothing may be executed there (noexec); set {CACHE_VARIABLE} to a directory elsewhere"
     return None
