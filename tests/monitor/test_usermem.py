@@ -35,9 +35,16 @@ SIZE = st.integers(0, 40) | st.sampled_from([PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE
 
 @pytest.fixture(scope="module")
 def raw() -> RawHost:
-    """One for all examples: they change nothing but what is on the enclave's pages."""
+    """One for all examples: they change nothing but what is on the enclave's pages.
+
+    Two pages that follow each other for the enclave lie in RAM the other way round.
+    """
     raw = RawHost(Board(16 << 20, 1))
     raw.make(ImageSpec(PAGES))
+    table = enclave_of(raw).table
+    first, second = table.pages_at(0x4000, 2)
+    table.redirect(0x4000, int(second))
+    table.redirect(0x5000, int(first))
     return raw
 
 
