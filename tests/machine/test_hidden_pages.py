@@ -220,6 +220,8 @@ MAY_TOUCH_RAM = {
     "monitor/ownership.py": "the owner array decides",
     "monitor/pagetable.py": "the monitor's own pages",
     "monitor/create.py": "pages that the monitor has taken for the enclave",
+    "monitor/snapshot.py": "pages of the enclave that is sealed, which is on no hart; it only reads",
+    "monitor/restore.py": "pages of the enclave that is restored, which has not begun",
     "monitor/original.py": "the same, in the profile tvm",
     "monitor/invariants.py": "for tests, inside the monitor",
     "debug/spaces.py": "of recordings, which are the machine owner's; it only reads",
