@@ -329,7 +329,6 @@ Check = Callable[[int, int], None]
 def _bus(memory: PhysicalMemory) -> tuple[Read, Write, Check]:
     """Functions, so that there is no object behind which all of RAM is."""
     lock, first_hidden, put = memory.lock, memory.first_hidden, memory.write
-    acquire, release = lock.acquire, lock.release
     base, end, ram, hides = memory.base, memory.base + memory.size, memory._mapping, memory._hidden
 
     # index() and bytes: whatever the host's objects say later, these are plain numbers and plain bytes
@@ -340,14 +339,11 @@ def _bus(memory: PhysicalMemory) -> tuple[Read, Write, Check]:
             raise BadArgumentError(f"{size} bytes cannot be read")
         start = pa - base
         in_one = base <= pa < end and 0 < size <= PAGE_SIZE - start % PAGE_SIZE  # nearly always
-        acquire()  # half of what `with` takes
-        try:
+        with lock:
             hidden = None if in_one and not hides[start >> PAGE_SHIFT] else first_hidden(pa, size)
             if hidden is not None:
                 raise AccessFault(hidden)
             return ram[start : start + size]
-        finally:
-            release()
 
     def write(pa: int, data: bytes) -> None:
         pa, data = index(pa), data if type(data) is bytes else memoryview(data).tobytes()

@@ -257,13 +257,10 @@ class Ownership:
         """Write to the host's memory.  Raises Refusal if it is not all the host's."""
         start, size = pa - self._base, len(data)
         in_one = 0 <= start < self._size and 0 < size <= PAGE_SIZE - start % PAGE_SIZE and not pa % align
-        self._lock.acquire()  # half of what `with` takes; each call of an enclave writes so
-        try:
+        with self._lock:
             if not in_one or self._owner_of[start >> PAGE_SHIFT] != HOST:  # hardly ever
                 self._check_host(pa, size, align)
             self._put(pa, data)
-        finally:
-            self._lock.release()
 
     def check_host(self, pa: int, size: int, *, align: int = 8) -> None:
         """Raise Refusal unless [pa, pa + size) is the host's.  It may stop being so at any time."""
