@@ -193,7 +193,7 @@ def test_it_does_not_matter_where_it_is_stopped(state: Path, tmp_path: Path, eng
             enclave.resume()
             run, moves = enclave.last_run, moves + 1
         assert run.result(PATIENCE).value == expected
-        assert moves > 3
+        assert moves, "it was never stopped"
 
 
 def test_engines_exchange_them(state: Path, tmp_path: Path):
