@@ -4,6 +4,7 @@ import re
 
 from tests.attack.classes import CLASSES, name_of
 from tests.mutation.planted import MUTATIONS, ROOT
+from tests.mutation.promises_native import NATIVE
 from tests.mutation.promises_snapshots import SNAPSHOTS
 from tests.mutation.promises_verifier import VERIFIER
 
@@ -32,5 +33,5 @@ def test_each_class_of_attack_that_is_named_exists():
 def test_the_places_of_the_mutations_are_there():
     """So that a change of the monitor cannot make one of them disappear unnoticed."""
     assert len(MUTATIONS) >= 10
-    for mutation in (*MUTATIONS, *SNAPSHOTS, *VERIFIER):
+    for mutation in (*MUTATIONS, *NATIVE, *SNAPSHOTS, *VERIFIER):
         assert (ROOT / mutation.file).read_text().count(mutation.before) == 1, mutation.promise

@@ -31,8 +31,8 @@ NATIVE = [
     Mutation(
         "a jump's lowest bit is cleared",
         f"{WHERE}/translate.c",
-        "    emit_imm(b, REX_W, G_AND, in_reg(RAX), -2);\n    set_return",
-        "    set_return",
+        "    emit_imm(b, REX_W, G_AND, in_reg(RAX), -2);\n    if (t->code->cache->counts)",
+        "    if (t->code->cache->counts)",
         (ONE.format("returns_to_where_no_call_came_from"), RANDOM),
     ),
     Mutation(
