@@ -9,10 +9,11 @@ import typer
 
 from penglai.abi.profile import ProfileName
 from penglai.cli.exits import complain, end_on_signals, err, guarded, out
-from penglai.cli.numbers import count
+from penglai.cli.numbers import count, seconds
 
 __all__ = [
     "Eapp",
+    "EndAfter",
     "Harts",
     "Json",
     "Memory",
@@ -41,6 +42,10 @@ StackSize = Annotated[str, typer.Option(help="Stack of the enclave.")]
 Servers = Annotated[
     list[str] | None,
     typer.Option(metavar="NAME=EAPP", help="Create a server that it can call by this name.  Repeatable."),
+]
+EndAfter = Annotated[
+    float | None,
+    typer.Option(help="Destroy it after this many seconds.", parser=seconds, metavar="SECONDS"),
 ]
 Profile = Annotated[
     ProfileName, typer.Option(help="How the machine behaves: native, or tvm, as Penglai-TVM's own does.")

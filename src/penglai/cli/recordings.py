@@ -10,8 +10,8 @@ import typer
 
 from penglai.abi.layout import DEFAULT_STACK_SIZE
 from penglai.cli.halting import WithGdb, parse_place
-from penglai.cli.numbers import count, seconds
-from penglai.cli.options import Eapp, Memory, Servers, StackSize, command, err
+from penglai.cli.numbers import count
+from penglai.cli.options import Eapp, EndAfter, Memory, Servers, StackSize, command, err
 from penglai.cli.packing import Arguments, Environment, Files, LinuxProgram, Mounted, Root
 from penglai.cli.running import run
 from penglai.debug.recording import Reader
@@ -35,10 +35,7 @@ def record(
     memory: Memory = "256M",
     stack_size: StackSize = str(DEFAULT_STACK_SIZE),
     server: Servers = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(help="Destroy it after this many seconds.", parser=seconds, metavar="SECONDS"),
-    ] = None,
+    timeout: EndAfter = None,
 ) -> None:
     """Run an enclave, or a Linux program, and record it: `penglai replay` executes it again bit by bit.
 

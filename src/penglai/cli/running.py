@@ -16,9 +16,10 @@ from penglai.abi.profile import ProfileName
 from penglai.cli.halting import Gdb, WithGdb, halted
 from penglai.cli.interacting import own_stdin
 from penglai.cli.measuring import CoverageAppend, CoverageFile, Measured, ProfileTime, TraceTo, measuring
-from penglai.cli.numbers import count, seconds
+from penglai.cli.numbers import count
 from penglai.cli.options import (
     Eapp,
+    EndAfter,
     Harts,
     Json,
     Memory,
@@ -99,10 +100,7 @@ def run(
             help="Make it a shadow, and run this many instances at once.", parser=count(1), metavar="N"
         ),
     ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(help="Destroy it after this many seconds.", parser=seconds, metavar="SECONDS"),
-    ] = None,
+    timeout: EndAfter = None,
     shm: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Shared memory for it and its servers, such as 64K.")
     ] = None,

@@ -6,13 +6,12 @@ stopped in a debugger.  Time that it waits for the debugger does not count again
 """
 
 import threading
-from collections.abc import Sequence
 
 from penglai.abi.riscv import Cause
 from penglai.debug.target import Target
 from penglai.machine.clock import Clock
 from penglai.machine.context import NEVER, Context, RunRecord
-from penglai.machine.engine import Core
+from penglai.machine.engine import Core, CoreAround
 
 LEAST_TURN = 1_000_000
 """ns that are left of a turn when the debugger lets an enclave go on, at least: each step gets done."""
@@ -61,21 +60,17 @@ class Debugger:
         return target if target is not None and target.context is context else None
 
 
-class ProbedCore:
+class ProbedCore(CoreAround):
     """A core of the machine's engine, and the debugger before it."""
 
     def __init__(self, debugger: Debugger, core: Core, record: RunRecord) -> None:
+        super().__init__(core)
         self._debugger = debugger
-        self._core = core
         self._record = record
         self._wanted = False
         self._running: Context | None = None
         self._shaken = False
         self._armed: tuple[int, ...] = ()
-        self.flush = core.flush
-        self.invalidate = core.invalidate
-        self.forget = core.forget
-        self.begin_thread = core.begin_thread
 
     # ---- what the hart calls -------------------------------------------------------------------
 
@@ -100,9 +95,6 @@ class ProbedCore:
         with self._debugger.lock:
             self._wanted = False
             self._core.acknowledge()
-
-    def break_at(self, addresses: Sequence[int]) -> None:
-        self._core.break_at(addresses)
 
     # ---- what the debugger calls, under its lock -----------------------------------------------
 

@@ -24,7 +24,7 @@ from penglai.debug.recording import MOST_TIMES, Digest, Ended, Page, Run, Space,
 from penglai.debug.spaces import REGISTER_BYTES, changes, digest, pages_of, register_digest, registers
 from penglai.machine.board import Board
 from penglai.machine.context import Context, RunRecord
-from penglai.machine.engine import Core
+from penglai.machine.engine import Core, CoreAround
 from penglai.monitor.enclave import Enclave
 from penglai.monitor.monitor import Monitor
 from penglai.monitor.ownership import BUFFER, SHM
@@ -70,20 +70,14 @@ class Recorder:
         return RecordingCore(self, core, record)
 
 
-class RecordingCore:
+class RecordingCore(CoreAround):
     """A core, of which a recording is made now and then."""
 
     def __init__(self, recorder: Recorder, core: Core, record: RunRecord) -> None:
+        super().__init__(core)
         self._recorder = recorder
-        self._core = core
         self._record = record
         self._times = (ctypes.c_uint64 * MOST_TIMES)()
-        self.interrupt = core.interrupt
-        self.acknowledge = core.acknowledge
-        self.break_at = core.break_at
-        self.invalidate = core.invalidate
-        self.forget = core.forget
-        self.begin_thread = core.begin_thread
 
     def run(self, context: Context, /) -> int:
         """Run a context, with what the recording wants to know of it before and behind."""

@@ -13,7 +13,7 @@ from penglai.debug.owners import Owners
 from penglai.debug.stack import Snapshot
 from penglai.machine.clock import Clock
 from penglai.machine.context import Context, RunRecord
-from penglai.machine.engine import Core, Engine
+from penglai.machine.engine import Core, CoreAround, Engine
 from penglai.machine.memory import PhysicalMemory
 
 INTERVAL = 2_000_000
@@ -98,25 +98,18 @@ class Sampling:
         return SampledCore(core, memory, clock, record, self._samples)
 
 
-class SampledCore:
+class SampledCore(CoreAround):
     """A core that is sampled."""
 
     def __init__(
         self, core: Core, memory: PhysicalMemory, clock: Clock, record: RunRecord, samples: Samples
     ) -> None:
-        self._core = core
+        super().__init__(core)
         self._memory = memory
         self._clock = clock
         self._record = record
         self._samples = samples
         self._used = 0
-        self.interrupt = core.interrupt
-        self.acknowledge = core.acknowledge
-        self.break_at = core.break_at
-        self.flush = core.flush
-        self.invalidate = core.invalidate
-        self.forget = core.forget
-        self.begin_thread = core.begin_thread
 
     def run(self, context: Context, /) -> int:
         """As Core says; it is sampled meanwhile."""

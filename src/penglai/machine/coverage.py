@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from penglai.abi.errors import MachineError
 from penglai.machine.clock import Clock
 from penglai.machine.context import Context, RunRecord
-from penglai.machine.engine import Core, LibraryCore, Unicorn
+from penglai.machine.engine import Core, CoreAround, LibraryCore, Unicorn
 from penglai.machine.library import library
 from penglai.machine.memory import PhysicalMemory
 
@@ -83,27 +83,21 @@ class Counting(Unicorn):
         return f"{super().describe()}, which counts what it executes"
 
 
-class CountingCore:
+class CountingCore(CoreAround):
     """A core that counts where it is told to."""
 
     def __init__(self, core: LibraryCore, record: RunRecord, choice: Choice) -> None:
-        self._core = core
+        super().__init__(core)
+        self._address = core.address
         self._record = record
         self._choice = choice
         self._current: Counters | None = None
         self._set = library().quick.hart_count_in
-        self.interrupt = core.interrupt
-        self.acknowledge = core.acknowledge
-        self.break_at = core.break_at
-        self.flush = core.flush
-        self.invalidate = core.invalidate
-        self.forget = core.forget
-        self.begin_thread = core.begin_thread
 
     def run(self, context: Context, /) -> int:
         """See Core; what it executes is counted where the choice says."""
         wanted = self._choice(int(self._record.owner), context)
         if wanted is not self._current:
             self._current = wanted
-            self._set(self._core.address, ctypes.byref(wanted.record) if wanted is not None else None)
+            self._set(self._address, ctypes.byref(wanted.record) if wanted is not None else None)
         return self._core.run(context)

@@ -101,6 +101,37 @@ class Engine(Protocol):
         """What its cores have counted so far, by name; nothing, if it counts nothing."""
 
 
+class CoreAround:
+    """A core in front of another one, which does all that a subclass does not do itself."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def run(self, context: Context, /) -> int:
+        return self._core.run(context)
+
+    def interrupt(self) -> None:
+        self._core.interrupt()
+
+    def acknowledge(self) -> None:
+        self._core.acknowledge()
+
+    def break_at(self, addresses: Sequence[int]) -> None:
+        self._core.break_at(addresses)
+
+    def flush(self, space: int, ended: bool, /) -> None:
+        self._core.flush(space, ended)
+
+    def invalidate(self, start: int, end: int) -> int:
+        return self._core.invalidate(start, end)
+
+    def forget(self, start: int, end: int, /) -> None:
+        self._core.forget(start, end)
+
+    def begin_thread(self) -> None:
+        self._core.begin_thread()
+
+
 class LibraryCore:
     """A core of run.c.  What may take long is called without Python's lock."""
 
